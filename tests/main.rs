@@ -1,0 +1,1 @@
+//! Layers together, over real sockets.
