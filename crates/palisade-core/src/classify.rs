@@ -1,0 +1,326 @@
+use std::{fmt, marker::PhantomData};
+
+use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
+
+use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
+
+/// The default verdict on HTTP responses and on the errors of HTTP clients.
+///
+/// | result | outcome |
+/// |---|---|
+/// | 429; 403 with `Retry-After` or `X-RateLimit-Remaining: 0` | `Throttled` |
+/// | 408, 425, 500, 502, 503, 504 | `Transient` |
+/// | other 5xx | `Failed` |
+/// | other 4xx | `Rejected` |
+/// | other statuses | `Success` |
+/// | no connection, refused stream, GOAWAY, closed before sending | `Unsent` |
+/// | reset, closed, timeout | `Transient` |
+/// | refused by a layer on this side | `Refused` |
+/// | other errors | `Failed` |
+///
+/// The parameter `M` says how the error type is looked into. It is inferred;
+/// name it, [`Boxed`](crate::Boxed), only to spell a type out whose error is
+/// [`BoxError`](crate::BoxError).
+///
+/// ```
+/// use http::{Response, StatusCode};
+/// use palisade_core::{Classify, HttpClassify, Outcome};
+///
+/// let classify = HttpClassify::new();
+/// let response = Response::builder().status(StatusCode::BAD_GATEWAY).body(())?;
+/// let result: Result<_, &std::io::Error> = Ok(&response);
+/// assert_eq!(classify.classify(result), Outcome::Transient);
+/// # Ok::<_, http::Error>(())
+/// ```
+#[must_use]
+pub struct HttpClassify<M = Typed> {
+    transient: StatusSet,
+    grpc: bool,
+    errors: PhantomData<fn() -> M>,
+}
+
+impl<M> HttpClassify<M> {
+    /// The verdicts of the table above.
+    pub fn new() -> Self {
+        let transient = [408, 425, 500, 502, 503, 504]
+            .into_iter()
+            .fold(StatusSet::default(), StatusSet::with);
+        Self {
+            transient,
+            grpc: false,
+            errors: PhantomData,
+        }
+    }
+
+    /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
+    /// 408, 425, 500, 502, 503 and 504.
+    pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.transient = statuses
+            .into_iter()
+            .map(|status| status.as_u16())
+            .fold(StatusSet::default(), StatusSet::with);
+        self
+    }
+
+    /// Reads `grpc-status` too, in the head of a response and in its
+    /// [`Trailers`], if these were read ahead. Off by default.
+    ///
+    /// The meaning of the codes is that of
+    /// [gRPC](https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
+    pub fn grpc(mut self) -> Self {
+        self.grpc = true;
+        self
+    }
+
+    fn status<B>(&self, response: &Response<B>) -> Outcome {
+        let status = response.status();
+        if self.transient.has(status.as_u16()) {
+            return Outcome::Transient;
+        }
+        match status.as_u16() {
+            429 => Outcome::Throttled,
+            // GitHub and others limit with 403.
+            403 if is_throttled(response.headers()) => Outcome::Throttled,
+            400..=499 => Outcome::Rejected,
+            500.. => Outcome::Failed,
+            _ if self.grpc => grpc_outcome(response),
+            _ => Outcome::Success,
+        }
+    }
+}
+
+impl<M> Default for HttpClassify<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> Clone for HttpClassify<M> {
+    fn clone(&self) -> Self {
+        Self {
+            transient: self.transient,
+            grpc: self.grpc,
+            errors: PhantomData,
+        }
+    }
+}
+
+impl<M> fmt::Debug for HttpClassify<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClassify")
+            .field("transient", &self.transient)
+            .field("grpc", &self.grpc)
+            .finish()
+    }
+}
+
+impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
+        let error = match result {
+            Ok(response) => return self.status(response),
+            Err(error) => Finding::of(error.error_ref()),
+        };
+        if let Some(refusal) = error.refusal {
+            return Outcome::Refused {
+                kind: refusal.kind(),
+                retry_after: refusal.retry_after(),
+            };
+        }
+        match error.kind {
+            // A certificate that was refused is refused again.
+            ErrorKind::Tls => Outcome::Failed,
+            ErrorKind::Cancelled => Outcome::Ignored,
+            _ if error.unsent => Outcome::Unsent,
+            ErrorKind::Timeout | ErrorKind::Closed | ErrorKind::Connect => Outcome::Transient,
+            _ => Outcome::Failed,
+        }
+    }
+
+    fn kind(&self, error: &E) -> ErrorKind {
+        ErrorKind::of(error.error_ref())
+    }
+}
+
+/// The trailers of a response, in its extensions, when a layer has read the
+/// body ahead.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Response};
+/// use palisade_core::{Classify, HttpClassify, Outcome, Trailers};
+///
+/// let mut trailers = HeaderMap::new();
+/// trailers.insert("grpc-status", HeaderValue::from_static("14"));
+/// let mut response = Response::new(());
+/// response.extensions_mut().insert(Trailers(trailers));
+///
+/// let result: Result<_, &std::io::Error> = Ok(&response);
+/// assert_eq!(HttpClassify::new().grpc().classify(result), Outcome::Transient);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Trailers(pub HeaderMap);
+
+fn is_throttled(headers: &HeaderMap) -> bool {
+    let remaining = headers.get("x-ratelimit-remaining");
+    headers.contains_key(RETRY_AFTER) || remaining.is_some_and(|remaining| remaining == "0")
+}
+
+fn grpc_outcome<B>(response: &Response<B>) -> Outcome {
+    let trailers = response.extensions().get::<Trailers>();
+    let status = response.headers().get("grpc-status");
+    let status = status.or_else(|| trailers?.0.get("grpc-status"));
+    let Some(status) = status else {
+        return Outcome::Success;
+    };
+    match status.as_bytes() {
+        b"0" => Outcome::Success,
+        // CANCELLED
+        b"1" => Outcome::Ignored,
+        // DEADLINE_EXCEEDED, ABORTED, UNAVAILABLE
+        b"4" | b"10" | b"14" => Outcome::Transient,
+        // RESOURCE_EXHAUSTED
+        b"8" => Outcome::Throttled,
+        // UNKNOWN, UNIMPLEMENTED, INTERNAL, DATA_LOSS
+        b"2" | b"12" | b"13" | b"15" => Outcome::Failed,
+        _ => Outcome::Rejected,
+    }
+}
+
+/// A set of statuses: one bit for each code from 0 to 1023.
+#[derive(Clone, Copy, Default)]
+struct StatusSet([u64; 16]);
+
+impl StatusSet {
+    fn with(mut self, status: u16) -> Self {
+        self.0[usize::from(status / 64)] |= 1 << (status % 64);
+        self
+    }
+
+    fn has(&self, status: u16) -> bool {
+        self.0[usize::from(status / 64)] & (1 << (status % 64)) != 0
+    }
+}
+
+impl fmt::Debug for StatusSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries((100..1000).filter(|status| self.has(*status)))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::{BoxError, Refusal};
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Outcome {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in headers {
+            response
+                .headers_mut()
+                .append(*name, HeaderValue::from_static(value));
+        }
+        HttpClassify::new()
+            .grpc()
+            .classify(Ok::<_, &io::Error>(&response))
+    }
+
+    #[test]
+    fn judges_statuses() {
+        for (status, outcome) in [
+            (200, Outcome::Success),
+            (304, Outcome::Success),
+            (400, Outcome::Rejected),
+            (403, Outcome::Rejected),
+            (408, Outcome::Transient),
+            (425, Outcome::Transient),
+            (429, Outcome::Throttled),
+            (500, Outcome::Transient),
+            (501, Outcome::Failed),
+            (503, Outcome::Transient),
+            (505, Outcome::Failed),
+            (999, Outcome::Failed),
+        ] {
+            assert_eq!(answer(status, &[]), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_403_that_names_a_limit_is_throttled() {
+        assert_eq!(answer(403, &[("retry-after", "3")]), Outcome::Throttled);
+        assert_eq!(
+            answer(403, &[("x-ratelimit-remaining", "0")]),
+            Outcome::Throttled
+        );
+        assert_eq!(
+            answer(403, &[("x-ratelimit-remaining", "7")]),
+            Outcome::Rejected
+        );
+    }
+
+    #[test]
+    fn reads_the_grpc_status() {
+        for (status, outcome) in [
+            ("0", Outcome::Success),
+            ("1", Outcome::Ignored),
+            ("5", Outcome::Rejected),
+            ("8", Outcome::Throttled),
+            ("13", Outcome::Failed),
+            ("14", Outcome::Transient),
+            ("junk", Outcome::Rejected),
+        ] {
+            assert_eq!(answer(200, &[("grpc-status", status)]), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_set_of_statuses_can_be_replaced() {
+        let classify = HttpClassify::<Typed>::new().transient([StatusCode::LOCKED]);
+        let mut response = Response::new(());
+        for (status, outcome) in [
+            (423, Outcome::Transient),
+            (503, Outcome::Failed),
+            (408, Outcome::Rejected),
+        ] {
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                classify.classify(Ok::<_, &io::Error>(&response)),
+                outcome,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn judges_errors() {
+        fn judge(error: impl Into<BoxError>) -> Outcome {
+            let error: BoxError = error.into();
+            HttpClassify::new().classify(Err::<&Response<()>, _>(&error))
+        }
+        use io::ErrorKind as Io;
+        assert_eq!(
+            judge(io::Error::from(Io::ConnectionRefused)),
+            Outcome::Unsent
+        );
+        assert_eq!(
+            judge(io::Error::from(Io::ConnectionReset)),
+            Outcome::Transient
+        );
+        assert_eq!(judge(io::Error::from(Io::TimedOut)), Outcome::Transient);
+        assert_eq!(judge("who knows"), Outcome::Failed);
+        let retry_after = Some(Duration::from_secs(2));
+        let refusal = Refusal::new(ErrorKind::Open).after(Duration::from_secs(2));
+        assert_eq!(
+            judge(refusal),
+            Outcome::Refused {
+                kind: ErrorKind::Open,
+                retry_after
+            }
+        );
+    }
+}

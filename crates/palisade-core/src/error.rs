@@ -1,0 +1,152 @@
+use std::{error::Error, fmt, io, time::Duration};
+
+use crate::ErrorKind;
+
+/// The error of services that fail in more than one way, as in tower.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Walks an error and all that caused it, outermost first.
+///
+/// Follows [`Error::source`], and looks into an [`io::Error`] as well: its
+/// `source` skips the error that it wraps, and that is where TLS and HTTP/2
+/// hide theirs.
+///
+/// ```
+/// use std::io;
+/// use palisade_core::causes;
+///
+/// let inner = io::Error::new(io::ErrorKind::TimedOut, "too slow");
+/// let outer = io::Error::other(inner);
+/// assert_eq!(causes(&outer).count(), 3); // outer, inner, and the text inside
+/// ```
+pub fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+/// Finds a fact of type `T` in an error or in what caused it.
+///
+/// Callers look for a fact, not for a position in the stack, so that layers
+/// may be reordered without breaking them.
+///
+/// ```
+/// use palisade_core::{BoxError, Refusal, ErrorKind, find_cause};
+///
+/// let error: BoxError = Refusal::new(ErrorKind::Open).into();
+/// assert!(find_cause::<Refusal>(&*error).is_some());
+/// ```
+pub fn find_cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    causes(error).find_map(<dyn Error>::downcast_ref)
+}
+
+/// How a service's error type is looked into.
+///
+/// Implemented for every type that implements [`Error`], with the marker
+/// [`Typed`], and for [`BoxError`], which does not implement it, with the
+/// marker [`Boxed`]. Who writes a service never names the marker: it is
+/// inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no error that can be looked into",
+    note = "implement `std::error::Error` for it, or box it: `.map_err(palisade_core::BoxError::from)`"
+)]
+pub trait ErrorRef<M> {
+    /// The error as a trait object.
+    fn error_ref(&self) -> &(dyn Error + 'static);
+}
+
+/// Marks services whose error type implements [`Error`].
+#[derive(Clone, Copy, Debug)]
+pub struct Typed;
+
+/// Marks services whose error type is [`BoxError`].
+#[derive(Clone, Copy, Debug)]
+pub struct Boxed;
+
+impl<E: Error + 'static> ErrorRef<Typed> for E {
+    fn error_ref(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl ErrorRef<Boxed> for BoxError {
+    fn error_ref(&self) -> &(dyn Error + 'static) {
+        &**self
+    }
+}
+
+/// A request that was refused on this side and never sent.
+///
+/// A layer that refuses (an open breaker, an empty bucket) returns an error of
+/// its own with a `Refusal` as its source. Other layers find it with
+/// [`find_cause`], and so learn what they need without knowing each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    kind: ErrorKind,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal of the given kind.
+    pub fn new(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            retry_after: None,
+        }
+    }
+
+    /// Says when another try makes sense. Defaults to not known.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// Which kind of layer refused.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// How long until another try makes sense, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request was refused before it was sent")
+    }
+}
+
+impl Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_fact_behind_an_io_error() {
+        let refusal = Refusal::new(ErrorKind::Limited).after(Duration::from_secs(3));
+        let error = io::Error::other(io::Error::other(refusal));
+        assert_eq!(find_cause::<Refusal>(&error), Some(&refusal));
+        assert!(find_cause::<fmt::Error>(&error).is_none());
+    }
+
+    #[test]
+    fn both_kinds_of_error_type_are_looked_into() {
+        fn text<M>(error: &impl ErrorRef<M>) -> String {
+            error.error_ref().to_string()
+        }
+        let boxed: BoxError = "boxed".into();
+        assert_eq!(text(&boxed), "boxed");
+        assert_eq!(text(&io::Error::other("typed")), "typed");
+    }
+}

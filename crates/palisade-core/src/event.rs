@@ -1,0 +1,99 @@
+use std::{fmt::Debug, time::Duration};
+
+use http::{Method, StatusCode};
+
+use crate::{Endpoint, ErrorKind, Head, Outcome};
+
+/// Is told what layers do.
+///
+/// Every layer takes an `Option<Arc<dyn Observer>>`, and no layer counts or
+/// logs by itself. It is called on the task of the request, so it should be
+/// quick; it is never called under a lock.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+/// use palisade_core::{Event, Observer, Target};
+///
+/// #[derive(Debug, Default)]
+/// struct Retries(AtomicU32);
+///
+/// impl Observer for Retries {
+///     fn on_event(&self, _: Target<'_>, event: &Event<'_>) {
+///         if let Event::Retry { .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let observer: Arc<dyn Observer> = Arc::new(Retries::default());
+/// ```
+pub trait Observer: Debug + Send + Sync {
+    /// Something happened to a request, or to what serves this target.
+    fn on_event(&self, target: Target<'_>, event: &Event<'_>);
+}
+
+/// Where a request goes, in terms fit for labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target<'a> {
+    /// The endpoint, if the request carries one.
+    pub endpoint: Option<&'static Endpoint>,
+    /// The method.
+    pub method: Option<&'a Method>,
+    /// Host and port.
+    pub authority: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// The target of a request.
+    pub fn of(head: Head<'a>) -> Self {
+        Self {
+            endpoint: head.endpoint(),
+            method: Some(head.method),
+            authority: head.authority(),
+        }
+    }
+}
+
+/// What a layer did. Each layer adds its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An attempt failed, and another will follow.
+    Retry {
+        /// The number of the attempt that failed, from 1.
+        attempt: u32,
+        /// How long until the next attempt.
+        delay: Duration,
+        /// Why it failed.
+        cause: Cause,
+    },
+    /// An attempt failed in a way that can be retried, and none will follow.
+    GaveUp {
+        /// How many attempts were made.
+        attempts: u32,
+        /// How long the attempts were kept apart, in sum.
+        delay: Duration,
+        /// Why no attempt follows, in snake case.
+        reason: &'a str,
+        /// Why the last one failed.
+        cause: Cause,
+    },
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// The status of the response, or the kind of the error.
+    pub result: Result<StatusCode, ErrorKind>,
+}
+
+impl Cause {
+    /// The cause of a failed attempt.
+    pub fn new(outcome: Outcome, result: Result<StatusCode, ErrorKind>) -> Self {
+        Self { outcome, result }
+    }
+}

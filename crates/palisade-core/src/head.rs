@@ -1,0 +1,65 @@
+use std::fmt;
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, header::HOST};
+
+use crate::Endpoint;
+
+/// A borrowed look at a request without its body: what keys, predicates and
+/// labels are made from.
+///
+/// ```
+/// use http::Request;
+/// use palisade_core::Head;
+///
+/// let request = Request::get("https://api.example:8443/users").body(())?;
+/// assert_eq!(Head::of(&request).authority(), Some("api.example:8443"));
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Head<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// The request target.
+    pub uri: &'r Uri,
+    /// The header fields.
+    pub headers: &'r HeaderMap,
+    /// The extensions.
+    pub extensions: &'r Extensions,
+}
+
+impl<'r> Head<'r> {
+    /// The head of a request.
+    pub fn of<B>(request: &'r Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// The authority: that of the request target, or else the `Host` field,
+    /// as it is on servers (RFC 9110, section 7.2).
+    pub fn authority(self) -> Option<&'r str> {
+        match self.uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => self.headers.get(HOST)?.to_str().ok(),
+        }
+    }
+
+    /// The endpoint in the extensions.
+    pub fn endpoint(self) -> Option<&'static Endpoint> {
+        Endpoint::of(self.extensions)
+    }
+}
+
+/// Header values, paths and extensions may be secret: they are left out.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("endpoint", &self.endpoint())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+use http::Method;
+
+/// Whether a request with this method asks for no change on the server.
+///
+/// RFC 9110, section 9.2.1, and the IANA registry of HTTP methods, which knows
+/// more of them than [`Method::is_safe`]: `PROPFIND`, `REPORT`, `SEARCH`.
+///
+/// ```
+/// use http::Method;
+/// use palisade_core::is_safe;
+///
+/// assert!(is_safe(&Method::GET));
+/// assert!(is_safe(&Method::from_bytes(b"PROPFIND")?));
+/// assert!(!is_safe(&Method::DELETE));
+/// # Ok::<_, http::method::InvalidMethod>(())
+/// ```
+pub fn is_safe(method: &Method) -> bool {
+    method.is_safe()
+        || matches!(
+            method.as_str(),
+            "PRI" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH"
+        )
+}
+
+/// Whether several identical requests with this method have the effect of one.
+///
+/// RFC 9110, section 9.2.2, and the IANA registry of HTTP methods, which knows
+/// more of them than [`Method::is_idempotent`].
+///
+/// ```
+/// use http::Method;
+/// use palisade_core::is_idempotent;
+///
+/// assert!(is_idempotent(&Method::PUT));
+/// assert!(is_idempotent(&Method::from_bytes(b"MKCOL")?));
+/// assert!(!is_idempotent(&Method::POST));
+/// assert!(!is_idempotent(&Method::PATCH));
+/// # Ok::<_, http::method::InvalidMethod>(())
+/// ```
+pub fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent() || is_safe(method) || IDEMPOTENT.contains(&method.as_str())
+}
+
+// RFC 3253, 3648, 3744, 4437, 4791, 4918, 5842 and 2068, by way of the registry.
+const IDEMPOTENT: &[&str] = &[
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPPATCH",
+    "REBIND",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
