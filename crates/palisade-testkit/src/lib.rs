@@ -1,8 +1,73 @@
 //! Servers that misbehave on purpose, and a clock to wait for them: what palisade's own tests,
 //! examples and benchmarks share.
+//!
+//! ```
+//! use palisade_testkit::{FlakyApi, Reply, Script};
+//! use tokio::{
+//!     io::{AsyncReadExt, AsyncWriteExt},
+//!     net::TcpStream,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! // The first request is turned away, the second breaks off, the third and all others succeed.
+//! let script = Script::new().route(
+//!     "GET /users",
+//!     [
+//!         Reply::status(503).header("retry-after", 1),
+//!         Reply::reset(),
+//!         Reply::ok("[]"),
+//!     ],
+//! );
+//! let api = FlakyApi::start(script).await;
+//!
+//! for end in ["503 Service Unavailable", "connection reset", "200 OK"] {
+//!     let mut stream = TcpStream::connect(api.addr()).await?;
+//!     stream
+//!         .write_all(b"GET /users HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n")
+//!         .await?;
+//!     let mut answer = String::new();
+//!     match stream.read_to_string(&mut answer).await {
+//!         Ok(_) => assert!(answer.starts_with(&format!("HTTP/1.1 {end}\r\n"))),
+//!         Err(error) => assert_eq!(error.kind().to_string(), end),
+//!     }
+//! }
+//!
+//! let stats = api.stats();
+//! assert_eq!(stats.requests_on("GET /users"), 3);
+//! assert_eq!(stats.answered(200), 1);
+//! assert_eq!(api.requests()[2].headers()["host"], "api");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to test | use |
+//! |---|---|
+//! | statuses, latency, broken bodies, rate limits | [`FlakyApi`] with a [`Script`] of [`Plan`]s and [`Reply`]s |
+//! | what arrived at the server | [`FlakyApi::requests`] and [`FlakyApi::stats`] |
+//! | a server that is not there | [`refused_addr`] |
+//! | dates under paused time | [`PausedClock`] |
 
+mod body;
 mod clock;
+mod connection;
+mod flaky;
+mod limit;
+mod loopback;
+mod plan;
+mod random;
 mod refused;
+mod reply;
+mod script;
+mod stats;
 mod sync;
 
-pub use self::{clock::PausedClock, refused::refused_addr};
+pub use self::{
+    clock::PausedClock,
+    flaky::FlakyApi,
+    plan::{Call, Plan},
+    refused::refused_addr,
+    reply::Reply,
+    script::Script,
+    stats::{Received, Stats},
+};

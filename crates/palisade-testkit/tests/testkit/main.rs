@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests as well")]
 
-#[allow(dead_code)]
 mod client;
 mod clock;
+mod flaky;
+mod limit;
 mod refused;

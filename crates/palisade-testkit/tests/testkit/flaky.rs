@@ -1,0 +1,5 @@
+mod answers;
+mod faults;
+mod plans;
+mod requests;
+mod server;
