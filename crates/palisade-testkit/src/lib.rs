@@ -45,12 +45,14 @@
 //! |---|---|
 //! | statuses, latency, broken bodies, rate limits | [`FlakyApi`] with a [`Script`] of [`Plan`]s and [`Reply`]s |
 //! | what arrived at the server | [`FlakyApi::requests`] and [`FlakyApi::stats`] |
+//! | what no proper HTTP server says | [`FaultServer`] with [`Steps`] |
 //! | a server that is not there | [`refused_addr`] |
 //! | dates under paused time | [`PausedClock`] |
 
 mod body;
 mod clock;
 mod connection;
+mod fault;
 mod flaky;
 mod limit;
 mod loopback;
@@ -60,14 +62,17 @@ mod refused;
 mod reply;
 mod script;
 mod stats;
+mod steps;
 mod sync;
 
 pub use self::{
     clock::PausedClock,
+    fault::{FaultServer, FaultStats},
     flaky::FlakyApi,
     plan::{Call, Plan},
     refused::refused_addr,
     reply::Reply,
     script::Script,
     stats::{Received, Stats},
+    steps::Steps,
 };

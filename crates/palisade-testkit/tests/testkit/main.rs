@@ -4,6 +4,7 @@
 
 mod client;
 mod clock;
+mod fault;
 mod flaky;
 mod limit;
 mod refused;
