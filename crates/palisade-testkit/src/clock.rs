@@ -1,5 +1,6 @@
 use std::time::SystemTime;
 
+use palisade_core::WallClock;
 use tokio::time::Instant;
 
 /// A wall clock that moves with tokio's clock.
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
+/// use palisade_core::WallClock;
 /// use palisade_testkit::PausedClock;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -33,9 +35,10 @@ impl PausedClock {
             origin: Instant::now(),
         }
     }
+}
 
-    /// The time it shows.
-    pub fn now(&self) -> SystemTime {
+impl WallClock for PausedClock {
+    fn now(&self) -> SystemTime {
         self.start + self.origin.elapsed()
     }
 }

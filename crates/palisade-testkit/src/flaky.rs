@@ -14,6 +14,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto};
+use palisade_core::WallClock;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,

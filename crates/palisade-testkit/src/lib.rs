@@ -1,5 +1,5 @@
-//! Servers that misbehave on purpose, and a clock to wait for them: what palisade's own tests,
-//! examples and benchmarks share.
+//! What palisade's own tests, examples and benchmarks share: servers that misbehave on purpose, the
+//! contract that every layer keeps, a clock, an observer.
 //!
 //! ```
 //! use palisade_testkit::{FlakyApi, Reply, Script};
@@ -48,15 +48,20 @@
 //! | what no proper HTTP server says | [`FaultServer`] with [`Steps`] |
 //! | a server that is not there | [`refused_addr`] |
 //! | dates under paused time | [`PausedClock`] |
+//! | that a layer is a good layer | [`contract!`] |
+//! | what a layer tells | [`RecordingObserver`] |
 
 mod body;
 mod clock;
 mod connection;
+mod contract;
 mod fault;
 mod flaky;
 mod limit;
 mod loopback;
+mod observer;
 mod plan;
+mod probe;
 mod random;
 mod refused;
 mod reply;
@@ -67,9 +72,15 @@ mod sync;
 
 pub use self::{
     clock::PausedClock,
+    contract::{Contract, Readiness, Rule, Subject, Violation},
     fault::{FaultServer, FaultStats},
     flaky::FlakyApi,
+    observer::{Recorded, RecordingObserver},
     plan::{Call, Plan},
+    probe::{
+        Answer, LocalProbe, Offence, Pace, Payload, Probe, ProbeBody, ProbeError, ProbeFuture,
+        ProbeHandle, ProbePanic, ProbePlan, ProbeRequest, probe_request,
+    },
     refused::refused_addr,
     reply::Reply,
     script::Script,

@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use palisade_core::WallClock;
 use palisade_testkit::PausedClock;
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,6 @@
+mod auto_traits;
+mod faulty;
+mod green;
+mod honest;
+mod probe;
+mod red;
