@@ -1,4 +1,5 @@
-//! HTTP bodies for tower layers: one that can be sent again.
+//! HTTP bodies for tower layers: one that can be sent again, one that is read and thrown
+//! away.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -17,12 +18,14 @@
 //! # }
 //! ```
 
+mod drain;
 mod error;
 mod reader;
 mod record;
 mod replay;
 
 pub use self::{
+    drain::{Drain, Drained},
     error::{NotReplayable, ReplayError},
     replay::{Replay, ReplayBody},
 };
