@@ -7,3 +7,4 @@ mod drain;
 mod replay;
 mod replay_property;
 mod support;
+mod watch;
