@@ -1,0 +1,65 @@
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower_service::Service;
+
+pub type Body = Full<Bytes>;
+
+/// Answers 200 at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Healthy;
+
+/// Answers 503 and 200 in turn, at once. Clones take turns together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flaky {
+    calls: Arc<AtomicU64>,
+}
+
+impl Service<Request<Body>> for Healthy {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        ready(Ok(answer(StatusCode::OK)))
+    }
+}
+
+impl Service<Request<Body>> for Flaky {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let status = match calls % 2 {
+            0 => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::OK,
+        };
+        ready(Ok(answer(status)))
+    }
+}
+
+fn answer(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::new(Bytes::from_static(br#"{"items":[]}"#)));
+    *response.status_mut() = status;
+    response
+}
