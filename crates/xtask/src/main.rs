@@ -1,2 +1,57 @@
-//! The project commands.
-fn main() {}
+//! The project's own commands: `cargo xtask check`, `arrows`, `bench`, `fuzz`.
+
+mod arrows;
+mod bench;
+mod check;
+mod fuzz;
+mod run;
+
+use std::{env, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::run::{Failure, Outcome};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs every gate that is not a test: format, arrows, lints, docs, features, dependencies
+    Check,
+    /// Checks that dependencies between the crates point down
+    Arrows,
+    /// Measures palisade against its peers
+    Bench(bench::Options),
+    /// Fuzzes for a while
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    // Every path below is relative to the root of the workspace.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    env::set_current_dir(&root)
+        .map_err(|error| Failure::new(format!("cannot enter {}: {error}", root.display())))?;
+
+    match command {
+        Command::Check => check::run(),
+        Command::Arrows => arrows::run(),
+        Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+    }
+}
