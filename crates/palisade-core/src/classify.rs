@@ -16,6 +16,7 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 /// | no connection, refused stream, GOAWAY, closed before sending | `Unsent` |
 /// | reset, closed, timeout | `Transient` |
 /// | refused by a layer on this side | `Refused` |
+/// | the caller went away, or its request body broke off | `Ignored` |
 /// | other errors | `Failed` |
 ///
 /// The parameter `M` says how the error type is looked into. It is inferred;
@@ -129,7 +130,7 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
         match error.kind {
             // A certificate that was refused is refused again.
             ErrorKind::Tls => Outcome::Failed,
-            ErrorKind::Cancelled => Outcome::Ignored,
+            ErrorKind::Cancelled | ErrorKind::Body => Outcome::Ignored,
             _ if error.unsent => Outcome::Unsent,
             ErrorKind::Timeout | ErrorKind::Closed | ErrorKind::Connect => Outcome::Transient,
             _ => Outcome::Failed,

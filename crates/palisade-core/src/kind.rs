@@ -3,6 +3,9 @@ use std::{error::Error, fmt, io};
 use crate::{Refusal, causes, foreign};
 
 /// What kind of thing went wrong, for decisions and for labels.
+///
+/// It is an error itself, so that a layer's own error may name its kind as its
+/// source, and be understood by layers that do not know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -14,7 +17,7 @@ pub enum ErrorKind {
     Tls,
     /// Time ran out.
     Timeout,
-    /// The body of the request or of the response could not be read.
+    /// The body of the request broke off while it was sent: the caller's side.
     Body,
     /// The peer broke the protocol.
     Protocol,
@@ -81,6 +84,8 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+impl Error for ErrorKind {}
+
 /// Whether the request surely was not processed, so that any request, whatever
 /// its method, may be sent again.
 ///
@@ -139,6 +144,9 @@ impl Finding {
                 refusal: Some(*refusal),
                 ..Self::unsent(refusal.kind())
             });
+        }
+        if let Some(kind) = error.downcast_ref::<ErrorKind>() {
+            return Some(Self::sent(*kind));
         }
         match error.downcast_ref::<io::Error>() {
             Some(error) => at_io(error),
@@ -219,6 +227,12 @@ mod tests {
         let closed = io::Error::from(io::ErrorKind::ConnectionReset);
         let timeout = io::Error::new(io::ErrorKind::TimedOut, closed);
         assert_eq!(ErrorKind::of(&timeout), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_kind_speaks_for_itself() {
+        let error = io::Error::other(ErrorKind::Auth);
+        assert_eq!(ErrorKind::of(&error), ErrorKind::Auth);
     }
 
     #[test]
