@@ -1,1 +1,143 @@
-//! palisade-retry
+//! A [tower](tower_service) layer that retries HTTP requests: what may be sent
+//! again, when it may pass, no sooner than the server asks, and within a
+//! budget.
+//!
+//! ```
+//! use std::{sync::{Arc, atomic::{AtomicU32, Ordering}}, time::Duration};
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use palisade_retry::{Backoff, RetryInfo, RetryLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! // In place of a client: it answers 503, and asks to come back in a second.
+//! let calls = Arc::new(AtomicU32::new(0));
+//! let flaky = service_fn(move |_: Request<Full<Bytes>>| {
+//!     let response = Response::builder().header("retry-after", "1");
+//!     let response = match calls.fetch_add(1, Ordering::Relaxed) {
+//!         0 => response.status(StatusCode::SERVICE_UNAVAILABLE).body(Full::default()),
+//!         _ => response.body(Full::<Bytes>::from("hello")),
+//!     };
+//!     async { response }
+//! });
+//!
+//! let client = ServiceBuilder::new()
+//!     .layer(
+//!         RetryLayer::http()
+//!             .attempts(4)
+//!             .backoff(Backoff::exponential(Duration::from_millis(50)).max(Duration::from_secs(5)))
+//!             .deadline(Duration::from_secs(20)),
+//!     )
+//!     .service(flaky);
+//!
+//! let request = Request::get("https://api.example/greeting").body(Full::default())?;
+//! let response = client.oneshot(request).await?;
+//!
+//! assert_eq!(response.status(), StatusCode::OK);
+//! let info = response.extensions().get::<RetryInfo>().expect("it was retried");
+//! assert_eq!(info.attempts(), 2);
+//! assert!(info.delay() >= Duration::from_secs(1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The response and the error are those of the inner service, so the layer can
+//! be put around any client and taken away again.
+//!
+//! # What is retried
+//!
+//! | what happened | requests |
+//! |---|---|
+//! | no connection, stream refused, GOAWAY, closed before sending | all |
+//! | 429, or 403 that names a limit | all |
+//! | 408, 425, 500, 502, 503, 504, reset, closed, timeout | idempotent ones, and those with an `Idempotency-Key` |
+//! | everything else | none |
+//!
+//! The right half is up to [`Requests`] ([`RetryLayer::requests`]), the left
+//! half to [`Classify`](palisade_core::Classify) ([`RetryLayer::classify`]);
+//! one request can have it otherwise by a [`RetryOverride`] in its extensions.
+//!
+//! # When
+//!
+//! After the delay of the [`Schedule`], or as long as the server asks
+//! ([`Hints`]), whichever is longer. When it asks for more than
+//! [`Hints::max`], or the next attempt would start past the
+//! [`deadline`](RetryLayer::deadline), the answer at hand is returned at once.
+//! So it is when the [`Budget`] is spent. [`RetryInfo`] in the response's
+//! extensions says which it was.
+//!
+//! # Bodies
+//!
+//! Request bodies are cloned ([`CloneBody`]): free for bodies in memory, such
+//! as `Full<Bytes>`. [`RetryLayer::replay`] takes all others, and keeps what
+//! is read of them up to a cap. The failed response is read to its end during
+//! the wait ([`RetryLayer::drain`]), so that the next attempt can use the
+//! connection. A response is an answer when its head is there;
+//! [`ReadAheadLayer`] inside makes a body that breaks off a failure too.
+//!
+//! # Where to put it
+//!
+//! Outside of everything that should happen once per attempt (timeouts of an
+//! attempt, rate limits, credentials), inside of what should happen once per
+//! call (a total timeout, a cache).
+//!
+//! # Cost
+//!
+//! A request that is not retried costs one allocation, in which its head is
+//! kept, and a clone of its body and of the inner service. One that may not be
+//! retried, as by [`IdempotentOnly`], costs a look at its method and headers.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `hyper` | yes | tells the errors of hyper, hyper-util and h2 apart |
+//! | `idempotency-key` | no | `random_key` |
+//! | `tower` | no | `HttpPolicy`, `tower_backoff`, `tower_budget`; tells tower's errors apart |
+
+#![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod bodies;
+mod budget;
+mod error;
+mod future;
+mod hints;
+mod info;
+#[cfg(feature = "idempotency-key")]
+mod key;
+mod layer;
+mod random;
+mod read_ahead;
+mod requests;
+mod rules;
+mod service;
+mod snapshot;
+mod timeout;
+#[cfg(feature = "tower")]
+mod tower;
+
+#[cfg(feature = "idempotency-key")]
+pub use self::key::random_key;
+#[cfg(feature = "tower")]
+pub use self::tower::{HttpPolicy, TowerBackoff, TowerBudget, tower_backoff, tower_budget};
+pub use self::{
+    backoff::{Backoff, BackoffFn, Jitter, Schedule, Step, backoff_fn},
+    bodies::{Bodies, CloneBody, ReplayBodies},
+    budget::{
+        Budget, InFlightAccount, InFlightBudget, InFlightTicket, KeyedAccount, KeyedBudget, Ticket,
+        TokenBudget, TokenTicket, Unlimited, WindowBudget, WindowTicket,
+    },
+    error::{AttemptTimedOut, InvalidSetting},
+    future::ResponseFuture,
+    hints::{HintSource, Hints},
+    info::{RetryInfo, RetryOverride, Stop},
+    layer::RetryLayer,
+    read_ahead::{BodyLost, ReadAhead, ReadAheadBody, ReadAheadFuture, ReadAheadLayer},
+    requests::{ByMethod, IdempotentOnly, Repeatable, Requests, RequestsFn, requests_fn},
+    rules::{Rules, WhenUnready},
+    service::Retry,
+    timeout::{AttemptLimit, AttemptTimeout, AttemptTimer, NoTimeout},
+};

@@ -1,0 +1,116 @@
+use http_body::Body;
+use palisade_body::{NotReplayable, Replay, ReplayBody};
+
+use crate::Stop;
+
+/// How the body of a request is kept for further attempts.
+pub trait Bodies<B> {
+    /// The body that the inner service is given.
+    type Body;
+    /// What is kept of it.
+    type Kept;
+
+    /// The body of a request that is sent once.
+    fn once(&self, body: B) -> Self::Body;
+
+    /// The body of the first attempt, and what is kept for others.
+    fn first(&self, body: B) -> (Self::Body, Self::Kept);
+
+    /// Whether there can be another attempt. `answered` says that there was a
+    /// response, and not an error.
+    ///
+    /// # Errors
+    ///
+    /// If not, the reason.
+    fn check(&self, kept: &Self::Kept, answered: bool) -> Result<(), Stop>;
+
+    /// The body of another attempt; of the last one, if `last`.
+    ///
+    /// # Errors
+    ///
+    /// If the body cannot be sent again, the reason.
+    fn next(&self, kept: &mut Self::Kept, last: bool) -> Result<Self::Body, Stop>;
+}
+
+/// Clones the body: for bodies that are in memory. The default.
+///
+/// The last attempt moves it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneBody;
+
+impl<B: Clone> Bodies<B> for CloneBody {
+    type Body = B;
+    type Kept = Option<B>;
+
+    fn once(&self, body: B) -> B {
+        body
+    }
+
+    fn first(&self, body: B) -> (B, Option<B>) {
+        (body.clone(), Some(body))
+    }
+
+    fn check(&self, _: &Option<B>, _: bool) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn next(&self, kept: &mut Option<B>, last: bool) -> Result<B, Stop> {
+        let body = if last { kept.take() } else { kept.clone() };
+        body.ok_or(Stop::Attempts)
+    }
+}
+
+/// Keeps what is read of the body, up to a number of bytes: for bodies that
+/// stream, and for those that do not clone.
+///
+/// Made by [`RetryLayer::replay`](crate::RetryLayer::replay).
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayBodies {
+    cap: usize,
+}
+
+impl ReplayBodies {
+    pub(crate) fn new(cap: usize) -> Self {
+        Self { cap }
+    }
+}
+
+impl<B: Body> Bodies<B> for ReplayBodies {
+    type Body = ReplayBody<B>;
+    type Kept = Option<Replay<B>>;
+
+    fn once(&self, body: B) -> ReplayBody<B> {
+        ReplayBody::pass(body)
+    }
+
+    fn first(&self, body: B) -> (ReplayBody<B>, Option<Replay<B>>) {
+        let (body, replay) = ReplayBody::new(body, self.cap);
+        (body, Some(replay))
+    }
+
+    fn check(&self, kept: &Option<Replay<B>>, answered: bool) -> Result<(), Stop> {
+        let replay = kept.as_ref().ok_or(Stop::Attempts)?;
+        replay.replayable().map_err(stop)?;
+        // The connection is busy with the upload, and its end is unknown: the
+        // answer stands, as in gRPC's A6 and in linkerd.
+        match answered && !replay.is_complete() {
+            true => Err(Stop::BodyUnsent),
+            false => Ok(()),
+        }
+    }
+
+    fn next(&self, kept: &mut Option<Replay<B>>, last: bool) -> Result<ReplayBody<B>, Stop> {
+        match kept {
+            None => Err(Stop::Attempts),
+            Some(replay) if !last => replay.next_body().map_err(stop),
+            Some(_) => kept.take().ok_or(Stop::Attempts)?.last_body().map_err(stop),
+        }
+    }
+}
+
+fn stop(reason: NotReplayable) -> Stop {
+    match reason {
+        NotReplayable::TooLarge => Stop::BodyTooLarge,
+        _ => Stop::BodyFailed,
+    }
+}

@@ -1,0 +1,308 @@
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use palisade_core::Head;
+use tokio::time::Instant;
+
+use super::{Budget, Ticket, check_ratio};
+use crate::{InvalidSetting, error::literal};
+
+/// Retries per second, and a share of the calls of the last seconds.
+///
+/// Over any ten seconds there are at most `per_second` retries a second and
+/// `ratio` retries a call: the bound of Finagle's `RetryBudget` and of tower's
+/// `TpsBudget`, exact in thousandths and without a lock. It reads the clock
+/// once a call, which [`TokenBudget`](super::TokenBudget) does not.
+///
+/// ```
+/// use palisade_retry::{RetryLayer, WindowBudget};
+///
+/// // Ten retries a second, and one in five calls.
+/// let layer = RetryLayer::http().budget(WindowBudget::new(10, 0.2));
+/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// ```
+#[derive(Clone, Debug)]
+pub struct WindowBudget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    window: Window,
+    start: Instant,
+}
+
+impl WindowBudget {
+    /// A budget of `per_second` retries a second and `ratio` retries a call.
+    ///
+    /// # Panics
+    ///
+    /// If `ratio` is not from 0 to 1000.
+    #[track_caller]
+    pub fn new(per_second: u32, ratio: f64) -> Self {
+        literal(Self::try_new(per_second, ratio))
+    }
+
+    /// As [`new`](Self::new), for values from outside.
+    ///
+    /// # Errors
+    ///
+    /// If `ratio` is not from 0 to 1000.
+    pub fn try_new(per_second: u32, ratio: f64) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                window: Window::new(per_second, check_ratio(ratio)?),
+                start: Instant::now(),
+            }),
+        })
+    }
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_secs()
+    }
+}
+
+impl Budget for WindowBudget {
+    type Account = ();
+    type Ticket = WindowTicket;
+
+    fn open(&self, _: Head<'_>) {
+        self.shared.window.call(self.shared.now());
+    }
+
+    fn withdraw(&self, (): &()) -> Option<WindowTicket> {
+        let now = self.shared.now();
+        self.shared.window.take(now).then(|| WindowTicket {
+            unspent: Some((Arc::clone(&self.shared), now)),
+        })
+    }
+}
+
+/// A retry taken from a [`WindowBudget`].
+#[derive(Debug)]
+pub struct WindowTicket {
+    unspent: Option<(Arc<Shared>, u64)>,
+}
+
+impl Ticket for WindowTicket {
+    fn spend(&mut self) {
+        self.unspent = None;
+    }
+}
+
+impl Drop for WindowTicket {
+    fn drop(&mut self) {
+        if let Some((shared, taken)) = self.unspent.take() {
+            shared.window.refund(taken);
+        }
+    }
+}
+
+const SECONDS: u64 = 10;
+
+/// Ten slots of a second: in each the second it stands for, the calls, and the
+/// retries, packed into one word so that a slot changes as a whole.
+#[derive(Debug)]
+struct Window {
+    slots: [AtomicU64; SECONDS as usize],
+    // One retry is judged at a time; calls do not wait for it.
+    judging: Mutex<()>,
+    per_second: u64,
+    ratio: u64,
+}
+
+/// What a slot holds, unpacked: 18 bits each for calls and for retries, a
+/// quarter of a million a second, and 28 for the second, eight years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Slot {
+    second: u64,
+    calls: u64,
+    retries: u64,
+}
+
+const COUNT: u64 = (1 << 18) - 1;
+const SECOND: u64 = (1 << 28) - 1;
+const HOUR: u64 = 3600;
+
+impl Slot {
+    fn unpack(word: u64) -> Self {
+        Self {
+            second: word >> 36,
+            calls: (word >> 18) & COUNT,
+            retries: word & COUNT,
+        }
+    }
+
+    fn pack(self) -> u64 {
+        self.second << 36 | self.calls.min(COUNT) << 18 | self.retries.min(COUNT)
+    }
+
+    /// The slot as of this second: empty, if it stands for an earlier one;
+    /// nothing, if it stands for a later one, and the caller is late.
+    fn at(self, second: u64) -> Option<Self> {
+        let late_by = self.second.wrapping_sub(second) & SECOND;
+        match late_by {
+            0 => Some(self),
+            1..HOUR => None,
+            _ => Some(Self {
+                second,
+                ..Self::default()
+            }),
+        }
+    }
+}
+
+impl Window {
+    fn new(per_second: u32, ratio: u64) -> Self {
+        Self {
+            slots: Default::default(),
+            judging: Mutex::new(()),
+            per_second: per_second.into(),
+            ratio,
+        }
+    }
+
+    fn call(&self, now: u64) {
+        self.update(now, |slot| slot.calls += 1);
+    }
+
+    fn take(&self, now: u64) -> bool {
+        let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, retries) = self.sums(now);
+        let fits = retries < self.per_second * SECONDS + calls * self.ratio / 1000;
+        if fits {
+            self.update(now, |slot| slot.retries += 1);
+        }
+        fits
+    }
+
+    fn refund(&self, taken: u64) {
+        self.update(taken, |slot| slot.retries = slot.retries.saturating_sub(1));
+    }
+
+    /// Changes the slot of a second, unless that second has left the window.
+    fn update(&self, second: u64, change: impl Fn(&mut Slot)) {
+        let slot = &self.slots[(second % SECONDS) as usize];
+        // `Err` says that a later second has the slot: nothing is written then.
+        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let mut slot = Slot::unpack(word).at(second & SECOND)?;
+            change(&mut slot);
+            Some(slot.pack())
+        });
+    }
+
+    /// Calls and retries of the ten seconds that end with this one.
+    fn sums(&self, now: u64) -> (u64, u64) {
+        let fresh = |slot: &Slot| now.wrapping_sub(slot.second) & SECOND < SECONDS;
+        let slots = self
+            .slots
+            .iter()
+            .map(|slot| Slot::unpack(slot.load(Ordering::Relaxed)));
+        slots.filter(fresh).fold((0, 0), |(calls, retries), slot| {
+            (calls + slot.calls, retries + slot.retries)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bounds_retries_by_time_and_by_calls() {
+        let window = Window::new(1, 500);
+        let take = |now| (0..100).filter(|_| window.take(now)).count();
+        assert_eq!(take(0), 10, "one a second, for ten seconds");
+        assert_eq!(take(5), 0);
+        (0..8).for_each(|_| window.call(5));
+        assert_eq!(take(6), 4, "one in two calls");
+        assert_eq!(take(9), 0);
+        assert_eq!(take(10), 10, "what was taken in the first second has left");
+    }
+
+    #[test]
+    fn a_refund_counts_while_its_second_lasts() {
+        let window = Window::new(1, 0);
+        assert_eq!((0..100).filter(|_| window.take(3)).count(), 10);
+        window.refund(3);
+        assert!(window.take(3));
+        assert!(!window.take(3));
+        (0..10).for_each(|_| assert!(window.take(13)));
+        window.refund(3);
+        assert!(
+            !window.take(13),
+            "an old refund does not reach the new second"
+        );
+    }
+
+    #[test]
+    fn works_again_after_any_idle_time() {
+        let window = Window::new(1, 0);
+        let mut now = 0;
+        for idle in [20, HOUR, SECOND / 2, SECOND - 3 * HOUR, 20] {
+            assert_eq!(
+                (0..100).filter(|_| window.take(now)).count(),
+                10,
+                "at {now}"
+            );
+            now += idle;
+        }
+    }
+
+    #[test]
+    fn survives_the_wrap_of_seconds() {
+        let window = Window::new(1, 0);
+        let last = SECOND - 2;
+        (last - 2 * HOUR..last).for_each(|now| window.call(now));
+        assert_eq!((0..100).filter(|_| window.take(last)).count(), 10);
+        assert!(!window.take(last + 5));
+        assert!(window.take(last + 10));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Pass(u64),
+        Call,
+        Take,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..15_u64).prop_map(Step::Pass),
+            Just(Step::Call),
+            Just(Step::Take),
+        ]
+    }
+
+    proptest! {
+        // The reference keeps a list of everything that ever happened.
+        #[test]
+        fn agrees_with_a_list(steps in prop::collection::vec(step(), 0..200), per_second in 0..3_u32, ratio in 0..2000_u64) {
+            let window = Window::new(per_second, ratio);
+            let (mut now, mut calls, mut retries) = (0, Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Pass(seconds) => now += seconds,
+                    Step::Call => {
+                        window.call(now);
+                        calls.push(now);
+                    }
+                    Step::Take => {
+                        let recent = |seconds: &[u64]| seconds.iter().filter(|then| now - **then < 10).count() as u64;
+                        let allowed = recent(&retries) < u64::from(per_second) * 10 + recent(&calls) * ratio / 1000;
+                        prop_assert_eq!(window.take(now), allowed);
+                        if allowed {
+                            retries.push(now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

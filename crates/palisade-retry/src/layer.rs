@@ -1,0 +1,386 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use palisade_core::{HttpClassify, Observer};
+use tower_layer::Layer;
+
+use crate::{
+    AttemptTimeout, Hints, InvalidSetting, ReplayBodies, Retry, Rules, WhenUnready,
+    error::literal,
+    random::Random,
+    rules::{Settings, check_attempts, check_deadline, check_timeout},
+};
+
+/// Retries requests that failed in a way that may pass.
+///
+/// See the [crate documentation](crate) for an example. Clones, and the
+/// services of repeated [`layer`](Layer::layer) calls, share the budget.
+#[must_use]
+pub struct RetryLayer<R = Rules> {
+    // Shared with the services, so that no state is born when one is made.
+    rules: Arc<R>,
+}
+
+impl<E> RetryLayer<Rules<HttpClassify<E>>> {
+    /// The rules for HTTP: up to three attempts, [`HttpClassify`],
+    /// [`ByMethod`](crate::ByMethod), [`Backoff`](crate::Backoff), [`TokenBudget`](crate::TokenBudget), [`Hints`].
+    pub fn http() -> Self {
+        Self::new(HttpClassify::new())
+    }
+}
+
+impl<C> RetryLayer<Rules<C>> {
+    /// As [`http`](Self::http), with another verdict on results.
+    pub fn new(classify: C) -> Self {
+        Self::of(Rules::new(classify))
+    }
+}
+
+/// Limits.
+impl<C, Q, K, G, M, T> RetryLayer<Rules<C, Q, K, G, M, T>>
+where
+    Rules<C, Q, K, G, M, T>: Clone,
+{
+    /// Sets how many times a request is sent at most, the first time included.
+    /// Defaults to 3.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn attempts(self, attempts: u32) -> Self {
+        literal(self.try_attempts(attempts))
+    }
+
+    /// As [`attempts`](Self::attempts), for a value from outside.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn try_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
+        self.settings().attempts = check_attempts(attempts)?;
+        Ok(self)
+    }
+
+    /// Sets how long after the call begins an attempt may still start. A wait
+    /// that would end at the deadline or later is not begun: the answer at
+    /// hand is returned at once. Defaults to none.
+    ///
+    /// An attempt that is under way is not cut off: put
+    /// `tower::timeout::TimeoutLayer` outside for that.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        literal(self.try_deadline(deadline))
+    }
+
+    /// As [`deadline`](Self::deadline), for a value from outside.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn try_deadline(mut self, deadline: Duration) -> Result<Self, InvalidSetting> {
+        self.settings().deadline = Some(check_deadline(deadline)?);
+        Ok(self)
+    }
+
+    /// Sets how long an attempt may take, to the head of its response. One
+    /// that takes longer fails with
+    /// [`AttemptTimedOut`](crate::AttemptTimedOut), so the inner error type
+    /// must be made from it, as a [`BoxError`](palisade_core::BoxError) can.
+    /// Defaults to none.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn attempt_timeout(
+        self,
+        timeout: Duration,
+    ) -> RetryLayer<Rules<C, Q, K, G, M, AttemptTimeout>> {
+        literal(self.try_attempt_timeout(timeout))
+    }
+
+    /// As [`attempt_timeout`](Self::attempt_timeout), for a value from outside.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    #[expect(
+        clippy::type_complexity,
+        reason = "one parameter changes, and all must be named"
+    )]
+    pub fn try_attempt_timeout(
+        self,
+        timeout: Duration,
+    ) -> Result<RetryLayer<Rules<C, Q, K, G, M, AttemptTimeout>>, InvalidSetting> {
+        let timeout = AttemptTimeout::new(check_timeout(timeout)?);
+        let Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            settings,
+            timeout: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        Ok(RetryLayer::of(rules))
+    }
+}
+
+/// Strategies.
+impl<C, Q, K, G, M, T> RetryLayer<Rules<C, Q, K, G, M, T>>
+where
+    Rules<C, Q, K, G, M, T>: Clone,
+{
+    /// Sets what a result means. Defaults to [`HttpClassify`].
+    pub fn classify<D>(self, classify: D) -> RetryLayer<Rules<D, Q, K, G, M, T>> {
+        let Rules {
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+            classify: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        RetryLayer::of(rules)
+    }
+
+    /// Sets which requests may be sent again. Defaults to [`ByMethod`](crate::ByMethod).
+    pub fn requests<D>(self, requests: D) -> RetryLayer<Rules<C, D, K, G, M, T>> {
+        let Rules {
+            classify,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+            requests: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        RetryLayer::of(rules)
+    }
+
+    /// Sets how long to wait between attempts. Defaults to [`Backoff::default`](crate::Backoff::default): 50 milliseconds,
+    /// doubled up to 10 seconds, with full jitter.
+    pub fn backoff<D>(self, backoff: D) -> RetryLayer<Rules<C, Q, D, G, M, T>> {
+        let Rules {
+            classify,
+            requests,
+            budget,
+            bodies,
+            timeout,
+            settings,
+            backoff: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        RetryLayer::of(rules)
+    }
+
+    /// Sets how many retries there may be over all calls. Defaults to
+    /// [`TokenBudget::default`](crate::TokenBudget::default): one in five calls, and a reserve of 100.
+    pub fn budget<D>(self, budget: D) -> RetryLayer<Rules<C, Q, K, D, M, T>> {
+        let Rules {
+            classify,
+            requests,
+            backoff,
+            bodies,
+            timeout,
+            settings,
+            budget: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        RetryLayer::of(rules)
+    }
+
+    /// Sets how request bodies are kept. Defaults to [`CloneBody`](crate::CloneBody).
+    pub fn bodies<D>(self, bodies: D) -> RetryLayer<Rules<C, Q, K, G, D, T>> {
+        let Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            timeout,
+            settings,
+            bodies: _,
+        } = self.into_rules();
+        let rules = Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings,
+        };
+        RetryLayer::of(rules)
+    }
+
+    /// Keeps up to `cap` bytes of each request body as it is read, in place of
+    /// a clone: for bodies that stream, or do not clone. The inner service
+    /// then takes [`ReplayBody`](palisade_body::ReplayBody). A longer body is
+    /// sent once.
+    pub fn replay(self, cap: usize) -> RetryLayer<Rules<C, Q, K, G, ReplayBodies, T>> {
+        self.bodies(ReplayBodies::new(cap))
+    }
+}
+
+/// Details.
+impl<C, Q, K, G, M, T> RetryLayer<Rules<C, Q, K, G, M, T>>
+where
+    Rules<C, Q, K, G, M, T>: Clone,
+{
+    /// Sets which of the server's hints are heard. Defaults to all, up to 30
+    /// seconds.
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.settings().hints = hints;
+        self
+    }
+
+    /// Sets how many bytes of a failed response are read during the wait, so
+    /// that its HTTP/1 connection can be used again; zero for none. Defaults
+    /// to 16 KiB.
+    ///
+    /// The reading ends with the wait, so it takes no time.
+    pub fn drain(mut self, cap: usize) -> Self {
+        self.settings().drain = cap;
+        self
+    }
+
+    /// Sets what to do when the wait is over and the inner service is not
+    /// ready. Defaults to [`WhenUnready::Wait`].
+    pub fn when_unready(mut self, when: WhenUnready) -> Self {
+        self.settings().unready = when;
+        self
+    }
+
+    /// Writes the number of the attempt into this field of further attempts:
+    /// 2 for the first retry. Defaults to none.
+    pub fn attempt_header(mut self, name: HeaderName) -> Self {
+        self.settings().attempt_header = Some(name);
+        self
+    }
+
+    /// Gives each request that is not idempotent an `Idempotency-Key` of this
+    /// making, one for all its attempts, and then retries it like one that is.
+    /// A key that the request carries stays. Defaults to none.
+    ///
+    /// Only for servers that
+    /// [know the field](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
+    pub fn idempotency_key(mut self, generate: fn() -> HeaderValue) -> Self {
+        self.settings().idempotency_key = Some(generate);
+        self
+    }
+
+    /// Fixes the sequence of random numbers, for tests. Defaults to one that
+    /// no other process shares.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings().random = Arc::new(Random::seeded(seed));
+        self
+    }
+
+    /// Sets who is told of retries. Defaults to nobody.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.settings().observer = Some(observer);
+        self
+    }
+}
+
+impl<R> RetryLayer<R> {
+    fn of(rules: R) -> Self {
+        Self {
+            rules: Arc::new(rules),
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn into_shared(self) -> Arc<R> {
+        self.rules
+    }
+
+    fn into_rules(self) -> R
+    where
+        R: Clone,
+    {
+        Arc::unwrap_or_clone(self.rules)
+    }
+}
+
+impl<C, Q, K, G, M, T> RetryLayer<Rules<C, Q, K, G, M, T>>
+where
+    Rules<C, Q, K, G, M, T>: Clone,
+{
+    fn settings(&mut self) -> &mut Settings {
+        &mut Arc::make_mut(&mut self.rules).settings
+    }
+}
+
+impl<R> Clone for RetryLayer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            rules: Arc::clone(&self.rules),
+        }
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for RetryLayer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryLayer")
+            .field("rules", &self.rules)
+            .finish()
+    }
+}
+
+impl<S, R> Layer<S> for RetryLayer<R> {
+    type Service = Retry<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, Arc::clone(&self.rules))
+    }
+}
