@@ -13,6 +13,8 @@ use std::{
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group};
 use http::{Request, Response};
 use palisade_bench::{Body, Healthy, get, post};
+use palisade_retry::{IdempotentOnly, RetryLayer};
+use tower::Layer;
 use tower_service::Service;
 
 gungraun::main!(
@@ -25,6 +27,7 @@ library_benchmark_group!(name = retry; benchmarks = get_success, post_unretryabl
 
 #[library_benchmark]
 #[bench::bare(Healthy, get())]
+#[bench::palisade(palisade(), get())]
 fn get_success<S>(service: S, request: Request<Body>) -> (S, Response<Body>)
 where
     S: Service<Request<Body>, Response = Response<Body>>,
@@ -34,11 +37,20 @@ where
 
 #[library_benchmark]
 #[bench::bare(Healthy, post())]
+#[bench::palisade(palisade_idempotent_only(), post())]
 fn post_unretryable<S>(service: S, request: Request<Body>) -> (S, Response<Body>)
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
     call(service, request)
+}
+
+fn palisade() -> impl Service<Request<Body>, Response = Response<Body>> {
+    RetryLayer::http().layer(Healthy)
+}
+
+fn palisade_idempotent_only() -> impl Service<Request<Body>, Response = Response<Body>> {
+    RetryLayer::http().requests(IdempotentOnly).layer(Healthy)
 }
 
 /// Calls the service once, and hands it back with the answer, so that the drop of neither counts.

@@ -38,7 +38,11 @@ pub fn is_safe(method: &Method) -> bool {
 /// # Ok::<_, http::method::InvalidMethod>(())
 /// ```
 pub fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent() || is_safe(method) || IDEMPOTENT.contains(&method.as_str())
+    match *method {
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE => true,
+        Method::POST | Method::PATCH | Method::CONNECT => false,
+        _ => method.is_idempotent() || is_safe(method) || IDEMPOTENT.contains(&method.as_str()),
+    }
 }
 
 // RFC 3253, 3648, 3744, 4437, 4791, 4918, 5842 and 2068, by way of the registry.

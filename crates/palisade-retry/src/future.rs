@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use palisade_body::Drain;
 use palisade_core::{Classify, Event, Outcome};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
@@ -66,8 +66,39 @@ pin_project! {
         // connection can carry the next attempt.
         #[pin]
         drain: Option<Drain<ResB>>,
+        // How much longer to wait for its end when the next attempt is due;
+        // nothing, once it is.
+        grace: Option<Duration>,
         // What to return if the inner service is not ready, if that is wanted.
         original: Option<Original<ResB, E>>,
+    }
+}
+
+impl<Next, ResB: Body, E> Wait<Next, ResB, E> {
+    /// Ready when the next attempt is due, and the last response out of the way.
+    fn poll_due(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let Some(drain) = this.drain.as_mut().as_pin_mut()
+            && drain.poll(cx).is_ready()
+        {
+            this.drain.set(None);
+        }
+        if let Some(grace) = *this.grace {
+            if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
+                ready!(sleep.poll(cx));
+            }
+            *this.grace = None;
+            this.sleep.set(this.drain.is_some().then(|| sleep(grace)));
+        }
+        // It is due, and only the last response can hold it up.
+        if this.drain.is_some()
+            && let Some(sleep) = this.sleep.as_mut().as_pin_mut()
+        {
+            ready!(sleep.poll(cx));
+        }
+        this.drain.set(None);
+        this.sleep.set(None);
+        Poll::Ready(())
     }
 }
 
@@ -157,16 +188,8 @@ where
                         .retrying
                         .as_mut()
                         .expect("only what may be retried waits");
-                    let mut wait = wait.as_mut().project();
-                    if let Some(drain) = wait.drain.as_mut().as_pin_mut()
-                        && drain.poll(cx).is_ready()
-                    {
-                        wait.drain.set(None);
-                    }
-                    if let Some(sleep) = wait.sleep.as_mut().as_pin_mut() {
-                        ready!(sleep.poll(cx));
-                        wait.sleep.set(None);
-                    }
+                    ready!(wait.as_mut().poll_due(cx));
+                    let wait = wait.as_mut().project();
                     match (retrying.inner.poll_ready(cx), wait.original.take()) {
                         (Poll::Ready(Ok(())), _) => {}
                         (_, Some(Original { result, outcome })) => {
@@ -295,22 +318,38 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
                 delay,
                 cause,
             });
-        let settings = &self.rules.settings;
-        let (drain, original) = match (settings.unready, result) {
+        let (drain, original) = match (self.rules.settings.unready, result) {
             (WhenUnready::ReturnOriginal, result) => (None, Some(Original { result, outcome })),
-            (WhenUnready::Wait, Ok(response))
-                if !response.body().is_end_stream() && settings.drain > 0 =>
-            {
-                (Some(Drain::new(response.into_body(), settings.drain)), None)
-            }
-            (WhenUnready::Wait, _) => (None, None),
+            (WhenUnready::Wait, Ok(response)) => (self.drain(response), None),
+            (WhenUnready::Wait, Err(_)) => (None, None),
         };
         Box::pin(Wait {
             body: Some(body),
             sleep: (!delay.is_zero()).then(|| sleep(delay)),
+            grace: Some(self.grace(delay)),
             drain,
             original,
         })
+    }
+
+    /// The rest of a response, if it is worth reading.
+    fn drain<ResB: Body>(&self, response: Response<ResB>) -> Option<Drain<ResB>> {
+        let cap = self.rules.settings.drain;
+        // Later versions reset the stream, and keep the connection.
+        let keeps = response.version() < Version::HTTP_2 && !response.body().is_end_stream();
+        (keeps && cap > 0).then(|| Drain::new(response.into_body(), cap))
+    }
+
+    /// How long past its due time the next attempt may wait for a connection
+    /// to become free: less than it takes to make one across an ocean.
+    fn grace(&self, delay: Duration) -> Duration {
+        const GRACE: Duration = Duration::from_millis(50);
+        match self.plan.deadline {
+            Some(deadline) => deadline
+                .saturating_duration_since(Instant::now() + delay)
+                .min(GRACE),
+            None => GRACE,
+        }
     }
 
     /// The request of the next attempt.

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, parse_seconds};
 
 /// Which of the server's words on when to retry are heard, and how far they
@@ -128,12 +128,23 @@ impl Default for Hints {
     }
 }
 
+// Parsed while compiling: a look into a response without them is free.
+static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+static RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+static X_MS_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+static X_RATELIMIT_RESET_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-reset-after");
+static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
 fn after(delay: Option<Duration>) -> Hint {
     delay.map_or(Hint::None, Hint::After)
 }
 
 fn pushback(headers: &HeaderMap) -> Hint {
-    match headers.get("grpc-retry-pushback-ms") {
+    match headers.get(&GRPC_RETRY_PUSHBACK_MS) {
         None => Hint::None,
         Some(value) => number(value).map_or(Hint::Never, |millis| {
             Hint::Exactly(Duration::from_millis(millis))
@@ -143,22 +154,22 @@ fn pushback(headers: &HeaderMap) -> Hint {
 
 fn millis(headers: &HeaderMap) -> Option<Duration> {
     let named = |name| headers.get_all(name).iter();
-    let values = named("retry-after-ms").chain(named("x-ms-retry-after-ms"));
+    let values = named(&RETRY_AFTER_MS).chain(named(&X_MS_RETRY_AFTER_MS));
     values.filter_map(number).max().map(Duration::from_millis)
 }
 
 /// How long until a rate limit is full again, if it is spent.
 fn reset(headers: &HeaderMap, spent: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
     let is_zero = |name| text(name).is_some_and(|remaining| remaining.trim() == "0");
-    if let Some(limit) = text("ratelimit") {
+    if let Some(limit) = text(&RATELIMIT) {
         return structured_reset(limit, spent);
     }
-    if spent || is_zero("ratelimit-remaining") || is_zero("x-ratelimit-remaining") {
-        let delta = text("ratelimit-reset").or_else(|| text("x-ratelimit-reset-after"));
+    if spent || is_zero(&RATELIMIT_REMAINING) || is_zero(&X_RATELIMIT_REMAINING) {
+        let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
         return delta
             .and_then(|delta| parse_seconds(delta.trim()))
-            .or_else(|| ambiguous_reset(text("x-ratelimit-reset")?.trim(), now));
+            .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?.trim(), now));
     }
     None
 }
@@ -344,7 +355,7 @@ mod tests {
         fn any_value_is_read_without_a_panic(value in prop::collection::vec(any::<u8>(), 0..64)) {
             let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
             for name in ["ratelimit", "ratelimit-reset", "x-ratelimit-reset", "retry-after-ms", "grpc-retry-pushback-ms"] {
-                let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value.clone())]);
+                let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.clone())]);
                 Hints::new().of(&headers, Outcome::Throttled);
             }
         }

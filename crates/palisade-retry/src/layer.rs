@@ -287,7 +287,9 @@ where
     /// that its HTTP/1 connection can be used again; zero for none. Defaults
     /// to 16 KiB.
     ///
-    /// The reading ends with the wait, so it takes no time.
+    /// The next attempt waits for the end of the reading for at most 50
+    /// milliseconds after it is due, and not past the deadline. Responses of
+    /// HTTP/2 and later are not read: their connections stay usable anyway.
     pub fn drain(mut self, cap: usize) -> Self {
         self.settings().drain = cap;
         self

@@ -63,10 +63,11 @@ pub struct IdempotentOnly;
 
 impl Requests for IdempotentOnly {
     fn repeatable(&self, head: Head<'_>) -> Repeatable {
-        match ByMethod.repeatable(head) {
-            Repeatable::IfUnsent => Repeatable::Never,
-            repeatable => repeatable,
+        // The cheapest question first: most of what is posted has no key.
+        if !is_idempotent(head.method) && !head.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Repeatable::Never;
         }
+        ByMethod.repeatable(head)
     }
 }
 

@@ -5,8 +5,8 @@ use std::{
 };
 
 use http::{Request, Response};
+use palisade_retry::{Backoff, IdempotentOnly, RetryLayer, Unlimited};
 use tower::{Layer, retry::Retry};
-use tower_resilience_retry::RetryLayer;
 
 use crate::{
     inner::{Body, Flaky, Healthy},
@@ -15,12 +15,14 @@ use crate::{
     subjects,
 };
 
+/// palisade's default.
 const ATTEMPTS: u32 = 3;
 
 /// A GET that succeeds: what it costs to be able to send it again.
 pub(super) fn get() -> Vec<Subject> {
     vec![
         Subject::immediate(BARE, Healthy, request::get),
+        Subject::immediate("palisade", RetryLayer::http().layer(Healthy), request::get),
         Subject::immediate("tower", tower_retry(Healthy), request::get),
         Subject::immediate(
             "tower-resilience",
@@ -34,6 +36,11 @@ pub(super) fn get() -> Vec<Subject> {
 pub(super) fn post() -> Vec<Subject> {
     vec![
         Subject::immediate(BARE, Healthy, request::post),
+        Subject::immediate(
+            "palisade",
+            RetryLayer::http().requests(IdempotentOnly).layer(Healthy),
+            request::post,
+        ),
         Subject::immediate("tower", tower_retry(Healthy), request::post),
         Subject::immediate(
             "tower-resilience",
@@ -49,6 +56,15 @@ pub(super) fn post() -> Vec<Subject> {
 pub(super) fn one_retry() -> Vec<Subject> {
     vec![
         Subject::timed(BARE, Healthy, request::get),
+        Subject::timed(
+            "palisade",
+            // No budget lets every call be retried, and the peers have none.
+            RetryLayer::http()
+                .backoff(Backoff::constant(Duration::ZERO))
+                .budget(Unlimited)
+                .layer(Flaky::default()),
+            request::get,
+        ),
         Subject::timed("tower", tower_retry(Flaky::default()), request::get),
         Subject::timed(
             "tower-resilience",
@@ -65,6 +81,9 @@ fn tower_retry<S>(inner: S) -> TowerRetry<S> {
     subjects::tower::retry(inner, ATTEMPTS, || ready(()))
 }
 
-fn resilience_retry() -> RetryLayer<Request<Body>, Response<Body>, Infallible> {
+type ResilienceLayer =
+    tower_resilience_retry::RetryLayer<Request<Body>, Response<Body>, Infallible>;
+
+fn resilience_retry() -> ResilienceLayer {
     subjects::tower_resilience::retry(ATTEMPTS as usize, Duration::ZERO)
 }

@@ -5,6 +5,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use palisade_retry::{Backoff, RetryLayer};
 use tokio::{runtime::Builder, select, time::sleep};
 use tower::Layer;
 use tower_service::Service;
@@ -34,6 +35,15 @@ fn play(bench: &'static str, backoff: Duration) -> Vec<Row> {
         figures: vec![("connections", f64::from(connections))],
     };
     vec![
+        row(
+            "palisade",
+            connections(async |uri| {
+                let layer = RetryLayer::http()
+                    .attempts(ATTEMPTS)
+                    .backoff(Backoff::constant(backoff));
+                call(layer.layer(client()), uri).await
+            }),
+        ),
         row(
             "tower",
             connections(async |uri| {
