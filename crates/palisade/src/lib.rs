@@ -1,1 +1,37 @@
-//! palisade
+//! What makes an API client survive real APIs: one [tower](https://docs.rs/tower)
+//! layer for each technique, each in a crate of its own, behind a feature here.
+//!
+#![cfg_attr(feature = "retry", doc = "```")]
+#![cfg_attr(not(feature = "retry"), doc = "```ignore")]
+//! use http::{Request, Response};
+//! use palisade::retry::RetryLayer;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let client = ServiceBuilder::new().layer(RetryLayer::http()).service(service_fn(
+//!     |_: Request<String>| async { Ok::<_, BoxError>(Response::new("hello".to_owned())) },
+//! ));
+//! let response = client.oneshot(Request::new(String::new())).await?;
+//! assert_eq!(response.body(), "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | feature | |
+//! |---|---|---|
+//! | [`core`] | always | verdicts, error kinds, events, endpoints |
+//! | [`body`] | always | bodies that replay, drain and tell their end |
+//! | [`retry`] | `retry` | retries with back-off, hints and budgets |
+//!
+//! Outermost first, the layers go: metrics of calls, cache, total deadline,
+//! retry, circuit breaker, rate limit, concurrency limit, credentials, timeout
+//! of an attempt, metrics of attempts, client. Every layer is right in any
+//! other order as well.
+
+#![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+
+pub use palisade_body as body;
+pub use palisade_core as core;
+#[cfg(feature = "retry")]
+pub use palisade_retry as retry;
