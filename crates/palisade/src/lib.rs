@@ -35,3 +35,8 @@ pub use palisade_body as body;
 pub use palisade_core as core;
 #[cfg(feature = "retry")]
 pub use palisade_retry as retry;
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "retry"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
