@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
@@ -35,7 +35,7 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 /// ```
 #[must_use]
 pub struct HttpClassify<M = Typed> {
-    transient: StatusSet,
+    transient: Arc<[StatusCode]>,
     grpc: bool,
     errors: PhantomData<fn() -> M>,
 }
@@ -43,11 +43,16 @@ pub struct HttpClassify<M = Typed> {
 impl<M> HttpClassify<M> {
     /// The verdicts of the table above.
     pub fn new() -> Self {
-        let transient = [408, 425, 500, 502, 503, 504]
-            .into_iter()
-            .fold(StatusSet::default(), StatusSet::with);
+        let transient = [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
         Self {
-            transient,
+            transient: transient.into(),
             grpc: false,
             errors: PhantomData,
         }
@@ -56,10 +61,7 @@ impl<M> HttpClassify<M> {
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
     /// 408, 425, 500, 502, 503 and 504.
     pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.transient = statuses
-            .into_iter()
-            .map(|status| status.as_u16())
-            .fold(StatusSet::default(), StatusSet::with);
+        self.transient = statuses.into_iter().collect();
         self
     }
 
@@ -75,7 +77,7 @@ impl<M> HttpClassify<M> {
 
     fn status<B>(&self, response: &Response<B>) -> Outcome {
         let status = response.status();
-        if self.transient.has(status.as_u16()) {
+        if self.transient.contains(&status) {
             return Outcome::Transient;
         }
         match status.as_u16() {
@@ -99,7 +101,7 @@ impl<M> Default for HttpClassify<M> {
 impl<M> Clone for HttpClassify<M> {
     fn clone(&self) -> Self {
         Self {
-            transient: self.transient,
+            transient: Arc::clone(&self.transient),
             grpc: self.grpc,
             errors: PhantomData,
         }
@@ -183,29 +185,6 @@ fn grpc_outcome<B>(response: &Response<B>) -> Outcome {
         // UNKNOWN, UNIMPLEMENTED, INTERNAL, DATA_LOSS
         b"2" | b"12" | b"13" | b"15" => Outcome::Failed,
         _ => Outcome::Rejected,
-    }
-}
-
-/// A set of statuses: one bit for each code from 0 to 1023.
-#[derive(Clone, Copy, Default)]
-struct StatusSet([u64; 16]);
-
-impl StatusSet {
-    fn with(mut self, status: u16) -> Self {
-        self.0[usize::from(status / 64)] |= 1 << (status % 64);
-        self
-    }
-
-    fn has(&self, status: u16) -> bool {
-        self.0[usize::from(status / 64)] & (1 << (status % 64)) != 0
-    }
-}
-
-impl fmt::Debug for StatusSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries((100..1000).filter(|status| self.has(*status)))
-            .finish()
     }
 }
 

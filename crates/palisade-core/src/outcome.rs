@@ -41,11 +41,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the service is to blame.
-    pub fn is_failure(self) -> bool {
-        matches!(self, Self::Transient | Self::Failed | Self::Unsent)
-    }
-
     /// The outcome's name in snake case, as used for labels.
     pub fn as_str(self) -> &'static str {
         match self {
