@@ -8,11 +8,52 @@ use crate::{InvalidSetting, error::literal};
 pub trait Schedule {
     /// The delay before the next attempt.
     fn delay(&self, step: &Step) -> Duration;
+
+    /// Takes the first `retries` delays from this schedule, and all others from
+    /// `next`, which counts from 1 again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use palisade_retry::{Backoff, Jitter, Schedule, Step};
+    ///
+    /// // At once, and then with growing care.
+    /// let backoff = Backoff::constant(Duration::ZERO)
+    ///     .chain(1, Backoff::exponential(Duration::from_secs(1)).jitter(Jitter::None));
+    /// let delay = |retry| backoff.delay(&Step::new(retry, Duration::ZERO, 0.5)).as_secs();
+    /// assert_eq!([delay(1), delay(2), delay(3)], [0, 1, 2]);
+    /// ```
+    fn chain<S: Schedule>(self, retries: u32, next: S) -> Chain<Self, S>
+    where
+        Self: Sized,
+    {
+        Chain {
+            first: self,
+            retries,
+            next,
+        }
+    }
 }
 
 impl<S: Schedule + ?Sized> Schedule for Arc<S> {
     fn delay(&self, step: &Step) -> Duration {
         (**self).delay(step)
+    }
+}
+
+/// Made by [`Schedule::chain`].
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<A, B> {
+    first: A,
+    retries: u32,
+    next: B,
+}
+
+impl<A: Schedule, B: Schedule> Schedule for Chain<A, B> {
+    fn delay(&self, step: &Step) -> Duration {
+        match step.retry.checked_sub(self.retries) {
+            None | Some(0) => self.first.delay(step),
+            Some(retry) => self.next.delay(&Step { retry, ..*step }),
+        }
     }
 }
 
@@ -45,8 +86,9 @@ impl Step {
 /// use std::time::Duration;
 /// use palisade_retry::{RetryLayer, Step, backoff_fn};
 ///
-/// let linear = backoff_fn(|step: &Step| Duration::from_millis(100) * step.retry);
-/// let layer = RetryLayer::http().backoff(linear);
+/// let table = [50, 200, 1000].map(Duration::from_millis);
+/// let backoff = backoff_fn(move |step: &Step| table[table.len().min(step.retry as usize) - 1]);
+/// let layer = RetryLayer::http().backoff(backoff);
 /// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
 /// ```
 pub fn backoff_fn<F>(delay: F) -> BackoffFn<F>
@@ -101,6 +143,7 @@ pub struct Backoff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Curve {
     Constant,
+    Linear,
     Exponential,
     Fibonacci,
 }
@@ -134,6 +177,25 @@ impl Backoff {
             max: delay.max(Duration::from_secs(10)),
             jitter: Jitter::Full,
         }
+    }
+
+    /// `base`, then longer by as much each time.
+    ///
+    /// # Panics
+    ///
+    /// If `base` is zero.
+    #[track_caller]
+    pub fn linear(base: Duration) -> Self {
+        literal(Self::try_linear(base))
+    }
+
+    /// As [`linear`](Self::linear), for a value from outside.
+    ///
+    /// # Errors
+    ///
+    /// If `base` is zero.
+    pub fn try_linear(base: Duration) -> Result<Self, InvalidSetting> {
+        Self::growing(Curve::Linear, base)
     }
 
     /// `base`, then twice as long each time.
@@ -209,6 +271,7 @@ impl Backoff {
     fn grown(&self, retry: u32) -> Duration {
         let times = match self.curve {
             Curve::Constant => 1,
+            Curve::Linear => retry.into(),
             Curve::Exponential => 1_u128 << (retry.max(1) - 1).min(100),
             Curve::Fibonacci => fibonacci(retry),
         };
@@ -293,6 +356,7 @@ mod tests {
     fn each_curve_gives_its_sequence() {
         for (backoff, expected) in [
             (Backoff::constant(7 * MS), [7, 7, 7, 7, 7, 7]),
+            (Backoff::linear(10 * MS), [10, 20, 30, 40, 50, 60]),
             (Backoff::exponential(10 * MS), [10, 20, 40, 80, 160, 320]),
             (Backoff::fibonacci(10 * MS), [10, 10, 20, 30, 50, 80]),
             (
@@ -333,7 +397,20 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_goes_on_with_the_next() {
+        let chain = Backoff::constant(5 * MS)
+            .jitter(Jitter::None)
+            .chain(2, Backoff::linear(10 * MS).jitter(Jitter::None));
+        let delays = (1..=5).map(|retry| chain.delay(&Step::new(retry, Duration::ZERO, 0.5)));
+        assert_eq!(
+            delays.map(|delay| delay.as_millis()).collect::<Vec<_>>(),
+            [5, 5, 10, 20, 30]
+        );
+    }
+
+    #[test]
     fn refuses_to_grow_from_nothing() {
+        assert!(Backoff::try_linear(Duration::ZERO).is_err());
         assert!(Backoff::try_exponential(Duration::ZERO).is_err());
         assert!(Backoff::try_fibonacci(Duration::ZERO).is_err());
         assert_eq!(delays(Backoff::constant(Duration::ZERO), 2), [0, 0]);

@@ -309,9 +309,10 @@ where
         self
     }
 
-    /// Gives each request that is not idempotent an `Idempotency-Key` of this
-    /// making, one for all its attempts, and then retries it like one that is.
-    /// A key that the request carries stays. Defaults to none.
+    /// Gives each request that may be repeated only [if it is
+    /// unsent](crate::Repeatable::IfUnsent) an `Idempotency-Key` of this
+    /// making, one for all its attempts, and then retries it like one that is
+    /// idempotent. A key that the request carries stays. Defaults to none.
     ///
     /// Only for servers that
     /// [know the field](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).

@@ -124,7 +124,7 @@ pub use self::key::random_key;
 #[cfg(feature = "tower")]
 pub use self::tower::{HttpPolicy, TowerBackoff, TowerBudget, tower_backoff, tower_budget};
 pub use self::{
-    backoff::{Backoff, BackoffFn, Jitter, Schedule, Step, backoff_fn},
+    backoff::{Backoff, BackoffFn, Chain, Jitter, Schedule, Step, backoff_fn},
     bodies::{Bodies, CloneBody, ReplayBodies},
     budget::{
         Budget, InFlightAccount, InFlightBudget, InFlightTicket, KeyedAccount, KeyedBudget, Ticket,

@@ -19,6 +19,10 @@ use crate::{
 ///
 /// Made by [`RetryLayer`](crate::RetryLayer). The inner service is cloned for
 /// each call that may be retried, so it should be cheap to clone.
+///
+/// # Panics
+///
+/// A wait panics outside of a tokio runtime whose timer is enabled.
 #[derive(Clone)]
 pub struct Retry<S, R = Rules> {
     inner: S,
