@@ -118,25 +118,7 @@ where
         timeout: Duration,
     ) -> Result<RetryLayer<Rules<C, Q, K, G, M, AttemptTimeout>>, InvalidSetting> {
         let timeout = AttemptTimeout::new(check_timeout(timeout)?);
-        let Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            settings,
-            timeout: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        Ok(RetryLayer::of(rules))
+        Ok(self.swap(|c, q, k, g, m, _| (c, q, k, g, m, timeout)))
     }
 }
 
@@ -147,119 +129,29 @@ where
 {
     /// Sets what a result means. Defaults to [`HttpClassify`].
     pub fn classify<D>(self, classify: D) -> RetryLayer<Rules<D, Q, K, G, M, T>> {
-        let Rules {
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-            classify: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        RetryLayer::of(rules)
+        self.swap(|_, q, k, g, m, t| (classify, q, k, g, m, t))
     }
 
     /// Sets which requests may be sent again. Defaults to [`ByMethod`](crate::ByMethod).
     pub fn requests<D>(self, requests: D) -> RetryLayer<Rules<C, D, K, G, M, T>> {
-        let Rules {
-            classify,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-            requests: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        RetryLayer::of(rules)
+        self.swap(|c, _, k, g, m, t| (c, requests, k, g, m, t))
     }
 
     /// Sets how long to wait between attempts. Defaults to [`Backoff::default`](crate::Backoff::default): 50 milliseconds,
     /// doubled up to 10 seconds, with full jitter.
     pub fn backoff<D>(self, backoff: D) -> RetryLayer<Rules<C, Q, D, G, M, T>> {
-        let Rules {
-            classify,
-            requests,
-            budget,
-            bodies,
-            timeout,
-            settings,
-            backoff: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        RetryLayer::of(rules)
+        self.swap(|c, q, _, g, m, t| (c, q, backoff, g, m, t))
     }
 
     /// Sets how many retries there may be over all calls. Defaults to
     /// [`TokenBudget::default`](crate::TokenBudget::default): one in five calls, and a reserve of 100.
     pub fn budget<D>(self, budget: D) -> RetryLayer<Rules<C, Q, K, D, M, T>> {
-        let Rules {
-            classify,
-            requests,
-            backoff,
-            bodies,
-            timeout,
-            settings,
-            budget: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        RetryLayer::of(rules)
+        self.swap(|c, q, k, _, m, t| (c, q, k, budget, m, t))
     }
 
     /// Sets how request bodies are kept. Defaults to [`CloneBody`](crate::CloneBody).
     pub fn bodies<D>(self, bodies: D) -> RetryLayer<Rules<C, Q, K, G, D, T>> {
-        let Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            timeout,
-            settings,
-            bodies: _,
-        } = self.into_rules();
-        let rules = Rules {
-            classify,
-            requests,
-            backoff,
-            budget,
-            bodies,
-            timeout,
-            settings,
-        };
-        RetryLayer::of(rules)
+        self.swap(|c, q, k, g, _, t| (c, q, k, g, bodies, t))
     }
 
     /// Keeps up to `cap` bytes of each request body as it is read, in place of
@@ -346,13 +238,6 @@ impl<R> RetryLayer<R> {
     pub(crate) fn into_shared(self) -> Arc<R> {
         self.rules
     }
-
-    fn into_rules(self) -> R
-    where
-        R: Clone,
-    {
-        Arc::unwrap_or_clone(self.rules)
-    }
 }
 
 impl<C, Q, K, G, M, T> RetryLayer<Rules<C, Q, K, G, M, T>>
@@ -361,6 +246,31 @@ where
 {
     fn settings(&mut self) -> &mut Settings {
         &mut Arc::make_mut(&mut self.rules).settings
+    }
+
+    /// Puts other strategies in place of some.
+    fn swap<C2, Q2, K2, G2, M2, T2>(
+        self,
+        change: impl FnOnce(C, Q, K, G, M, T) -> (C2, Q2, K2, G2, M2, T2),
+    ) -> RetryLayer<Rules<C2, Q2, K2, G2, M2, T2>> {
+        let rules = Arc::unwrap_or_clone(self.rules);
+        let (classify, requests, backoff, budget, bodies, timeout) = change(
+            rules.classify,
+            rules.requests,
+            rules.backoff,
+            rules.budget,
+            rules.bodies,
+            rules.timeout,
+        );
+        RetryLayer::of(Rules {
+            classify,
+            requests,
+            backoff,
+            budget,
+            bodies,
+            timeout,
+            settings: rules.settings,
+        })
     }
 }
 
