@@ -17,7 +17,7 @@ pub(crate) struct Outcome {
     pub(crate) attempts: u64,
     /// Only the scripted server counts them.
     pub(crate) connections: Option<u64>,
-    pub(crate) stops: BTreeMap<String, u64>,
+    pub(crate) stops: BTreeMap<&'static str, u64>,
 }
 
 impl Outcome {

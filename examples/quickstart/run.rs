@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use indicatif::{ProgressBar, ProgressStyle};
-use palisade::core::{BoxError, ErrorKind};
+use palisade::core::ErrorKind;
 use tokio::{task::JoinSet, time::Instant};
-use tower::{ServiceExt, timeout::error::Elapsed};
+use tower::ServiceExt;
 
 use crate::client::ApiClient;
 
@@ -59,28 +59,18 @@ async fn call(client: ApiClient, request: Request<Full<Bytes>>) -> Answer {
 }
 
 async fn fetch(client: ApiClient, request: Request<Full<Bytes>>) -> Result<(), String> {
-    let response = client
-        .oneshot(request)
-        .await
-        .map_err(|error| kind(&error))?;
+    let response = client.oneshot(request).await;
+    let response = response.map_err(|error| ErrorKind::of(&*error).to_string())?;
     let status = response.status();
     let mut body = response.into_body();
     // To the end even if it is of no interest, or the connection could not be used again.
     while let Some(frame) = body.frame().await {
-        frame.map_err(|error| kind(&error.into()))?;
+        frame.map_err(|error| ErrorKind::of(&error).to_string())?;
     }
     match status.is_success() {
         true => Ok(()),
         false => Err(status.as_str().to_owned()),
     }
-}
-
-fn kind(error: &BoxError) -> String {
-    let kind = match error.is::<Elapsed>() {
-        true => ErrorKind::Timeout,
-        false => ErrorKind::of(&**error),
-    };
-    kind.as_str().to_owned()
 }
 
 /// It goes to stderr, and indicatif draws nothing where that is no terminal.

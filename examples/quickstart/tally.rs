@@ -17,7 +17,7 @@ pub(crate) struct Tally {
 pub(crate) struct Counts {
     pub(crate) retries: u64,
     /// How many calls were not retried any further, by reason.
-    pub(crate) stops: BTreeMap<String, u64>,
+    pub(crate) stops: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
@@ -28,12 +28,12 @@ impl Tally {
 }
 
 impl Observer for Tally {
-    fn on_event(&self, _: Target<'_>, event: &Event<'_>) {
+    fn on_event(&self, _: Target<'_>, event: &Event) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Retry { .. } => counts.retries += 1,
             Event::GaveUp { reason, .. } => {
-                *counts.stops.entry((*reason).to_owned()).or_default() += 1;
+                *counts.stops.entry(reason).or_default() += 1;
             }
             _ => {}
         }

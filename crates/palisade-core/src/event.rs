@@ -18,7 +18,7 @@ use crate::{Endpoint, ErrorKind, Head, Outcome};
 /// struct Retries(AtomicU32);
 ///
 /// impl Observer for Retries {
-///     fn on_event(&self, _: Target<'_>, event: &Event<'_>) {
+///     fn on_event(&self, _: Target<'_>, event: &Event) {
 ///         if let Event::Retry { .. } = event {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///         }
@@ -29,7 +29,7 @@ use crate::{Endpoint, ErrorKind, Head, Outcome};
 /// ```
 pub trait Observer: Debug + Send + Sync {
     /// Something happened to a request, or to what serves this target.
-    fn on_event(&self, target: Target<'_>, event: &Event<'_>);
+    fn on_event(&self, target: Target<'_>, event: &Event);
 }
 
 /// Where a request goes, in terms fit for labels.
@@ -58,7 +58,7 @@ impl<'a> Target<'a> {
 /// What a layer did. Each layer adds its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub enum Event {
     /// An attempt failed, and another will follow.
     Retry {
         /// The number of the attempt that failed, from 1.
@@ -75,7 +75,7 @@ pub enum Event<'a> {
         /// How long the attempts were kept apart, in sum.
         delay: Duration,
         /// Why no attempt follows, in snake case.
-        reason: &'a str,
+        reason: &'static str,
         /// Why the last one failed.
         cause: Cause,
     },

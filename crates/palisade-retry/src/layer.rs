@@ -93,6 +93,22 @@ where
     /// must be made from it, as a [`BoxError`](palisade_core::BoxError) can.
     /// Defaults to none.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use palisade_retry::RetryLayer;
+    /// use tower::{BoxError, ServiceBuilder};
+    ///
+    /// let client = ServiceBuilder::new()
+    ///     .layer(RetryLayer::http().attempt_timeout(Duration::from_secs(5)))
+    ///     // The error of hyper's client cannot be made from a timeout.
+    ///     .map_err(BoxError::from)
+    ///     .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
+    /// # let _ = tower::ServiceExt::<http::Request<Full<Bytes>>>::ready_oneshot(client);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If it is zero.

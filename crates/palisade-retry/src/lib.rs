@@ -79,9 +79,36 @@
 //!
 //! # Where to put it
 //!
-//! Outside of everything that should happen once per attempt (timeouts of an
-//! attempt, rate limits, credentials), inside of what should happen once per
-//! call (a total timeout, a cache).
+//! Outside of everything that should happen once per attempt (rate limits,
+//! credentials, a timeout of an attempt, unless it is
+//! [`attempt_timeout`](RetryLayer::attempt_timeout)), inside of what should
+//! happen once per call (a total timeout, a cache).
+//!
+//! Around `reqwest::Client`, whose requests and responses are its own, put
+//! `map_request` and `map_response` of `ServiceBuilder` in between, with the
+//! conversions of reqwest. On a server, as around an axum router, bodies do
+//! not clone: add [`replay`](RetryLayer::replay).
+//!
+//! To name the type, write `Retry<S>`, or `Retry<S, Rules<HttpClassify<Boxed>>>`
+//! where the inner service's error is a [`BoxError`](palisade_core::BoxError);
+//! [`Rules`] lists the parameters that setters change.
+//!
+//! ```
+//! use palisade_core::{Boxed, HttpClassify};
+//! use palisade_retry::{Retry, RetryLayer, Rules};
+//! use tower::{Layer, timeout::Timeout};
+//!
+//! struct Api<C> {
+//!     plain: Retry<C>,
+//!     timed: Retry<Timeout<C>, Rules<HttpClassify<Boxed>>>,
+//! }
+//!
+//! fn api<C: Clone>(client: C) -> Api<C> {
+//!     let timed = Timeout::new(client.clone(), std::time::Duration::from_secs(5));
+//!     Api { plain: RetryLayer::http().layer(client), timed: RetryLayer::http().layer(timed) }
+//! }
+//! # let Api { plain, timed } = api(());
+//! ```
 //!
 //! # Cost
 //!
@@ -94,8 +121,10 @@
 //! | feature | default | |
 //! |---|---|---|
 //! | `hyper` | yes | tells the errors of hyper, hyper-util and h2 apart |
+//! | `tower` | yes | tells the errors of tower's timeout, load shed and buffer apart; `HttpPolicy`, `tower_backoff`, `tower_budget` |
 //! | `idempotency-key` | no | `random_key` |
-//! | `tower` | no | `HttpPolicy`, `tower_backoff`, `tower_budget`; tells tower's errors apart |
+//!
+//! An error that no feature knows is taken for one that does not pass.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 

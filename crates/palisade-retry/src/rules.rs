@@ -210,7 +210,7 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         result: &Result<Response<ResB>, E>,
         outcome: Outcome,
         target: impl FnOnce() -> Target<'t>,
-        event: impl FnOnce(Cause) -> Event<'static>,
+        event: impl FnOnce(Cause) -> Event,
     ) where
         C: Classify<Response<ResB>, E>,
     {

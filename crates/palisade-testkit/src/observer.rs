@@ -49,7 +49,7 @@ impl RecordingObserver {
 }
 
 impl Observer for RecordingObserver {
-    fn on_event(&self, target: Target<'_>, event: &Event<'_>) {
+    fn on_event(&self, target: Target<'_>, event: &Event) {
         let recorded = Recorded {
             endpoint: target.endpoint,
             method: target.method.cloned(),

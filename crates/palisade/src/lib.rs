@@ -22,7 +22,9 @@
 //! |---|---|---|
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
-//! | [`retry`] | `retry` | retries with back-off, hints and budgets |
+//! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
+//!
+//! The feature `rustls` tells failures of rustls apart.
 //!
 //! Outermost first, the layers go: metrics of calls, cache, total deadline,
 //! retry, circuit breaker, rate limit, concurrency limit, credentials, timeout

@@ -12,7 +12,8 @@ use crate::{InvalidSetting, error::literal};
 ///
 /// No clock and no lock: while all goes well the reserve is full, and a call
 /// costs one load. When a service fails for long, retries are `ratio` times
-/// the calls and no more; the reserve covers short failures and clients that
+/// the calls and no more. The reserve covers what comes before that: calls that
+/// fail all at once, as what they would earn has no room, and clients that
 /// make few calls. As in gRPC's retry throttling (gRFC A6) and Finagle's
 /// `RetryBudget`.
 ///
