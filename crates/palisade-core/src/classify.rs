@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
@@ -33,10 +33,12 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 /// assert_eq!(classify.classify(result), Outcome::Transient);
 /// # Ok::<_, http::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct HttpClassify<M = Typed> {
     transient: Arc<[StatusCode]>,
     grpc: bool,
+    status: Option<fn(StatusCode, &HeaderMap) -> Option<Outcome>>,
     errors: PhantomData<fn() -> M>,
 }
 
@@ -54,6 +56,7 @@ impl<M> HttpClassify<M> {
         Self {
             transient: transient.into(),
             grpc: false,
+            status: None,
             errors: PhantomData,
         }
     }
@@ -62,6 +65,22 @@ impl<M> HttpClassify<M> {
     /// 408, 425, 500, 502, 503 and 504.
     pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.transient = statuses.into_iter().collect();
+        self
+    }
+
+    /// Judges responses by a function first, and by the table where that says
+    /// nothing. Errors are judged as ever. Defaults to none.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use palisade_core::{HttpClassify, Outcome, Typed};
+    ///
+    /// // What was just created may not be found everywhere yet.
+    /// let classify = HttpClassify::<Typed>::new()
+    ///     .status_fn(|status, _| (status == StatusCode::NOT_FOUND).then_some(Outcome::Transient));
+    /// ```
+    pub fn status_fn(mut self, judge: fn(StatusCode, &HeaderMap) -> Option<Outcome>) -> Self {
+        self.status = Some(judge);
         self
     }
 
@@ -77,6 +96,12 @@ impl<M> HttpClassify<M> {
 
     fn status<B>(&self, response: &Response<B>) -> Outcome {
         let status = response.status();
+        if let Some(outcome) = self
+            .status
+            .and_then(|judge| judge(status, response.headers()))
+        {
+            return outcome;
+        }
         if self.transient.contains(&status) {
             return Outcome::Transient;
         }
@@ -98,25 +123,6 @@ impl<M> Default for HttpClassify<M> {
     }
 }
 
-impl<M> Clone for HttpClassify<M> {
-    fn clone(&self) -> Self {
-        Self {
-            transient: Arc::clone(&self.transient),
-            grpc: self.grpc,
-            errors: PhantomData,
-        }
-    }
-}
-
-impl<M> fmt::Debug for HttpClassify<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClassify")
-            .field("transient", &self.transient)
-            .field("grpc", &self.grpc)
-            .finish()
-    }
-}
-
 impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         let error = match result {
@@ -130,11 +136,11 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
             };
         }
         match error.kind {
-            // A certificate that was refused is refused again.
-            ErrorKind::Tls => Outcome::Failed,
             ErrorKind::Cancelled | ErrorKind::Body => Outcome::Ignored,
             _ if error.unsent => Outcome::Unsent,
-            ErrorKind::Timeout | ErrorKind::Closed | ErrorKind::Connect => Outcome::Transient,
+            ErrorKind::Timeout | ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Tls => {
+                Outcome::Transient
+            }
             _ => Outcome::Failed,
         }
     }
@@ -272,6 +278,36 @@ mod tests {
                 classify.classify(Ok::<_, &io::Error>(&response)),
                 outcome,
                 "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_function_is_asked_first() {
+        let classify = HttpClassify::<Typed>::new().status_fn(|status, headers| {
+            headers
+                .contains_key("again")
+                .then_some(Outcome::Transient)
+                .filter(|_| status == 404)
+        });
+        let mut response = Response::new(());
+        for (status, again, outcome) in [
+            (404, false, Outcome::Rejected),
+            (404, true, Outcome::Transient),
+            (503, true, Outcome::Transient),
+            (200, true, Outcome::Success),
+        ] {
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response.headers_mut().clear();
+            if again {
+                response
+                    .headers_mut()
+                    .insert("again", HeaderValue::from_static("1"));
+            }
+            assert_eq!(
+                classify.classify(Ok::<_, &io::Error>(&response)),
+                outcome,
+                "{status} {again}"
             );
         }
     }

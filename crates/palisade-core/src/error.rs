@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use crate::ErrorKind;
 
@@ -7,9 +7,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Walks an error and all that caused it, outermost first.
 ///
-/// Follows [`Error::source`], and looks into an [`io::Error`] as well: its
-/// `source` skips the error that it wraps, and that is where TLS and HTTP/2
-/// hide theirs.
+/// Follows [`Error::source`], and looks into an [`io::Error`] and into a shared
+/// `Arc<dyn Error + Send + Sync>` as well: their `source` skips the error that
+/// they hold, and that is where TLS and HTTP/2 hide theirs.
 ///
 /// ```
 /// use std::io;
@@ -23,11 +23,11 @@ pub fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
+        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            return Some(&**shared as _);
+        }
+        match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as _),
             None => error.source(),
         }
     })
@@ -65,11 +65,13 @@ pub trait ErrorRef<M> {
 
 /// Marks services whose error type implements [`Error`].
 #[derive(Clone, Copy, Debug)]
-pub struct Typed;
+#[non_exhaustive]
+pub enum Typed {}
 
 /// Marks services whose error type is [`BoxError`].
 #[derive(Clone, Copy, Debug)]
-pub struct Boxed;
+#[non_exhaustive]
+pub enum Boxed {}
 
 impl<E: Error + 'static> ErrorRef<Typed> for E {
     fn error_ref(&self) -> &(dyn Error + 'static) {
@@ -128,6 +130,65 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
+/// A failure of which more is known than its cause says.
+///
+/// For who makes requests fail: a transport that knows whether a request left,
+/// a layer that knows that it was answered. What a fault says counts, and not
+/// what its cause would.
+///
+/// ```
+/// use palisade_core::{ErrorKind, Fault, is_unsent};
+///
+/// let fault = Fault::new(ErrorKind::Closed, "the pool is shut").unsent();
+/// assert!(is_unsent(&fault));
+/// ```
+#[derive(Debug)]
+pub struct Fault {
+    kind: ErrorKind,
+    unsent: bool,
+    cause: BoxError,
+}
+
+impl Fault {
+    /// A failure of the given kind. The request may have been processed.
+    pub fn new(kind: ErrorKind, cause: impl Into<BoxError>) -> Self {
+        let cause = cause.into();
+        Self {
+            kind,
+            unsent: false,
+            cause,
+        }
+    }
+
+    /// Says that the request surely was not processed.
+    pub fn unsent(mut self) -> Self {
+        self.unsent = true;
+        self
+    }
+
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the request surely was not processed.
+    pub fn is_unsent(&self) -> bool {
+        self.unsent
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failure", self.kind)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +199,14 @@ mod tests {
         let error = io::Error::other(io::Error::other(refusal));
         assert_eq!(find_cause::<Refusal>(&error), Some(&refusal));
         assert!(find_cause::<fmt::Error>(&error).is_none());
+    }
+
+    #[test]
+    fn finds_a_fact_behind_a_shared_error() {
+        let refusal = Refusal::new(ErrorKind::Limited);
+        let shared: Arc<dyn Error + Send + Sync> = Arc::new(refusal);
+        let error = io::Error::other(Arc::clone(&shared));
+        assert_eq!(find_cause::<Refusal>(&error), Some(&refusal));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{fmt::Debug, time::Duration};
 
 use http::{Method, StatusCode};
 
-use crate::{Endpoint, ErrorKind, Head, Outcome};
+use crate::{Endpoint, ErrorKind, Head, Outcome, head::host_and_port};
 
 /// Is told what layers do.
 ///
@@ -45,18 +45,28 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// A target of which this is known. What stands before an `@` in the
+    /// authority is left out: it may be a password.
+    pub fn new(
+        endpoint: Option<&'static Endpoint>,
+        method: Option<&'a Method>,
+        authority: Option<&'a str>,
+    ) -> Self {
+        Self {
+            endpoint,
+            method,
+            authority: authority.map(host_and_port),
+        }
+    }
+
     /// The target of a request.
     pub fn of(head: Head<'a>) -> Self {
-        Self {
-            endpoint: head.endpoint(),
-            method: Some(head.method),
-            authority: head.authority(),
-        }
+        Self::new(head.endpoint(), Some(head.method), head.authority())
     }
 }
 
 /// What a layer did. Each layer adds its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// An attempt failed, and another will follow.
@@ -66,6 +76,16 @@ pub enum Event {
         /// How long until the next attempt.
         delay: Duration,
         /// Why it failed.
+        cause: Cause,
+    },
+    /// After more than one attempt, one came to a result that calls for no
+    /// other.
+    Settled {
+        /// How many attempts were made.
+        attempts: u32,
+        /// How long the attempts were kept apart, in sum.
+        delay: Duration,
+        /// What the last one came to.
         cause: Cause,
     },
     /// An attempt failed in a way that can be retried, and none will follow.
@@ -81,7 +101,7 @@ pub enum Event {
     },
 }
 
-/// Why an attempt failed.
+/// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cause {
@@ -92,7 +112,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The cause of a failed attempt.
+    /// What an attempt came to.
     pub fn new(outcome: Outcome, result: Result<StatusCode, ErrorKind>) -> Self {
         Self { outcome, result }
     }

@@ -21,6 +21,7 @@ pub(crate) fn at(error: &(dyn Error + 'static)) -> Option<Finding> {
 mod hyper {
     use std::error::Error;
 
+    use h2::Reason;
     use hyper_util::client::legacy;
 
     use crate::{ErrorKind, kind::Finding, kind::at_io};
@@ -66,19 +67,31 @@ mod hyper {
     }
 
     fn at_h2(error: &h2::Error) -> Option<Finding> {
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        let leaving = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        let leaving = error.is_go_away() && error.reason() == Some(Reason::NO_ERROR);
         if error.is_remote() && (refused || leaving) {
             return Some(Finding::unsent(ErrorKind::Closed));
         }
         if let Some(error) = error.get_io() {
             return at_io(error);
         }
-        let closed = error.is_go_away() || error.reason() == Some(h2::Reason::CANCEL);
-        Some(Finding::sent(if closed {
-            ErrorKind::Closed
-        } else {
+        // A stream is reset for many reasons; these say that we speak wrongly.
+        let spoken_wrongly = matches!(
+            error.reason(),
+            Some(
+                Reason::PROTOCOL_ERROR
+                    | Reason::FLOW_CONTROL_ERROR
+                    | Reason::FRAME_SIZE_ERROR
+                    | Reason::COMPRESSION_ERROR
+                    | Reason::INADEQUATE_SECURITY
+                    | Reason::HTTP_1_1_REQUIRED
+            )
+        );
+        let protocol = spoken_wrongly || !error.is_remote();
+        Some(Finding::sent(if protocol {
             ErrorKind::Protocol
+        } else {
+            ErrorKind::Closed
         }))
     }
 }

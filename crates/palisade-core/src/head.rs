@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, header::HOST};
+use http::{Extensions, HeaderMap, Method, Request, Uri, header::HOST, request::Parts};
 
 use crate::Endpoint;
 
@@ -39,19 +39,38 @@ impl<'r> Head<'r> {
         }
     }
 
-    /// The authority: that of the request target, or else the `Host` field,
-    /// as it is on servers (RFC 9110, section 7.2).
-    pub fn authority(self) -> Option<&'r str> {
-        match self.uri.authority() {
-            Some(authority) => Some(authority.as_str()),
-            None => self.headers.get(HOST)?.to_str().ok(),
+    /// The head of a request that was taken apart.
+    pub fn of_parts(parts: &'r Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
         }
+    }
+
+    /// Host and port as they are written: those of the request target, or else
+    /// of the `Host` field, as it is on servers (RFC 9110, section 7.2). User
+    /// names and passwords are left out.
+    pub fn authority(self) -> Option<&'r str> {
+        let authority = match self.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => self.headers.get(HOST)?.to_str().ok()?,
+        };
+        Some(host_and_port(authority))
     }
 
     /// The endpoint in the extensions.
     pub fn endpoint(self) -> Option<&'static Endpoint> {
         Endpoint::of(self.extensions)
     }
+}
+
+/// An authority without its userinfo, which may hold a password.
+pub(crate) fn host_and_port(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
 /// Header values, paths and extensions may be secret: they are left out.

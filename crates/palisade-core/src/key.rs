@@ -43,7 +43,7 @@ impl<Q: Hash + Eq + ToOwned + ?Sized> KeyRef<Option<Q::Owned>> for Option<&Q> {
 
 /// A key that is made for each look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OwnedKey<K>(K);
+pub struct OwnedKey<K>(pub K);
 
 impl<K: Clone + Eq + Hash> KeyRef<K> for OwnedKey<K> {
     fn is(&self, key: &K) -> bool {
@@ -212,6 +212,14 @@ mod tests {
             &request,
             &other,
         );
+    }
+
+    #[test]
+    fn a_password_is_no_part_of_a_key() {
+        let request = Request::get("https://user:secret@a.example:8443/")
+            .body(())
+            .unwrap();
+        assert_eq!(ByAuthority.key(Head::of(&request)), Some("a.example:8443"));
     }
 
     #[test]

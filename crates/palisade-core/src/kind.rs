@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, io};
 
-use crate::{Refusal, causes, foreign};
+use crate::{Fault, Refusal, causes, foreign};
 
 /// What kind of thing went wrong, for decisions and for labels.
 ///
@@ -145,6 +145,12 @@ impl Finding {
                 ..Self::unsent(refusal.kind())
             });
         }
+        if let Some(fault) = error.downcast_ref::<Fault>() {
+            return Some(Self {
+                unsent: fault.is_unsent(),
+                ..Self::sent(fault.kind())
+            });
+        }
         if let Some(kind) = error.downcast_ref::<ErrorKind>() {
             return Some(Self::sent(*kind));
         }
@@ -227,6 +233,15 @@ mod tests {
         let closed = io::Error::from(io::ErrorKind::ConnectionReset);
         let timeout = io::Error::new(io::ErrorKind::TimedOut, closed);
         assert_eq!(ErrorKind::of(&timeout), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_fault_counts_more_than_its_cause() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let fault = Fault::new(ErrorKind::Timeout, refused);
+        assert_eq!(Finding::of(&fault), Finding::sent(ErrorKind::Timeout));
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(is_unsent(&Fault::new(ErrorKind::Closed, reset).unsent()));
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | for | items |
 //! |---|---|
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
-//! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`] |
+//! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`] |
 //! | requests | [`Endpoint`], [`Head`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`] |
 //! | time | [`RetryAfter`], [`WallClock`] |
@@ -54,7 +54,7 @@ mod time;
 pub use self::{
     classify::{HttpClassify, Trailers},
     endpoint::Endpoint,
-    error::{BoxError, Boxed, ErrorRef, Refusal, Typed, causes, find_cause},
+    error::{BoxError, Boxed, ErrorRef, Fault, Refusal, Typed, causes, find_cause},
     event::{Cause, Event, Observer, Target},
     head::Head,
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},

@@ -60,6 +60,10 @@ impl Outcome {
 ///
 /// [`HttpClassify`](crate::HttpClassify) is the default of every layer;
 /// [`classify_fn`] turns a closure into one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not judge results of type `Result<{Res}, {Err}>`",
+    note = "`HttpClassify` judges errors that implement `Error`, and `HttpClassify<Boxed>` judges a `BoxError`"
+)]
 pub trait Classify<Res, Err> {
     /// The verdict on a response or an error.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;

@@ -4,7 +4,7 @@ use crate::{InvalidSetting, error::literal};
 
 /// Decides how long to wait before an attempt.
 ///
-/// [`Backoff`] is the default; [`backoff_fn`] turns a closure into one.
+/// [`Backoff`] is the default; [`schedule_fn`] turns a closure into one.
 pub trait Schedule {
     /// The delay before the next attempt.
     fn delay(&self, step: &Step) -> Duration;
@@ -84,31 +84,31 @@ impl Step {
 ///
 /// ```
 /// use std::time::Duration;
-/// use palisade_retry::{RetryLayer, Step, backoff_fn};
+/// use palisade_retry::{RetryLayer, Step, schedule_fn};
 ///
 /// let table = [50, 200, 1000].map(Duration::from_millis);
-/// let backoff = backoff_fn(move |step: &Step| table[table.len().min(step.retry as usize) - 1]);
+/// let backoff = schedule_fn(move |step: &Step| table[table.len().min(step.retry as usize) - 1]);
 /// let layer = RetryLayer::http().backoff(backoff);
 /// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
 /// ```
-pub fn backoff_fn<F>(delay: F) -> BackoffFn<F>
+pub fn schedule_fn<F>(delay: F) -> ScheduleFn<F>
 where
     F: Fn(&Step) -> Duration,
 {
-    BackoffFn(delay)
+    ScheduleFn(delay)
 }
 
-/// Made by [`backoff_fn`].
+/// Made by [`schedule_fn`].
 #[derive(Clone, Copy)]
-pub struct BackoffFn<F>(F);
+pub struct ScheduleFn<F>(F);
 
-impl<F> fmt::Debug for BackoffFn<F> {
+impl<F> fmt::Debug for ScheduleFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BackoffFn(..)")
+        f.write_str("ScheduleFn(..)")
     }
 }
 
-impl<F: Fn(&Step) -> Duration> Schedule for BackoffFn<F> {
+impl<F: Fn(&Step) -> Duration> Schedule for ScheduleFn<F> {
     fn delay(&self, step: &Step) -> Duration {
         (self.0)(step)
     }

@@ -4,6 +4,10 @@ use palisade_body::{NotReplayable, Replay, ReplayBody};
 use crate::Stop;
 
 /// How the body of a request is kept for further attempts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot keep a body of type `{B}` for further attempts",
+    note = "a body that does not clone is kept by `RetryLayer::replay(cap)`"
+)]
 pub trait Bodies<B> {
     /// The body that the inner service is given.
     type Body;
@@ -35,6 +39,9 @@ pub trait Bodies<B> {
 /// Clones the body: for bodies that are in memory. The default.
 ///
 /// The last attempt moves it.
+///
+/// Whether a body was sent whole is not known in this way, so a response that
+/// comes before that is retried like any other. [`ReplayBodies`] knows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneBody;
 

@@ -59,6 +59,31 @@ impl Budget for Unlimited {
     }
 }
 
+/// Nothing is no budget, for settings that may leave it out.
+impl<G: Budget> Budget for Option<G> {
+    type Account = Option<G::Account>;
+    type Ticket = Option<G::Ticket>;
+
+    fn open(&self, head: Head<'_>) -> Self::Account {
+        self.as_ref().map(|budget| budget.open(head))
+    }
+
+    fn withdraw(&self, account: &Self::Account) -> Option<Self::Ticket> {
+        match (self, account) {
+            (Some(budget), Some(account)) => budget.withdraw(account).map(Some),
+            _ => Some(None),
+        }
+    }
+}
+
+impl<T: Ticket> Ticket for Option<T> {
+    fn spend(&mut self) {
+        if let Some(ticket) = self {
+            ticket.spend();
+        }
+    }
+}
+
 /// Checks a ratio of retries to calls, and counts it in thousandths.
 fn check_ratio(ratio: f64) -> Result<u64, crate::InvalidSetting> {
     if !(0.0..=1000.0).contains(&ratio) {
@@ -72,6 +97,19 @@ fn check_ratio(ratio: f64) -> Result<u64, crate::InvalidSetting> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_optional_budget_bounds_only_where_it_is() {
+        let request = http::Request::new(());
+        let check = |budget: Option<TokenBudget>| {
+            let account = budget.open(Head::of(&request));
+            let retries =
+                std::iter::from_fn(|| budget.withdraw(&account)).map(|mut ticket| ticket.spend());
+            retries.take(10).count()
+        };
+        assert_eq!(check(Some(TokenBudget::new(0.0, 3))), 3);
+        assert_eq!(check(None), 10);
+    }
 
     #[test]
     fn ratios_are_checked_and_kept_exact() {

@@ -146,62 +146,78 @@ fn after(delay: Option<Duration>) -> Hint {
 fn pushback(headers: &HeaderMap) -> Hint {
     match headers.get(&GRPC_RETRY_PUSHBACK_MS) {
         None => Hint::None,
-        Some(value) => number(value).map_or(Hint::Never, |millis| {
-            Hint::Exactly(Duration::from_millis(millis))
-        }),
+        Some(value) => milliseconds(value).map_or(Hint::Never, Hint::Exactly),
     }
 }
 
 fn millis(headers: &HeaderMap) -> Option<Duration> {
     let named = |name| headers.get_all(name).iter();
     let values = named(&RETRY_AFTER_MS).chain(named(&X_MS_RETRY_AFTER_MS));
-    values.filter_map(number).max().map(Duration::from_millis)
+    values.filter_map(milliseconds).max()
 }
 
-/// How long until a rate limit is full again, if it is spent.
-fn reset(headers: &HeaderMap, spent: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
-    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
-    let is_zero = |name| text(name).is_some_and(|remaining| remaining.trim() == "0");
-    if let Some(limit) = text(&RATELIMIT) {
-        return structured_reset(limit, spent);
+/// How long until a rate limit is full again, if it is spent: if nothing
+/// remains of it, or nothing is said of that and `throttled` is.
+fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
+    let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
+    if headers.contains_key(&RATELIMIT) {
+        let lines = headers
+            .get_all(&RATELIMIT)
+            .iter()
+            .filter_map(|line| line.to_str().ok());
+        let limits: Vec<_> = lines.flat_map(structured_limits).collect();
+        return spent(&limits, throttled);
     }
-    if spent || is_zero(&RATELIMIT_REMAINING) || is_zero(&X_RATELIMIT_REMAINING) {
-        let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
-        return delta
-            .and_then(|delta| parse_seconds(delta.trim()))
-            .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?.trim(), now));
+    let remaining = text(&RATELIMIT_REMAINING).or_else(|| text(&X_RATELIMIT_REMAINING));
+    if !remaining.map_or(throttled, |remaining| remaining == "0") {
+        return None;
     }
-    None
+    let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
+    delta
+        .and_then(parse_seconds)
+        .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
+}
+
+/// One quota of a `RateLimit` field: what remains, if it says, and for how long.
+type Limit = (Option<String>, Duration);
+
+/// Of the quotas that are spent, the longest counts; where none says what
+/// remains, the longest of all, if the answer was throttled.
+fn spent(limits: &[Limit], throttled: bool) -> Option<Duration> {
+    let known = limits.iter().any(|(remaining, _)| remaining.is_some());
+    let spent = |(remaining, _): &&Limit| match remaining {
+        Some(remaining) => remaining == "0",
+        None => throttled && !known,
+    };
+    limits.iter().filter(spent).map(|(_, reset)| *reset).max()
 }
 
 /// `"burst";r=0;t=30, "daily";r=7;t=500` of the later drafts, and `limit=100,
-/// remaining=0, reset=30` of the earlier ones. Of several quotas, the longest
-/// that is spent counts.
-fn structured_reset(limit: &str, spent: bool) -> Option<Duration> {
-    let parameter = |item: &str, names: [&str; 2]| {
-        let mut pairs = item
+/// remaining=0, reset=30` of the earlier ones.
+fn structured_limits(line: &str) -> Vec<Limit> {
+    let line = without_strings(line);
+    let items: Vec<_> = match line.contains(';') {
+        true => line.split(',').collect(),
+        false => vec![&*line],
+    };
+    let limit = |item: &&str| {
+        let pairs = item
             .split([';', ','])
             .filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(name, _)| names.contains(&name.trim()))
-            .map(|(_, value)| value.trim().to_owned())
+        let pairs: Vec<_> = pairs
+            .map(|(name, value)| (name.trim(), value.trim()))
+            .collect();
+        let value = |names: [&str; 2]| Some(pairs.iter().find(|(name, _)| names.contains(name))?.1);
+        let reset = parse_seconds(value(["t", "reset"])?)?;
+        Some((value(["r", "remaining"]).map(ToOwned::to_owned), reset))
     };
-    let single = !limit.contains(';');
-    let items = if single {
-        vec![limit]
-    } else {
-        limit.split(',').collect()
-    };
-    let quotas = items.iter().filter_map(|item| {
-        let remaining = parameter(item, ["r", "remaining"]);
-        let reset = parse_seconds(&parameter(item, ["t", "reset"])?)?;
-        Some((remaining.as_deref() == Some("0"), reset))
-    });
-    let quotas: Vec<_> = quotas.collect();
-    let longest = |quotas: &[(bool, Duration)], empty| {
-        quotas.iter().filter(|q| q.0 == empty).map(|q| q.1).max()
-    };
-    longest(&quotas, true).or_else(|| spent.then(|| longest(&quotas, false)).flatten())
+    items.iter().filter_map(limit).collect()
+}
+
+/// Leaves quoted strings out: what separates in there does not.
+fn without_strings(line: &str) -> String {
+    let unescaped = line.replace(r"\\", "").replace(r#"\""#, "");
+    unescaped.split('"').step_by(2).collect()
 }
 
 /// `X-RateLimit-Reset` is seconds to wait, a Unix time in seconds or one in
@@ -223,12 +239,9 @@ fn ambiguous_reset(value: &str, now: impl Fn() -> SystemTime) -> Option<Duration
     Some(since_epoch.saturating_sub(now))
 }
 
-fn number(value: &HeaderValue) -> Option<u64> {
-    let value = value.to_str().ok()?.trim();
-    value
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| value.parse().ok())?
+/// Milliseconds, with the leniency of [`parse_seconds`].
+fn milliseconds(value: &HeaderValue) -> Option<Duration> {
+    parse_seconds(value.to_str().ok()?.trim()).map(|value| value / 1000)
 }
 
 #[cfg(test)]
@@ -267,6 +280,16 @@ mod tests {
             ("retry-after", "junk", Hint::None),
             ("retry-after-ms", "7000", seconds(7)),
             ("retry-after-ms", "-1", Hint::None),
+            (
+                "retry-after-ms",
+                "1500.5",
+                Hint::After(Duration::from_micros(1_500_500)),
+            ),
+            (
+                "retry-after-ms",
+                "100000000000000000000",
+                Hint::After(Duration::MAX / 1000),
+            ),
             ("x-ms-retry-after-ms", "7000", seconds(7)),
             ("ratelimit", r#""default";r=0;t=7"#, seconds(7)),
             (
@@ -279,7 +302,14 @@ mod tests {
                 r#""burst";r=0;t=7, "daily";r=0;t=100"#,
                 seconds(100),
             ),
-            ("ratelimit", r#""burst";r=3;t=7"#, seconds(7)),
+            ("ratelimit", r#""burst";r=3;t=7"#, Hint::None),
+            ("ratelimit", r#""burst";t=7, "daily";t=9"#, seconds(9)),
+            (
+                "ratelimit",
+                r#""a;r=0,\"b";r=5;t=9, "c";t=3;r=0"#,
+                seconds(3),
+            ),
+            ("ratelimit", r#""open;r=0;t=9"#, Hint::None),
             ("ratelimit", "limit=10, remaining=0, reset=7", seconds(7)),
             ("ratelimit", "limit=10, remaining=0", Hint::None),
             ("ratelimit-reset", "7", seconds(7)),
@@ -329,6 +359,37 @@ mod tests {
             hint(Outcome::Transient, &[("ratelimit", r#""a";r=0;t=7"#)]),
             seconds(7)
         );
+    }
+
+    #[test]
+    fn what_remains_counts_more_than_the_status() {
+        let reset = ("x-ratelimit-reset", "3600");
+        assert_eq!(
+            hint(
+                Outcome::Throttled,
+                &[reset, ("x-ratelimit-remaining", "4990")]
+            ),
+            Hint::None
+        );
+        assert_eq!(
+            hint(Outcome::Throttled, &[reset, ("x-ratelimit-remaining", "0")]),
+            seconds(3600)
+        );
+    }
+
+    #[test]
+    fn all_lines_of_a_list_are_read() {
+        let lines = [
+            ("ratelimit", r#""a";r=0;t=7"#),
+            ("ratelimit", r#""b";r=0;t=20"#),
+        ];
+        assert_eq!(hint(Outcome::Throttled, &lines), seconds(20));
+        let lines = [
+            ("retry-after-ms", "7000"),
+            ("x-ms-retry-after-ms", "9000"),
+            ("retry-after-ms", "3000"),
+        ];
+        assert_eq!(hint(Outcome::Throttled, &lines), seconds(9));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use http::HeaderValue;
+use palisade_core::Head;
 
 /// A fresh `Idempotency-Key`: a random UUID (version 4), unquoted, as most
 /// APIs ask for.
@@ -8,10 +9,9 @@ use http::HeaderValue;
 ///
 /// let layer = RetryLayer::http().idempotency_key(random_key);
 /// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
-/// assert_ne!(random_key(), random_key());
 /// ```
 #[expect(clippy::missing_panics_doc, reason = "a UUID is visible ASCII")]
-pub fn random_key() -> HeaderValue {
+pub fn random_key(_: Head<'_>) -> HeaderValue {
     let key = uuid::Uuid::new_v4().to_string();
     HeaderValue::try_from(key).expect("a UUID is visible ASCII")
 }

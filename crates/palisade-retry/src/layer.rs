@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use palisade_core::{HttpClassify, Observer};
+use palisade_core::{Head, HttpClassify, Observer};
 use tower_layer::Layer;
 
 use crate::{
@@ -224,7 +224,7 @@ where
     ///
     /// Only for servers that
     /// [know the field](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
-    pub fn idempotency_key(mut self, generate: fn() -> HeaderValue) -> Self {
+    pub fn idempotency_key(mut self, generate: fn(Head<'_>) -> HeaderValue) -> Self {
         self.settings().idempotency_key = Some(generate);
         self
     }

@@ -153,7 +153,7 @@ pub use self::key::random_key;
 #[cfg(feature = "tower")]
 pub use self::tower::{HttpPolicy, TowerBackoff, TowerBudget, tower_backoff, tower_budget};
 pub use self::{
-    backoff::{Backoff, BackoffFn, Chain, Jitter, Schedule, Step, backoff_fn},
+    backoff::{Backoff, Chain, Jitter, Schedule, ScheduleFn, Step, schedule_fn},
     bodies::{Bodies, CloneBody, ReplayBodies},
     budget::{
         Budget, InFlightAccount, InFlightBudget, InFlightTicket, KeyedAccount, KeyedBudget, Ticket,

@@ -31,13 +31,6 @@ impl Random {
     }
 }
 
-/// Continues where the other one stands, and goes its own way from there.
-impl Clone for Random {
-    fn clone(&self) -> Self {
-        Self::seeded(self.0.load(Ordering::Relaxed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +43,11 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn nobody_shares_a_sequence() {
+        assert_ne!(Random::from_entropy().unit(), Random::from_entropy().unit());
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub(crate) drain: usize,
     pub(crate) unready: WhenUnready,
     pub(crate) attempt_header: Option<HeaderName>,
-    pub(crate) idempotency_key: Option<fn() -> HeaderValue>,
+    pub(crate) idempotency_key: Option<fn(Head<'_>) -> HeaderValue>,
     pub(crate) random: Arc<Random>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
@@ -134,10 +134,10 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
             return;
         };
         if plan.repeatable == Repeatable::IfUnsent {
-            request
-                .headers_mut()
-                .entry(IDEMPOTENCY_KEY)
-                .or_insert_with(generate);
+            if !request.headers().contains_key(IDEMPOTENCY_KEY) {
+                let key = generate(Head::of(request));
+                request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+            }
             plan.repeatable = Repeatable::Always;
         }
     }

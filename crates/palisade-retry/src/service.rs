@@ -23,7 +23,6 @@ use crate::{
 /// # Panics
 ///
 /// A wait panics outside of a tokio runtime whose timer is enabled.
-#[derive(Clone)]
 pub struct Retry<S, R = Rules> {
     inner: S,
     rules: Arc<R>,
@@ -47,6 +46,15 @@ impl<S, R> Retry<S, R> {
     /// The inner service.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+impl<S: Clone, R> Clone for Retry<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            rules: Arc::clone(&self.rules),
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use palisade_core::{Endpoint, Target};
 /// each value that owns its bytes: the first clone of [`Bytes`] moves them to
 /// shared storage. Here everything is copied into one buffer, and a map is
 /// built of slices of it only when there is a further attempt.
-#[derive(Debug)]
 pub(crate) struct Snapshot {
     method: Method,
     version: Version,
@@ -99,11 +98,12 @@ impl Snapshot {
                 .map(|field| field.1)
         };
         let authority = authority.or_else(host);
-        let mut target = Target::default();
-        target.endpoint = Endpoint::of(&self.extensions);
-        target.method = Some(&self.method);
-        target.authority = authority.and_then(|authority| str::from_utf8(authority).ok());
-        target
+        let authority = authority.and_then(|authority| str::from_utf8(authority).ok());
+        Target::new(
+            Endpoint::of(&self.extensions),
+            Some(&self.method),
+            authority,
+        )
     }
 }
 

@@ -14,6 +14,10 @@ use crate::AttemptTimedOut;
 /// [`NoTimeout`] is the default;
 /// [`RetryLayer::attempt_timeout`](crate::RetryLayer::attempt_timeout) sets
 /// [`AttemptTimeout`].
+#[diagnostic::on_unimplemented(
+    message = "an error of type `{E}` cannot say that an attempt timed out",
+    note = "put `.map_err(palisade_core::BoxError::from)` between the retry layer and the service"
+)]
 pub trait AttemptLimit<E> {
     /// Measures one attempt.
     type Timer;

@@ -125,7 +125,9 @@ impl<G> fmt::Debug for TowerBudget<G> {
 ///
 /// That engine sees no bodies, so this can neither replay nor drain them, and
 /// it cannot change the first attempt, so it makes no `Idempotency-Key`. It
-/// clones the request for each attempt. The attempt timeout is not applied.
+/// clones the request for each attempt. The attempt timeout is not applied. A
+/// budget learns of a call only by its first result, so an
+/// [`InFlightBudget`](crate::InFlightBudget) sees too few of them.
 ///
 /// ```
 /// use http::{Request, Response, StatusCode};

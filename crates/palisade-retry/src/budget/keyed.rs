@@ -8,6 +8,7 @@ use palisade_core::{Head, KeyBy, KeyRef};
 use quick_cache::{Equivalent, sync::Cache};
 
 use super::Budget;
+use crate::{InvalidSetting, error::literal};
 
 /// One budget per key: per authority, endpoint, tenant.
 ///
@@ -41,11 +42,30 @@ where
 {
     /// At most `capacity` budgets, each made by `make`. Clones of a budget
     /// must share what they count, as all of this crate do.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is zero.
+    #[track_caller]
     pub fn new(by: K, capacity: usize, make: F) -> Self {
-        let budgets = Cache::new(capacity);
-        Self {
-            shared: Arc::new(Shared { by, make, budgets }),
+        literal(Self::try_new(by, capacity, make))
+    }
+
+    /// As [`new`](Self::new), for values from outside.
+    ///
+    /// # Errors
+    ///
+    /// If `capacity` is zero.
+    pub fn try_new(by: K, capacity: usize, make: F) -> Result<Self, InvalidSetting> {
+        if capacity == 0 {
+            return Err(InvalidSetting::new(
+                "a keyed budget keeps at least one: write `Unlimited` for no budget",
+            ));
         }
+        let budgets = Cache::new(capacity);
+        Ok(Self {
+            shared: Arc::new(Shared { by, make, budgets }),
+        })
     }
 
     /// How many budgets are kept now.
@@ -166,6 +186,7 @@ mod tests {
             budget.open(Head::of(&request(&format!("host-{host}.example"))));
         }
         assert!(budget.len() <= 100, "{}", budget.len());
+        assert!(KeyedBudget::try_new(ByAuthority, 0, TokenBudget::default).is_err());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct TokenBudget {
 #[derive(Debug)]
 struct Purse {
     balance: AtomicU64,
-    reserve: u64,
+    most: u64,
     earned: u64,
 }
 
@@ -63,7 +63,8 @@ impl TokenBudget {
         Ok(Self {
             purse: Arc::new(Purse {
                 balance: AtomicU64::new(reserve),
-                reserve,
+                // Without room for one, no retry could ever be earned.
+                most: reserve.max(RETRY),
                 earned: check_ratio(ratio)?,
             }),
         })
@@ -86,8 +87,7 @@ impl Default for TokenBudget {
 impl Purse {
     // Relaxed everywhere: the balance guards no other memory.
     fn earn(&self, amount: u64) {
-        let grow =
-            |balance: u64| (balance < self.reserve).then(|| (balance + amount).min(self.reserve));
+        let grow = |balance: u64| (balance < self.most).then(|| (balance + amount).min(self.most));
         // `Err` says that the purse is full: nothing is written then.
         let _ = self
             .balance
@@ -168,8 +168,6 @@ mod tests {
 
     #[test]
     fn an_exact_ratio_is_kept() {
-        let budget = TokenBudget::new(0.6, 0);
-        assert!(!spend(&budget));
         let budget = TokenBudget::new(0.6, 100);
         while spend(&budget) {}
         let mut retries = 0;
@@ -180,6 +178,16 @@ mod tests {
             }
         }
         assert_eq!(retries, 600);
+    }
+
+    #[test]
+    fn retries_are_earned_without_a_reserve() {
+        let budget = TokenBudget::new(0.25, 0);
+        let retries = (0..100).filter(|_| {
+            open(&budget);
+            spend(&budget)
+        });
+        assert_eq!(retries.count(), 25);
     }
 
     #[test]

@@ -11,10 +11,12 @@ use crate::{InvalidSetting, error::literal};
 
 /// Retries per second, and a share of the calls of the last seconds.
 ///
-/// Over any ten seconds there are at most `per_second` retries a second and
-/// `ratio` retries a call: the bound of Finagle's `RetryBudget` and of tower's
-/// `TpsBudget`, exact in thousandths and without a lock. It reads the clock
-/// once a call, which [`TokenBudget`](super::TokenBudget) does not.
+/// Over the last ten seconds, counted in whole ones, there are at most
+/// `per_second` retries a second and `ratio` retries a call: the bound of
+/// Finagle's `RetryBudget` and of tower's `TpsBudget`, exact in thousandths.
+/// All ten seconds' worth may go at once. A call that is not retried takes no
+/// lock, but it reads the clock, which that of a
+/// [`TokenBudget`](super::TokenBudget) does not.
 ///
 /// ```
 /// use palisade_retry::{RetryLayer, WindowBudget};

@@ -169,7 +169,7 @@ async fn further_attempts_carry_their_number() {
 
 #[tokio::test(start_paused = true)]
 async fn a_generated_key_makes_a_request_repeatable() {
-    let generate = || HeaderValue::from_static("generated");
+    let generate = |_: palisade_core::Head<'_>| HeaderValue::from_static("generated");
     for (method, own, expected) in [
         ("POST", None, Some("generated")),
         ("POST", Some("own"), Some("own")),

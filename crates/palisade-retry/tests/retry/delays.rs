@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use palisade_retry::{Backoff, Hints, Jitter, RetryInfo, RetryLayer, Stop, backoff_fn};
+use palisade_retry::{Backoff, Hints, Jitter, RetryInfo, RetryLayer, Stop, schedule_fn};
 use palisade_testkit::PausedClock;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
@@ -61,7 +61,7 @@ async fn a_seed_fixes_the_delays() {
 #[tokio::test(start_paused = true)]
 async fn a_function_is_told_the_step() {
     let upstream = Upstream::new((0..3).map(|_| status(503)));
-    let backoff = backoff_fn(|step| step.previous + 10 * MS * step.retry);
+    let backoff = schedule_fn(|step| step.previous + 10 * MS * step.retry);
     let client = RetryLayer::http()
         .attempts(4)
         .backoff(backoff)
