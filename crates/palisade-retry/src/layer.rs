@@ -66,8 +66,11 @@ where
     /// that would end at the deadline or later is not begun: the answer at
     /// hand is returned at once. Defaults to none.
     ///
-    /// An attempt that is under way is not cut off: put
-    /// `tower::timeout::TimeoutLayer` outside for that.
+    /// An attempt that is under way is not cut off, and when the next one is
+    /// due, the inner service is waited for: not past the deadline after an
+    /// error, but without a bound after a response, which is gone then. Put
+    /// `tower::timeout::TimeoutLayer` outside to bound the whole, or see
+    /// [`when_unready`](Self::when_unready).
     ///
     /// # Panics
     ///
@@ -197,7 +200,8 @@ where
     ///
     /// The next attempt waits for the end of the reading for at most 50
     /// milliseconds after it is due, and not past the deadline. Responses of
-    /// HTTP/2 and later are not read: their connections stay usable anyway.
+    /// HTTP/2 and later are not read: their connections stay usable anyway. Nor
+    /// are those of connections that close.
     pub fn drain(mut self, cap: usize) -> Self {
         self.settings().drain = cap;
         self

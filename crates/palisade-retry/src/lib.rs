@@ -141,12 +141,14 @@ mod layer;
 mod random;
 mod read_ahead;
 mod requests;
+mod retrying;
 mod rules;
 mod service;
 mod snapshot;
 mod timeout;
 #[cfg(feature = "tower")]
 mod tower;
+mod wait;
 
 #[cfg(feature = "idempotency-key")]
 pub use self::key::random_key;

@@ -1,18 +1,20 @@
+mod body;
+mod error;
+
 use std::{
-    collections::VecDeque,
-    error::Error,
-    fmt, io, mem,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
 use http::{Request, Response, response};
-use http_body::{Body, Frame, SizeHint};
-use palisade_core::{BoxError, ErrorKind, Trailers};
+use http_body::Body;
+use palisade_core::{BoxError, Trailers};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
+
+pub use self::{body::ReadAheadBody, error::BodyLost};
 
 /// Reads the body of a response before the response is returned, up to a
 /// number of bytes.
@@ -22,6 +24,10 @@ use tower_service::Service;
 /// [`RetryLayer`](crate::RetryLayer) it is: the failure becomes the error
 /// [`BodyLost`] of the service. A body that is longer than `cap` is passed on
 /// from there as it comes.
+///
+/// A response is returned when it is read, so one that never ends (server-sent
+/// events, a long poll) is held back until there are more than `cap` bytes of
+/// it: leave such requests out.
 ///
 /// Trailers that were read ahead are put in the extensions as [`Trailers`] too,
 /// so that [`HttpClassify::grpc`](palisade_core::HttpClassify::grpc) sees them.
@@ -143,19 +149,12 @@ where
                     });
                 }
                 StageProj::Reading { head, body, read } => {
-                    while let Some(rest) = body.rest.as_mut().filter(|_| *read <= *this.cap) {
-                        let Some(frame) = ready!(rest.as_mut().poll_frame(cx)) else {
-                            body.rest = None;
-                            break;
-                        };
-                        let frame = frame.map_err(BodyLost::new)?;
-                        *read += frame.data_ref().map_or(0, Buf::remaining);
-                        if let (Some(trailers), Some(head)) = (frame.trailers_ref(), head.as_mut())
-                        {
-                            head.extensions.insert(Trailers(trailers.clone()));
-                        }
-                        body.push(frame);
-                    }
+                    let extensions = head.as_mut().map(|head| &mut head.extensions);
+                    let extensions = extensions.expect("polled after it was ready");
+                    let result = ready!(body.poll_read(cx, read, *this.cap, |trailers| {
+                        extensions.insert(Trailers(trailers.clone()));
+                    }));
+                    result.map_err(BodyLost::new)?;
                     let head = head.take().expect("polled after it was ready");
                     let body = mem::replace(body, ReadAheadBody::empty());
                     return Poll::Ready(Ok(Response::from_parts(head, body)));
@@ -168,115 +167,5 @@ where
 impl<F, B: Body> fmt::Debug for ReadAheadFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadAheadFuture").finish_non_exhaustive()
-    }
-}
-
-/// The body of [`ReadAhead`]'s responses: what was read ahead, and the rest.
-pub struct ReadAheadBody<B: Body> {
-    front: VecDeque<Frame<B::Data>>,
-    // Boxed, so that it can be moved although it was polled.
-    rest: Option<Pin<Box<B>>>,
-}
-
-// Nothing is pinned in here but what is boxed.
-impl<B: Body> Unpin for ReadAheadBody<B> {}
-
-impl<B: Body> ReadAheadBody<B> {
-    fn new(body: B) -> Self {
-        let rest = (!body.is_end_stream()).then(|| Box::pin(body));
-        Self {
-            rest,
-            ..Self::empty()
-        }
-    }
-
-    fn empty() -> Self {
-        Self {
-            front: VecDeque::new(),
-            rest: None,
-        }
-    }
-
-    fn push(&mut self, frame: Frame<B::Data>) {
-        self.front.push_back(frame);
-        self.rest.take_if(|rest| rest.is_end_stream());
-    }
-}
-
-impl<B: Body> Body for ReadAheadBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        if let Some(frame) = self.front.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        match &mut self.rest {
-            Some(rest) => rest.as_mut().poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.front.is_empty() && self.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let front: usize = self
-            .front
-            .iter()
-            .filter_map(Frame::data_ref)
-            .map(Buf::remaining)
-            .sum();
-        let front = front as u64;
-        let rest = match &self.rest {
-            Some(rest) => rest.size_hint(),
-            None => SizeHint::with_exact(0),
-        };
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(front));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(front)) {
-            hint.set_upper(upper);
-        }
-        hint
-    }
-}
-
-impl<B: Body> fmt::Debug for ReadAheadBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadAheadBody").finish_non_exhaustive()
-    }
-}
-
-/// The body of a response broke off while it was read ahead.
-#[derive(Debug)]
-pub struct BodyLost {
-    source: BoxError,
-}
-
-impl BodyLost {
-    fn new(error: impl Into<BoxError>) -> Self {
-        let error = error.into();
-        // A failure that nobody knows is taken for a connection that closed.
-        let source = match ErrorKind::of(&*error) {
-            ErrorKind::Other => io::Error::new(io::ErrorKind::UnexpectedEof, error).into(),
-            _ => error,
-        };
-        Self { source }
-    }
-}
-
-impl fmt::Display for BodyLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("body of the response broke off")
-    }
-}
-
-impl Error for BodyLost {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
     }
 }

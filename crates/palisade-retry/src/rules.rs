@@ -186,17 +186,23 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         C: Classify<Response<ResB>, E>,
     {
         let Progress { attempt, delay, .. } = *progress;
-        if let Some(stop) = stop {
-            self.report(result, outcome, target, |cause| Event::GaveUp {
+        if attempt == 1 && stop.is_none() {
+            return;
+        }
+        self.report(result, outcome, target, |cause| match stop {
+            Some(stop) => Event::GaveUp {
                 attempts: attempt,
                 delay,
                 reason: stop.as_str(),
                 cause,
-            });
-        }
-        if let Ok(response) = result
-            && (attempt > 1 || stop.is_some())
-        {
+            },
+            None => Event::Settled {
+                attempts: attempt,
+                delay,
+                cause,
+            },
+        });
+        if let Ok(response) = result {
             response.extensions_mut().insert(RetryInfo {
                 attempts: attempt,
                 delay,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    AttemptLimit, Bodies, Budget, Requests, ResponseFuture, Rules, Schedule, future::Retrying,
+    AttemptLimit, Bodies, Budget, Requests, ResponseFuture, Rules, Schedule, retrying::Retrying,
     snapshot::Snapshot,
 };
 

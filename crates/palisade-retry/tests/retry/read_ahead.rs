@@ -11,6 +11,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use palisade_core::{BoxError, ErrorKind, HttpClassify, find_cause};
 use palisade_retry::{BodyLost, ReadAheadBody, ReadAheadLayer, RetryInfo, RetryLayer};
+use palisade_testkit::contract;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::upstream::request;
@@ -78,6 +79,35 @@ async fn a_body_that_breaks_off_for_a_post_is_an_error() {
     let error = client.oneshot(request("POST")).await.unwrap_err();
     assert!(find_cause::<BodyLost>(&*error).is_some());
     assert_eq!(ErrorKind::of(&*error), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_was_processed() {
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let upstream = bodies([vec![data("ha"), Err(refused.into())]]);
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::http())
+        .layer(ReadAheadLayer::new(100))
+        .service(upstream);
+    // The mock has no second answer, and would panic.
+    let error = client.oneshot(request("POST")).await.unwrap_err();
+    assert!(find_cause::<std::io::Error>(&*error).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_nothing_without_end_is_bounded() {
+    let nothing = (0..1_000_000).map(|_| data("")).collect();
+    let client = ReadAheadLayer::new(1024).layer(bodies([nothing]));
+    let body = client.oneshot(request("GET")).await.unwrap().into_body();
+    assert!(!body.is_end_stream(), "the rest is still to come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keeps_the_contract() {
+    contract!(ReadAheadLayer::new(1024))
+        .allocations(7)
+        .check()
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

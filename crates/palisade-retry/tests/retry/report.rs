@@ -61,6 +61,13 @@ async fn an_observer_is_told_what_was_not_retried_and_nothing_of_success() {
             "GaveUp { attempts: 1, delay: 0ns, reason: \"not_idempotent\", cause: Cause { outcome: Transient, result: Err(Closed) } }"
         ]
     );
+    let events = observe("GET", vec![status(503)]).await;
+    assert_eq!(
+        events[1..],
+        [
+            "Settled { attempts: 2, delay: 20ms, cause: Cause { outcome: Success, result: Ok(200) } }"
+        ]
+    );
     assert!(observe("GET", vec![]).await.is_empty());
     assert!(observe("GET", vec![status(404)]).await.is_empty());
 }

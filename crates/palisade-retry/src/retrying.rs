@@ -1,0 +1,245 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http_body::Body;
+use palisade_body::Drain;
+use palisade_core::{Classify, Event, Outcome};
+use tokio::time::Instant;
+
+use crate::{
+    AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
+    rules::{Call, Plan, Progress},
+    snapshot::Snapshot,
+    wait::{Fallback, Original, Wait},
+};
+
+/// What a call needs to be retried.
+pub(crate) struct Retrying<S, R, Kept, Account, Tk> {
+    // Cloned from the one that was called, so not ready.
+    inner: S,
+    rules: Arc<R>,
+    plan: Plan,
+    progress: Progress,
+    head: Snapshot,
+    kept: Kept,
+    account: Account,
+    ticket: Option<Tk>,
+}
+
+/// What follows from the result of an attempt.
+pub(crate) enum Verdict<Next, ResB, E> {
+    Return(Result<Response<ResB>, E>),
+    Retry(Pin<Box<Wait<Next, ResB, E>>>),
+}
+
+impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
+    Retrying<S, Rules<C, Q, K, G, M, T>, Kept, Account, Tk>
+{
+    pub(crate) fn new(
+        inner: S,
+        rules: Arc<Rules<C, Q, K, G, M, T>>,
+        plan: Plan,
+        head: Snapshot,
+        kept: Kept,
+        account: Account,
+    ) -> Self {
+        Self {
+            inner,
+            rules,
+            plan,
+            progress: Progress::default(),
+            head,
+            kept,
+            account,
+            ticket: None,
+        }
+    }
+
+    /// Decides what follows from the result of an attempt.
+    pub(crate) fn judge<B, ResB, E>(
+        &mut self,
+        result: Result<Response<ResB>, E>,
+    ) -> Verdict<M::Body, ResB, E>
+    where
+        ResB: Body,
+        C: Classify<Response<ResB>, E>,
+        K: Schedule,
+        G: Budget<Account = Account, Ticket = Tk>,
+        M: Bodies<B, Kept = Kept>,
+    {
+        let outcome = self.rules.classify.classify(result.as_ref());
+        let stop = match self.plan.call(outcome) {
+            Call::Return => None,
+            Call::Stop(stop) => Some(stop),
+            // All that can go wrong goes wrong before the answer is touched.
+            Call::Retry => match self.reserve::<B, _, _>(&result, outcome) {
+                Ok((delay, body)) => {
+                    return Verdict::Retry(self.wait(result, outcome, delay, body));
+                }
+                Err(stop) => Some(stop),
+            },
+        };
+        Verdict::Return(self.finish(result, outcome, stop))
+    }
+
+    /// Reserves all that the next attempt needs.
+    fn reserve<B, ResB, E>(
+        &mut self,
+        result: &Result<Response<ResB>, E>,
+        outcome: Outcome,
+    ) -> Result<(Duration, M::Body), Stop>
+    where
+        K: Schedule,
+        G: Budget<Account = Account, Ticket = Tk>,
+        M: Bodies<B, Kept = Kept>,
+    {
+        let rules = &*self.rules;
+        let delay = rules.delay(&self.plan, &self.progress, result, outcome)?;
+        rules.bodies.check(&self.kept, result.is_ok())?;
+
+        // The attempt that ended gives its ticket back before another is taken.
+        self.ticket = None;
+        let ticket = rules.budget.withdraw(&self.account).ok_or(Stop::Budget)?;
+        let last = self.progress.attempt + 1 == self.plan.attempts;
+        let body = rules.bodies.next(&mut self.kept, last)?;
+        self.ticket = Some(ticket);
+        self.progress.scheduled = delay.scheduled;
+        Ok((delay.total, body))
+    }
+
+    /// Lets go of the answer, and begins the wait.
+    fn wait<Next, ResB, E>(
+        &mut self,
+        result: Result<Response<ResB>, E>,
+        outcome: Outcome,
+        delay: Duration,
+        body: Next,
+    ) -> Pin<Box<Wait<Next, ResB, E>>>
+    where
+        ResB: Body,
+        C: Classify<Response<ResB>, E>,
+    {
+        self.progress.delay = self.progress.delay.saturating_add(delay);
+        let attempt = self.progress.attempt;
+        let target = || self.head.target();
+        self.rules
+            .report(&result, outcome, target, |cause| Event::Retry {
+                attempt,
+                delay,
+                cause,
+            });
+        let (drain, fallback) = match (self.rules.settings.unready, self.plan.deadline, result) {
+            (WhenUnready::ReturnOriginal, _, result) => {
+                (None, Fallback::Now(Original { result, outcome }))
+            }
+            (WhenUnready::Wait, _, Ok(response)) => (self.drain(response, delay), Fallback::None),
+            (WhenUnready::Wait, None, Err(_)) => (None, Fallback::None),
+            (WhenUnready::Wait, Some(deadline), result @ Err(_)) => {
+                (None, Fallback::At(deadline, Original { result, outcome }))
+            }
+        };
+        Box::pin(Wait::new(body, delay, drain, fallback))
+    }
+
+    /// The rest of a response, if it is worth reading, and how long past its
+    /// due time the next attempt may wait for that: less than it takes to make
+    /// a connection across an ocean.
+    fn drain<ResB: Body>(
+        &self,
+        response: Response<ResB>,
+        delay: Duration,
+    ) -> Option<(Drain<ResB>, Duration)> {
+        const GRACE: Duration = Duration::from_millis(50);
+        let cap = self.rules.settings.drain;
+        if cap == 0 || !is_reusable(&response) {
+            return None;
+        }
+        let grace = match self.plan.deadline {
+            Some(deadline) => deadline
+                .saturating_duration_since(Instant::now() + delay)
+                .min(GRACE),
+            None => GRACE,
+        };
+        Some((Drain::new(response.into_body(), cap), grace))
+    }
+
+    /// The request of the next attempt.
+    pub(crate) fn request<Next>(&mut self, body: Next) -> Request<Next>
+    where
+        Tk: Ticket,
+    {
+        self.progress.attempt += 1;
+        if let Some(ticket) = &mut self.ticket {
+            ticket.spend();
+        }
+        let mut head = self.head.rebuild();
+        if let Some(name) = &self.rules.settings.attempt_header {
+            head.headers_mut()
+                .insert(name, HeaderValue::from(self.progress.attempt));
+        }
+        head.map(|()| body)
+    }
+
+    /// The service that further attempts are sent to.
+    pub(crate) fn inner(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The timer of the next attempt.
+    pub(crate) fn timer<E>(&self) -> T::Timer
+    where
+        T: AttemptLimit<E>,
+    {
+        self.rules.timeout.timer()
+    }
+
+    /// Returns what an attempt came to, although another was to follow.
+    pub(crate) fn give_up<ResB, E>(
+        &self,
+        original: Original<ResB, E>,
+        stop: Stop,
+    ) -> Result<Response<ResB>, E>
+    where
+        C: Classify<Response<ResB>, E>,
+    {
+        self.finish(original.result, original.outcome, Some(stop))
+    }
+
+    /// Returns the error of a service that will not be ready any more.
+    pub(crate) fn unready<ResB, E>(&self, error: E) -> Result<Response<ResB>, E>
+    where
+        C: Classify<Response<ResB>, E>,
+    {
+        let outcome = self.rules.classify.classify(Err(&error));
+        self.finish(Err(error), outcome, Some(Stop::NotReady))
+    }
+
+    /// Returns a result, with a word on what was done for it.
+    fn finish<ResB, E>(
+        &self,
+        mut result: Result<Response<ResB>, E>,
+        outcome: Outcome,
+        stop: Option<Stop>,
+    ) -> Result<Response<ResB>, E>
+    where
+        C: Classify<Response<ResB>, E>,
+    {
+        let target = || self.head.target();
+        self.rules
+            .finish(&self.progress, &mut result, outcome, stop, target);
+        result
+    }
+}
+
+/// Whether the connection of a response can be used again once that is read,
+/// and cannot before. Later versions than HTTP/1.1 reset the stream, and keep
+/// the connection; earlier ones close it (RFC 9112, section 9.3).
+fn is_reusable<B: Body>(response: &Response<B>) -> bool {
+    let options = response.headers().get_all(CONNECTION).iter();
+    let mut options = options
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    response.version() == Version::HTTP_11
+        && !response.body().is_end_stream()
+        && !options.any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
