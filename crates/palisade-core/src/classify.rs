@@ -8,7 +8,7 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 ///
 /// | result | outcome |
 /// |---|---|
-/// | 429; 403 with `Retry-After` or `X-RateLimit-Remaining: 0` | `Throttled` |
+/// | 429; 403 with `Retry-After`, `RateLimit-Remaining: 0` or `X-RateLimit-Remaining: 0` | `Throttled` |
 /// | 408, 425, 500, 502, 503, 504 | `Transient` |
 /// | other 5xx | `Failed` |
 /// | other 4xx | `Rejected` |
@@ -169,8 +169,9 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
 pub struct Trailers(pub HeaderMap);
 
 fn is_throttled(headers: &HeaderMap) -> bool {
-    let remaining = headers.get("x-ratelimit-remaining");
-    headers.contains_key(RETRY_AFTER) || remaining.is_some_and(|remaining| remaining == "0")
+    let names = ["ratelimit-remaining", "x-ratelimit-remaining"];
+    let spent = |name| headers.get(name).is_some_and(|remaining| remaining == "0");
+    headers.contains_key(RETRY_AFTER) || names.into_iter().any(spent)
 }
 
 fn grpc_outcome<B>(response: &Response<B>) -> Outcome {

@@ -115,10 +115,17 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
-        causes(error)
-            .filter_map(Self::at)
-            .reduce(Self::refine)
-            .unwrap_or_else(|| Self::sent(ErrorKind::Other))
+        let mut found: Option<Self> = None;
+        for cause in causes(error) {
+            found = match (found, Self::at(cause)) {
+                (Some(outer), Some(inner)) => Some(outer.refine(inner)),
+                (outer, inner) => outer.or(inner),
+            };
+            if cause.is::<Fault>() {
+                break;
+            }
+        }
+        found.unwrap_or_else(|| Self::sent(ErrorKind::Other))
     }
 
     pub(crate) fn sent(kind: ErrorKind) -> Self {
@@ -240,6 +247,8 @@ mod tests {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let fault = Fault::new(ErrorKind::Timeout, refused);
         assert_eq!(Finding::of(&fault), Finding::sent(ErrorKind::Timeout));
+        let fault = Fault::new(ErrorKind::Closed, Refusal::new(ErrorKind::Limited));
+        assert_eq!(Finding::of(&fault), Finding::sent(ErrorKind::Closed));
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert!(is_unsent(&Fault::new(ErrorKind::Closed, reset).unsent()));
     }

@@ -61,6 +61,6 @@ pub use self::{
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
-    retry_after::{RetryAfter, parse_seconds},
+    retry_after::{RetryAfter, date_of, parse_seconds},
     time::{SystemClock, WallClock},
 };

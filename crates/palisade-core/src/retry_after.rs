@@ -29,15 +29,20 @@ impl RetryAfter {
     /// Reads a value: seconds, or a date in any of the three formats of
     /// RFC 9110, section 5.6.7.
     ///
-    /// Seconds too many for a [`Duration`] become the longest one; a fraction,
-    /// which the grammar does not know but servers send, counts. Everything
-    /// else is `None`.
+    /// Seconds too many for a [`Duration`] become the longest one. What the
+    /// grammar does not know but servers and proxies send is read as well: a
+    /// fraction, and several delays in a row, of which the longest counts.
+    /// Everything else is `None`.
     pub fn parse(value: &HeaderValue) -> Option<Self> {
         let value = value.to_str().ok()?.trim_ascii();
-        match parse_seconds(value) {
-            Some(delay) => Some(Self::Delay(delay)),
-            None => httpdate::parse_http_date(value).ok().map(Self::At),
+        if let Ok(date) = httpdate::parse_http_date(value) {
+            return Some(Self::At(date));
         }
+        let delays: Option<Vec<_>> = value
+            .split(',')
+            .map(|delay| parse_seconds(delay.trim()))
+            .collect();
+        delays?.into_iter().max().map(Self::Delay)
     }
 
     /// How long to wait from `now`; nothing, if the date is past.
@@ -57,14 +62,14 @@ impl RetryAfter {
         let values = headers.get_all(header::RETRY_AFTER).iter();
         let delays = values.filter_map(Self::parse).map(|after| match after {
             Self::Delay(delay) => delay,
-            Self::At(_) => after.delay(sent(headers).unwrap_or_else(&received)),
+            Self::At(_) => after.delay(date_of(headers).unwrap_or_else(&received)),
         });
         delays.max()
     }
 }
 
 /// When a response was sent, by its `Date` field.
-fn sent(headers: &HeaderMap) -> Option<SystemTime> {
+pub fn date_of(headers: &HeaderMap) -> Option<SystemTime> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     httpdate::parse_http_date(date).ok()
 }
@@ -138,7 +143,8 @@ mod tests {
             (".5", None),
             ("5.", None),
             ("soon", None),
-            ("120, 120", None),
+            ("120, 7", seconds(120)),
+            ("120, soon", None),
             ("Sun, 06 Nov 1994 25:50:37 GMT", None),
         ] {
             assert_eq!(delay(&[("retry-after", value)]), expected, "{value:?}");

@@ -91,7 +91,8 @@ fn check_ratio(ratio: f64) -> Result<u64, crate::InvalidSetting> {
             "a ratio of retries to calls must be from 0 to 1000: write 0.2 for one retry in five calls",
         ));
     }
-    Ok((ratio * 1000.0).round() as u64)
+    let milli = (ratio * 1000.0).round() as u64;
+    Ok(if ratio > 0.0 { milli.max(1) } else { 0 })
 }
 
 #[cfg(test)]
@@ -119,6 +120,7 @@ mod tests {
             (0.6, 600),
             (1.0 / 3.0, 333),
             (2.5, 2500),
+            (1e-9, 1),
         ] {
             assert_eq!(check_ratio(ratio), Ok(milli));
         }

@@ -48,6 +48,8 @@ pin_project! {
         // The next attempt is not due yet, or the inner service is not ready
         // for it. Boxed: it is large, and most calls have none.
         Waiting { wait: Pin<Box<W>> },
+        // Nothing more is sent.
+        Ended,
     }
 }
 
@@ -98,7 +100,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
+        // Attempts that fail at once, without a delay, must not keep others
+        // waiting: no timeout could fire.
+        for _ in 0..TURNS {
             match this.stage.as_mut().project() {
                 StageProj::Called { future } => {
                     // The answer first, so that one in hand is never thrown away.
@@ -122,19 +126,28 @@ where
                     let body = match ready!(wait.as_mut().poll(retrying.inner(), cx)) {
                         Due::Attempt(body) => body,
                         Due::Return(original, stop) => {
+                            this.stage.set(Stage::Ended);
                             return Poll::Ready(retrying.give_up(original, stop));
                         }
-                        Due::Failed(error) => return Poll::Ready(retrying.unready(error)),
+                        Due::Failed(error) => {
+                            this.stage.set(Stage::Ended);
+                            return Poll::Ready(retrying.unready(error));
+                        }
                     };
                     *this.timer = retrying.timer();
                     let request = retrying.request(body);
                     let future = retrying.inner().call(request);
                     this.stage.set(Stage::Called { future });
                 }
+                StageProj::Ended => panic!("polled after it was ready"),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
+
+const TURNS: u32 = 64;
 
 impl<S, B, ResB, C, Q, K, G, M, T> fmt::Debug for ResponseFuture<S, B, ResB, C, Q, K, G, M, T>
 where

@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, parse_seconds};
+use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, date_of, parse_seconds};
 
 /// Which of the server's words on when to retry are heard, and how far they
 /// are followed.
@@ -108,7 +108,7 @@ impl Hints {
     }
 
     pub(crate) fn of(&self, headers: &HeaderMap, outcome: Outcome) -> Hint {
-        let now = || self.clock.now();
+        let now = || date_of(headers).unwrap_or_else(|| self.clock.now());
         let hints = self.sources.iter().map(|source| match source {
             HintSource::GrpcPushback => pushback(headers),
             HintSource::RetryAfterMs => after(millis(headers)),
@@ -160,12 +160,12 @@ fn millis(headers: &HeaderMap) -> Option<Duration> {
 /// remains of it, or nothing is said of that and `throttled` is.
 fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
-    if headers.contains_key(&RATELIMIT) {
-        let lines = headers
-            .get_all(&RATELIMIT)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let limits: Vec<_> = lines.flat_map(structured_limits).collect();
+    let lines = headers
+        .get_all(&RATELIMIT)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let limits: Vec<_> = lines.flat_map(structured_limits).collect();
+    if !limits.is_empty() {
         return spent(&limits, throttled);
     }
     let remaining = text(&RATELIMIT_REMAINING).or_else(|| text(&X_RATELIMIT_REMAINING));
@@ -375,6 +375,24 @@ mod tests {
             hint(Outcome::Throttled, &[reset, ("x-ratelimit-remaining", "0")]),
             seconds(3600)
         );
+    }
+
+    #[test]
+    fn a_limit_without_a_time_leaves_the_word_to_others() {
+        let fields = [
+            ("ratelimit", r#""default";r=0"#),
+            ("x-ratelimit-reset", "7"),
+        ];
+        assert_eq!(hint(Outcome::Throttled, &fields), seconds(7));
+    }
+
+    #[test]
+    fn a_time_of_day_counts_from_the_date_of_the_answer() {
+        let fields = [
+            ("date", "Fri, 15 Jan 2027 07:00:00 GMT"),
+            ("x-ratelimit-reset", "1799996407"),
+        ];
+        assert_eq!(hint(Outcome::Throttled, &fields), seconds(7));
     }
 
     #[test]

@@ -99,6 +99,8 @@ impl fmt::Display for Stop {
 
 /// Other limits for one request, in its extensions.
 ///
+/// They count for each retry layer that the request goes through.
+///
 /// ```
 /// use std::time::Duration;
 /// use http::Request;

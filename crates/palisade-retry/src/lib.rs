@@ -113,7 +113,8 @@
 //! # Cost
 //!
 //! A request that is not retried costs one allocation, in which its head is
-//! kept, and a clone of its body and of the inner service. One that may not be
+//! kept, and a clone of its extensions (some allocations, if there are any), of
+//! its body and of the inner service. One that may not be
 //! retried, as by [`IdempotentOnly`], costs a look at its method and headers.
 //!
 //! # Features

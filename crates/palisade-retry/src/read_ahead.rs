@@ -23,7 +23,7 @@ pub use self::{body::ReadAheadBody, error::BodyLost};
 /// breaks off later is not retried. With this layer inside a
 /// [`RetryLayer`](crate::RetryLayer) it is: the failure becomes the error
 /// [`BodyLost`] of the service. A body that is longer than `cap` is passed on
-/// from there as it comes.
+/// from there as it comes; a frame counts as 64 bytes at least.
 ///
 /// A response is returned when it is read, so one that never ends (server-sent
 /// events, a long poll) is held back until there are more than `cap` bytes of

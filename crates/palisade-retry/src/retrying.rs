@@ -157,6 +157,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         let grace = match self.plan.deadline {
             Some(deadline) => deadline
                 .saturating_duration_since(Instant::now() + delay)
+                .saturating_sub(Duration::from_millis(1))
                 .min(GRACE),
             None => GRACE,
         };
@@ -174,8 +175,9 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         }
         let mut head = self.head.rebuild();
         if let Some(name) = &self.rules.settings.attempt_header {
-            head.headers_mut()
-                .insert(name, HeaderValue::from(self.progress.attempt));
+            // A map that is full does without.
+            let number = HeaderValue::from(self.progress.attempt);
+            let _ = head.headers_mut().try_insert(name, number);
         }
         head.map(|()| body)
     }

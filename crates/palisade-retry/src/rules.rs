@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use palisade_core::{
-    Cause, Classify, ErrorKind, Event, Head, HttpClassify, Observer, Outcome, Target,
+    Cause, Classify, ErrorKind, Event, Head, HttpClassify, Observer, Outcome, Target, Trailers,
 };
 use tokio::time::Instant;
 
@@ -133,10 +133,20 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         let Some(generate) = self.settings.idempotency_key else {
             return;
         };
-        if plan.repeatable == Repeatable::IfUnsent {
+        let wish = request
+            .extensions()
+            .get()
+            .and_then(|wish: &RetryOverride| wish.repeatable);
+        if plan.repeatable == Repeatable::IfUnsent && wish.is_none() {
             if !request.headers().contains_key(IDEMPOTENCY_KEY) {
                 let key = generate(Head::of(request));
-                request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+                if request
+                    .headers_mut()
+                    .try_insert(IDEMPOTENCY_KEY, key)
+                    .is_err()
+                {
+                    return;
+                }
             }
             plan.repeatable = Repeatable::Always;
         }
@@ -158,7 +168,7 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
     {
         let Settings { hints, random, .. } = &self.settings;
         let hint = match (result, outcome) {
-            (Ok(response), _) => hints.of(response.headers(), outcome),
+            (Ok(response), _) => heard(hints, response, outcome),
             (Err(_), Outcome::Refused { retry_after, .. }) => {
                 retry_after.map_or(Hint::None, Hint::After)
             }
@@ -359,6 +369,15 @@ impl Delay {
 fn stretch(delay: Duration, random: f64) -> Duration {
     let tenth = Duration::try_from_secs_f64(delay.as_secs_f64() * random / 10.0);
     delay.saturating_add(tenth.unwrap_or(Duration::MAX))
+}
+
+/// What a response says in its head or, as gRPC does, in its trailers.
+fn heard<B>(hints: &Hints, response: &Response<B>, outcome: Outcome) -> Hint {
+    let trailers = response.extensions().get::<Trailers>();
+    match (hints.of(response.headers(), outcome), trailers) {
+        (Hint::None, Some(trailers)) => hints.of(&trailers.0, outcome),
+        (hint, _) => hint,
+    }
 }
 
 pub(crate) fn check_attempts(attempts: u32) -> Result<u32, InvalidSetting> {

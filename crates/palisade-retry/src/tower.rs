@@ -216,7 +216,7 @@ where
                     call.progress.attempt += 1;
                     if let Some(name) = &rules.settings.attempt_header {
                         let number = HeaderValue::from(call.progress.attempt);
-                        request.headers_mut().insert(name, number);
+                        let _ = request.headers_mut().try_insert(name, number);
                     }
                     return Some(sleep(delay));
                 }

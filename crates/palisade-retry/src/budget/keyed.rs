@@ -14,7 +14,8 @@ use crate::{InvalidSetting, error::literal};
 ///
 /// A host that is down then uses up its own retries, and not those of the
 /// others. At most `capacity` budgets are kept; past that, those that are used
-/// least give way, and start afresh when their key comes back.
+/// least give way, and start afresh when their key comes back; leave room for
+/// twice the keys that are in use.
 ///
 /// ```
 /// use palisade_core::ByAuthority;

@@ -9,6 +9,10 @@ use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+/// What a frame takes beside its bytes, about: a server that sends them one by
+/// one must not take much more than the cap.
+const FRAME: usize = 64;
+
 /// The body of [`ReadAhead`]'s responses: what was read ahead, and the rest.
 pub struct ReadAheadBody<B: Body> {
     front: VecDeque<Frame<B::Data>>,
@@ -57,8 +61,8 @@ impl<B: Body> ReadAheadBody<B> {
             if let Some(fields) = frame.trailers_ref() {
                 trailers(fields);
             }
-            // What is empty takes room as well, and without end it would without bound.
-            *read = read.saturating_add(frame.data_ref().map_or(1, |data| data.remaining().max(1)));
+            let length = frame.data_ref().map_or(0, Buf::remaining);
+            *read = read.saturating_add(length.max(FRAME));
             if frame.data_ref().is_none_or(Buf::has_remaining) {
                 self.front.push_back(frame);
             }

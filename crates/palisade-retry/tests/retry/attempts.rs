@@ -203,12 +203,15 @@ async fn a_generated_key_makes_a_request_repeatable() {
 async fn an_attempt_that_takes_too_long_is_given_up() {
     let hang = || Answer::Hang;
     let upstream = Upstream::new([hang(), status(200)]);
-    let layer = || RetryLayer::http().attempt_timeout(SECOND);
+    let backoff = Backoff::constant(20 * MS).jitter(Jitter::None);
+    let layer = || RetryLayer::http().backoff(backoff).attempt_timeout(SECOND);
     let client = layer().layer(upstream.clone());
+    let start = tokio::time::Instant::now();
     assert_eq!(
         client.oneshot(request("GET")).await.unwrap().status(),
         StatusCode::OK
     );
+    assert_eq!(start.elapsed(), SECOND + 20 * MS);
 
     let upstream = Upstream::new([hang(), hang(), hang()]);
     let error = layer()

@@ -153,6 +153,18 @@ async fn a_ticket_goes_back_when_the_call_is_dropped_in_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ticket_of_a_window_goes_back_too() {
+    let budget = WindowBudget::new(1, 0.0);
+    let bare = request("GET");
+    budget.open(Head::of(&bare));
+    let tickets: Vec<_> = std::iter::from_fn(|| budget.withdraw(&())).collect();
+    assert_eq!(tickets.len(), 10);
+    drop(tickets);
+    let tickets: Vec<_> = std::iter::from_fn(|| budget.withdraw(&())).collect();
+    assert_eq!(tickets.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_stays_spent_when_the_retry_was_sent() {
     let budget = TokenBudget::new(0.0, 5);
     let upstream = Upstream::new([status(503), crate::upstream::Answer::Hang]);

@@ -188,3 +188,15 @@ async fn an_error_of_readiness_is_returned() {
     let error = client.oneshot(request("GET")).await.unwrap_err();
     assert_eq!(error.to_string(), "the service is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_the_service_is_waited_for_until_the_deadline() {
+    let mut inner = unready(false);
+    inner.inner = Upstream::new([crate::upstream::error(std::io::ErrorKind::ConnectionReset)]);
+    let client = RetryLayer::http().deadline(SECOND).layer(inner.clone());
+    let start = tokio::time::Instant::now();
+    let error = client.oneshot(request("GET")).await.unwrap_err();
+    assert!(error.is::<std::io::Error>());
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(inner.inner.count(), 1);
+}

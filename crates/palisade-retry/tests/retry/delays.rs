@@ -180,3 +180,20 @@ async fn a_hint_past_the_deadline_is_not_waited_for() {
     );
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pushback_leaves_the_schedule_where_it_was() {
+    let answers = [
+        status(503),
+        with(503, &[("grpc-retry-pushback-ms", "7")]),
+        status(503),
+    ];
+    let upstream = Upstream::new(answers);
+    let backoff = schedule_fn(|step| step.previous + 10 * MS);
+    let client = RetryLayer::http()
+        .attempts(4)
+        .backoff(backoff)
+        .layer(upstream.clone());
+    client.oneshot(request("GET")).await.unwrap();
+    assert_eq!(upstream.times(), [0, 10, 17, 37]);
+}

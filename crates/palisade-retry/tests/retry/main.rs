@@ -12,6 +12,7 @@ mod budgets;
 mod cancellation;
 mod contract;
 mod delays;
+mod drain;
 mod policy;
 mod read_ahead;
 mod report;

@@ -74,11 +74,14 @@ async fn a_policy_serves_many_calls() {
 #[tokio::test(start_paused = true)]
 async fn the_deadline_counts_from_the_call() {
     let upstream = Upstream::new((0..9).map(|_| status(503)));
-    let slow = tower::util::MapRequestLayer::new(|request: http::Request<_>| request);
+    let slow = tower::util::ThenLayer::new(|result| async {
+        tokio::time::sleep(100 * MS).await;
+        result
+    });
     let layer = RetryLayer::http()
         .attempts(9)
         .backoff(steady())
-        .deadline(250 * MS);
+        .deadline(350 * MS);
     let client = ServiceBuilder::new()
         .retry(layer.into_policy())
         .layer(slow)
@@ -88,7 +91,26 @@ async fn the_deadline_counts_from_the_call() {
         response.extensions().get().and_then(RetryInfo::stop),
         Some(Stop::Deadline)
     );
-    assert_eq!(upstream.times(), [0, 100, 200]);
+    assert_eq!(upstream.times(), [0, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_attempts_carry_their_number() {
+    let upstream = Upstream::new([status(503)]);
+    let name = http::HeaderName::from_static("x-attempt");
+    let policy = RetryLayer::http()
+        .attempt_header(name.clone())
+        .into_policy();
+    let client = ServiceBuilder::new()
+        .retry(policy)
+        .service(upstream.clone());
+    client.oneshot(request("GET")).await.unwrap();
+    let numbers: Vec<_> = upstream
+        .take()
+        .iter()
+        .map(|seen| seen.head.headers.get(&name).cloned())
+        .collect();
+    assert_eq!(numbers, [None, Some(http::HeaderValue::from(2))]);
 }
 
 #[tokio::test(start_paused = true)]
