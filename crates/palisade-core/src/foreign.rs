@@ -19,9 +19,8 @@ pub(crate) fn at(error: &(dyn Error + 'static)) -> Option<Finding> {
 
 #[cfg(feature = "hyper")]
 mod hyper {
-    use std::error::Error;
+    use std::{error::Error, io};
 
-    use h2::Reason;
     use hyper_util::client::legacy;
 
     use crate::{ErrorKind, kind::Finding, kind::at_io};
@@ -54,44 +53,69 @@ mod hyper {
             ErrorKind::Closed
         } else if error.is_parse() {
             ErrorKind::Protocol
-        } else if error.is_user()
-            && error
-                .to_string()
-                .starts_with("error from user's Body stream")
-        {
-            ErrorKind::Body
         } else {
-            return None;
+            by_text(error)?
         };
         Some(Finding::sent(kind))
     }
 
-    fn at_h2(error: &h2::Error) -> Option<Finding> {
-        let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        let leaving = error.is_go_away() && error.reason() == Some(Reason::NO_ERROR);
-        if error.is_remote() && (refused || leaving) {
-            return Some(Finding::unsent(ErrorKind::Closed));
+    /// What hyper has no question for: its text is all there is.
+    fn by_text(error: &hyper::Error) -> Option<ErrorKind> {
+        let text = error.to_string();
+        let says = |start: &str| text.starts_with(start);
+        if says("error from user's Body stream") {
+            return Some(ErrorKind::Body);
         }
+        // The task of the connection was dropped, or panicked.
+        if says("dispatch task is gone") {
+            let panicked = error.source()?.to_string() == "user code panicked";
+            return Some(match panicked {
+                true => ErrorKind::Panic,
+                false => ErrorKind::Closed,
+            });
+        }
+        // Chunks that are none. What else fails a read has its own finding.
+        let cause = error.source()?.downcast_ref::<io::Error>()?;
+        let malformed = matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        );
+        (malformed && says("error reading a body")).then_some(ErrorKind::Protocol)
+    }
+
+    fn at_h2(error: &h2::Error) -> Option<Finding> {
         if let Some(error) = error.get_io() {
             return at_io(error);
         }
-        // A stream is reset for many reasons; these say that we speak wrongly.
-        let spoken_wrongly = matches!(
-            error.reason(),
+        let reason = error.reason();
+        if !error.is_remote() {
+            // What is not h2's doing is its user's: hyper resets a stream whose request body
+            // fails. h2 itself gives up on a peer that breaks the protocol.
+            let body = error.is_reset() && !error.is_library();
+            return Some(Finding::sent(match body {
+                true => ErrorKind::Body,
+                false => ErrorKind::Protocol,
+            }));
+        }
+        let refused = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+        // h2 says so only of streams that the GOAWAY leaves out.
+        let leaving = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+        if refused || leaving {
+            return Some(Finding::unsent(ErrorKind::Closed));
+        }
+        // The other codes of RFC 9113, section 7, find fault with the protocol.
+        let closed = matches!(
+            reason,
             Some(
-                Reason::PROTOCOL_ERROR
-                    | Reason::FLOW_CONTROL_ERROR
-                    | Reason::FRAME_SIZE_ERROR
-                    | Reason::COMPRESSION_ERROR
-                    | Reason::INADEQUATE_SECURITY
-                    | Reason::HTTP_1_1_REQUIRED
+                h2::Reason::NO_ERROR
+                    | h2::Reason::INTERNAL_ERROR
+                    | h2::Reason::CANCEL
+                    | h2::Reason::ENHANCE_YOUR_CALM
             )
         );
-        let protocol = spoken_wrongly || !error.is_remote();
-        Some(Finding::sent(if protocol {
-            ErrorKind::Protocol
-        } else {
-            ErrorKind::Closed
+        Some(Finding::sent(match closed || error.is_go_away() {
+            true => ErrorKind::Closed,
+            false => ErrorKind::Protocol,
         }))
     }
 }

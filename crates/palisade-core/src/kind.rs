@@ -169,8 +169,12 @@ impl Finding {
 
     /// The outer finding stands, unless the inner one is about its very cause.
     fn refine(self, inner: Self) -> Self {
-        let precise = matches!(inner.kind, ErrorKind::Dns | ErrorKind::Tls)
-            && self.kind == ErrorKind::Connect;
+        let precise = match inner.kind {
+            ErrorKind::Dns => self.kind == ErrorKind::Connect,
+            // A record that is garbled garbles what is in it.
+            ErrorKind::Tls => matches!(self.kind, ErrorKind::Connect | ErrorKind::Protocol),
+            _ => false,
+        };
         let kind = if precise { inner.kind } else { self.kind };
         Self {
             kind,
@@ -251,6 +255,20 @@ mod tests {
         assert_eq!(Finding::of(&fault), Finding::sent(ErrorKind::Closed));
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert!(is_unsent(&Fault::new(ErrorKind::Closed, reset).unsent()));
+    }
+
+    #[test]
+    fn a_cause_that_tells_more_stands() {
+        for (outer, inner, kind) in [
+            (ErrorKind::Connect, ErrorKind::Dns, ErrorKind::Dns),
+            (ErrorKind::Connect, ErrorKind::Tls, ErrorKind::Tls),
+            (ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Tls),
+            (ErrorKind::Timeout, ErrorKind::Tls, ErrorKind::Timeout),
+            (ErrorKind::Connect, ErrorKind::Closed, ErrorKind::Connect),
+        ] {
+            let found = Finding::sent(outer).refine(Finding::sent(inner));
+            assert_eq!(found.kind, kind, "{outer} by {inner}");
+        }
     }
 
     #[test]
