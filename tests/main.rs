@@ -7,4 +7,6 @@
 )]
 
 mod kinds;
+mod retry;
 mod support;
+mod uploads;

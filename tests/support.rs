@@ -1,12 +1,17 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use palisade_core::HttpClassify;
+use palisade_retry::{Backoff, Jitter, RetryInfo, RetryLayer, Rules, Stop};
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
 
 /// hyper-util's client: a pool of HTTP/1.1 connections.
 pub(crate) fn http1<B>() -> Client<HttpConnector, B>
@@ -26,15 +31,30 @@ where
         .build_http()
 }
 
-pub(crate) fn get(uri: Uri) -> Request<Empty<Bytes>> {
-    Request::get(uri).body(Empty::new()).unwrap()
+/// The layer as it is, but for the time it takes.
+pub(crate) fn retry<M>() -> RetryLayer<Rules<HttpClassify<M>>> {
+    RetryLayer::http().backoff(Backoff::constant(MS).jitter(Jitter::None))
+}
+
+pub(crate) fn get(uri: Uri) -> Request<Full<Bytes>> {
+    Request::get(uri).body(Full::default()).unwrap()
 }
 
 pub(crate) fn post(uri: Uri) -> Request<Full<Bytes>> {
     Request::post(uri).body(Full::from("the body")).unwrap()
 }
 
+pub(crate) fn put(uri: Uri) -> Request<Full<Bytes>> {
+    Request::put(uri).body(Full::from("the body")).unwrap()
+}
+
 /// Reads a response to its end.
-pub(crate) async fn read(response: Response<Incoming>) -> Result<Bytes, hyper::Error> {
+pub(crate) async fn read<B: Body>(response: Response<B>) -> Result<Bytes, B::Error> {
     Ok(response.into_body().collect().await?.to_bytes())
+}
+
+/// What the response says of its retries: the attempts, and why there were no more.
+pub(crate) fn info<B>(response: &Response<B>) -> (u32, Option<Stop>) {
+    let info = response.extensions().get::<RetryInfo>();
+    info.map_or((1, None), |info| (info.attempts(), info.stop()))
 }
