@@ -8,5 +8,6 @@
 
 mod kinds;
 mod retry;
+mod stacks;
 mod support;
 mod uploads;
