@@ -18,7 +18,9 @@ use hyper_util::{
 };
 use palisade_core::{Endpoint, ErrorKind, Observer};
 use palisade_retry::{Backoff, Jitter, ReadAheadLayer, RetryInfo, RetryLayer, Stop};
-use palisade_testkit::{FlakyApi, Plan, RecordingObserver, Reply, Script, refused_addr};
+use palisade_testkit::{
+    FaultServer, FlakyApi, Plan, RecordingObserver, Reply, Script, Steps, refused_addr,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -147,6 +149,28 @@ async fn a_post_that_broke_off_is_not_sent_again() {
         let api = FlakyApi::start(script).await;
         let response = client.oneshot(put(api.url("/"))).await.unwrap();
         assert_eq!(info(&response), (2, None), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_went_stale_costs_an_attempt() {
+    for (request, expected) in [(get as fn(Uri) -> _, Some(2)), (post, None)] {
+        let server = FaultServer::start(|connection| match connection {
+            // It is closed when the second request comes, as if it had been before.
+            1 => Steps::new()
+                .read_head()
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .read_head(),
+            _ => Steps::ok("hello"),
+        })
+        .await;
+        let client = retry().layer(http1());
+        let first = client.clone().oneshot(get(server.url("/"))).await.unwrap();
+        assert_eq!(read(first).await.unwrap(), "");
+
+        let second = client.oneshot(request(server.url("/"))).await;
+        assert_eq!(second.ok().map(|response| info(&response).0), expected);
+        assert_eq!(server.stats().connections(), expected.unwrap_or(1).into());
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn http1<B>() -> Client<HttpConnector, B>
 where
     B: Body<Data: Send> + Send,
 {
-    Client::builder(TokioExecutor::new()).build_http()
+    Client::builder(TokioExecutor::new()).build(connector())
 }
 
 /// The same over HTTP/2 with prior knowledge: one connection.
@@ -28,7 +28,14 @@ where
 {
     Client::builder(TokioExecutor::new())
         .http2_only(true)
-        .build_http()
+        .build(connector())
+}
+
+// A small packet that waits for the acknowledgement of another costs 40 milliseconds.
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector
 }
 
 /// The layer as it is, but for the time it takes.
