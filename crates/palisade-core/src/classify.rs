@@ -33,7 +33,7 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 /// assert_eq!(classify.classify(result), Outcome::Transient);
 /// # Ok::<_, http::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use]
 pub struct HttpClassify<M = Typed> {
     transient: Arc<[StatusCode]>,
@@ -120,6 +120,14 @@ impl<M> HttpClassify<M> {
 impl<M> Default for HttpClassify<M> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+// Whatever the marker is.
+impl<M> Clone for HttpClassify<M> {
+    fn clone(&self) -> Self {
+        let transient = Arc::clone(&self.transient);
+        Self { transient, ..*self }
     }
 }
 

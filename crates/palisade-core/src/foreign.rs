@@ -37,8 +37,14 @@ mod hyper {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             return at_h2(error);
         }
-        // hyper-util's ConnectError is private, its text is all there is.
-        (error.to_string() == "dns error").then_some(Finding::unsent(ErrorKind::Dns))
+        // These types are private, their text is all there is.
+        match &*error.to_string() {
+            // hyper-util's ConnectError
+            "dns error" => Some(Finding::unsent(ErrorKind::Dns)),
+            // reqwest's TimedOut
+            "operation timed out" => Some(Finding::sent(ErrorKind::Timeout)),
+            _ => None,
+        }
     }
 
     fn at_hyper(error: &hyper::Error) -> Option<Finding> {

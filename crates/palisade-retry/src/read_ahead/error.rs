@@ -14,8 +14,9 @@ impl BodyLost {
     pub(super) fn new(error: impl Into<BoxError>) -> Self {
         let error = error.into();
         let kind = match ErrorKind::of(&*error) {
-            // A failure that nobody knows is taken for a connection that closed.
-            ErrorKind::Other => ErrorKind::Closed,
+            // A failure that nobody knows is taken for a connection that closed,
+            // and so are bytes that make no body: the head did make sense.
+            ErrorKind::Other | ErrorKind::Protocol => ErrorKind::Closed,
             kind => kind,
         };
         Self {
