@@ -77,9 +77,9 @@ impl Budget for WindowBudget {
     }
 
     fn withdraw(&self, (): &()) -> Option<WindowTicket> {
-        let now = self.shared.now();
-        self.shared.window.take(now).then(|| WindowTicket {
-            unspent: Some((Arc::clone(&self.shared), now)),
+        let taken = self.shared.window.take(self.shared.now())?;
+        Some(WindowTicket {
+            unspent: Some((Arc::clone(&self.shared), taken)),
         })
     }
 }
@@ -140,7 +140,12 @@ impl Slot {
     }
 
     fn pack(self) -> u64 {
-        self.second << 36 | self.calls.min(COUNT) << 18 | self.retries.min(COUNT)
+        self.second << 36 | self.calls << 18 | self.retries
+    }
+
+    /// Whether the counts fit their bits.
+    fn fits(self) -> bool {
+        self.calls <= COUNT && self.retries <= COUNT
     }
 
     /// The slot as of this second: empty, if it stands for an earlier one;
@@ -172,42 +177,50 @@ impl Window {
         self.update(now, |slot| slot.calls += 1);
     }
 
-    fn take(&self, now: u64) -> bool {
+    /// Takes a retry, and says of which second.
+    fn take(&self, now: u64) -> Option<u64> {
         let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
-        let (calls, retries) = self.sums(now);
+        let slots = self.slots.each_ref();
+        let slots = slots.map(|slot| Slot::unpack(slot.load(Ordering::Relaxed)));
+        let now = latest(&slots, now);
+        let (calls, retries) = sums(&slots, now);
         let fits = retries < self.per_second * SECONDS + calls * self.ratio / 1000;
-        if fits {
-            self.update(now, |slot| slot.retries += 1);
-        }
-        fits
+        (fits && self.update(now, |slot| slot.retries += 1)).then_some(now)
     }
 
     fn refund(&self, taken: u64) {
         self.update(taken, |slot| slot.retries = slot.retries.saturating_sub(1));
     }
 
-    /// Changes the slot of a second, unless that second has left the window.
-    fn update(&self, second: u64, change: impl Fn(&mut Slot)) {
+    /// Changes the slot of a second, unless that second has left the window, or
+    /// has no room for one more.
+    fn update(&self, second: u64, change: impl Fn(&mut Slot)) -> bool {
         let slot = &self.slots[(second % SECONDS) as usize];
-        // `Err` says that a later second has the slot: nothing is written then.
-        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        let updated = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let mut slot = Slot::unpack(word).at(second & SECOND)?;
             change(&mut slot);
-            Some(slot.pack())
+            slot.fits().then(|| slot.pack())
         });
+        updated.is_ok()
     }
+}
 
-    /// Calls and retries of the ten seconds that end with this one.
-    fn sums(&self, now: u64) -> (u64, u64) {
-        let fresh = |slot: &Slot| now.wrapping_sub(slot.second) & SECOND < SECONDS;
-        let slots = self
-            .slots
-            .iter()
-            .map(|slot| Slot::unpack(slot.load(Ordering::Relaxed)));
-        slots.filter(fresh).fold((0, 0), |(calls, retries), slot| {
-            (calls + slot.calls, retries + slot.retries)
-        })
-    }
+/// This second, or a later one that others have written already: who read the
+/// clock before them must not be judged without them.
+fn latest(slots: &[Slot], now: u64) -> u64 {
+    let ahead = slots
+        .iter()
+        .map(|slot| slot.second.wrapping_sub(now) & SECOND);
+    now + ahead.filter(|ahead| *ahead < HOUR).max().unwrap_or(0)
+}
+
+/// Calls and retries of the ten seconds that end with this one.
+fn sums(slots: &[Slot], now: u64) -> (u64, u64) {
+    let fresh = |slot: &&Slot| now.wrapping_sub(slot.second) & SECOND < SECONDS;
+    let slots = slots.iter().filter(fresh);
+    slots.fold((0, 0), |(calls, retries), slot| {
+        (calls + slot.calls, retries + slot.retries)
+    })
 }
 
 #[cfg(test)]
@@ -216,31 +229,55 @@ mod tests {
 
     use super::*;
 
+    fn take(window: &Window, now: u64) -> bool {
+        window.take(now).is_some()
+    }
+
     #[test]
     fn bounds_retries_by_time_and_by_calls() {
         let window = Window::new(1, 500);
-        let take = |now| (0..100).filter(|_| window.take(now)).count();
-        assert_eq!(take(0), 10, "one a second, for ten seconds");
-        assert_eq!(take(5), 0);
+        let taken = |now| (0..100).filter(|_| take(&window, now)).count();
+        assert_eq!(taken(0), 10, "one a second, for ten seconds");
+        assert_eq!(taken(5), 0);
         (0..8).for_each(|_| window.call(5));
-        assert_eq!(take(6), 4, "one in two calls");
-        assert_eq!(take(9), 0);
-        assert_eq!(take(10), 10, "what was taken in the first second has left");
+        assert_eq!(taken(6), 4, "one in two calls");
+        assert_eq!(taken(9), 0);
+        assert_eq!(taken(10), 10, "what was taken in the first second has left");
     }
 
     #[test]
     fn a_refund_counts_while_its_second_lasts() {
         let window = Window::new(1, 0);
-        assert_eq!((0..100).filter(|_| window.take(3)).count(), 10);
+        assert_eq!((0..100).filter(|_| take(&window, 3)).count(), 10);
         window.refund(3);
-        assert!(window.take(3));
-        assert!(!window.take(3));
-        (0..10).for_each(|_| assert!(window.take(13)));
+        assert!(take(&window, 3));
+        assert!(!take(&window, 3));
+        (0..10).for_each(|_| assert!(take(&window, 13)));
         window.refund(3);
         assert!(
-            !window.take(13),
+            !take(&window, 13),
             "an old refund does not reach the new second"
         );
+    }
+
+    #[test]
+    fn a_take_that_comes_late_is_judged_with_those_before_it() {
+        let window = Window::new(1, 0);
+        assert_eq!((0..100).filter(|_| take(&window, 10)).count(), 10);
+        assert!(!take(&window, 9), "it read the clock before they did");
+    }
+
+    #[test]
+    fn a_second_has_no_more_retries_than_it_can_count() {
+        let window = Window::new(u32::MAX, 0);
+        let all_but_one = Slot {
+            retries: COUNT - 1,
+            ..Slot::default()
+        };
+        window.slots[0].store(all_but_one.pack(), Ordering::Relaxed);
+        assert!(take(&window, 0));
+        assert!(!take(&window, 0));
+        assert!(take(&window, 1));
     }
 
     #[test]
@@ -249,7 +286,7 @@ mod tests {
         let mut now = 0;
         for idle in [20, HOUR, SECOND / 2, SECOND - 3 * HOUR, 20] {
             assert_eq!(
-                (0..100).filter(|_| window.take(now)).count(),
+                (0..100).filter(|_| take(&window, now)).count(),
                 10,
                 "at {now}"
             );
@@ -262,9 +299,9 @@ mod tests {
         let window = Window::new(1, 0);
         let last = SECOND - 2;
         (last - 2 * HOUR..last).for_each(|now| window.call(now));
-        assert_eq!((0..100).filter(|_| window.take(last)).count(), 10);
-        assert!(!window.take(last + 5));
-        assert!(window.take(last + 10));
+        assert_eq!((0..100).filter(|_| take(&window, last)).count(), 10);
+        assert!(!take(&window, last + 5));
+        assert!(take(&window, last + 10));
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -298,7 +335,7 @@ mod tests {
                     Step::Take => {
                         let recent = |seconds: &[u64]| seconds.iter().filter(|then| now - **then < 10).count() as u64;
                         let allowed = recent(&retries) < u64::from(per_second) * 10 + recent(&calls) * ratio / 1000;
-                        prop_assert_eq!(window.take(now), allowed);
+                        prop_assert_eq!(take(&window, now), allowed);
                         if allowed {
                             retries.push(now);
                         }
