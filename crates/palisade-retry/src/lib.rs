@@ -146,6 +146,7 @@ mod retrying;
 mod rules;
 mod service;
 mod snapshot;
+mod sync;
 mod timeout;
 #[cfg(feature = "tower")]
 mod tower;

@@ -43,8 +43,8 @@ pub(crate) fn run() -> Outcome {
 
 /// A package of the workspace.
 #[derive(Debug, PartialEq)]
-struct Package {
-    name: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
     published: bool,
     dependencies: Vec<Dependency>,
 }
@@ -55,6 +55,14 @@ struct Dependency {
     kind: Kind,
     /// Given by path, without a version: cargo leaves such a dev-dependency out when it publishes.
     path_only: bool,
+}
+
+impl Package {
+    pub(crate) fn depends_on(&self, name: &str) -> bool {
+        self.dependencies
+            .iter()
+            .any(|dependency| dependency.name == name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +138,7 @@ fn row(package: &Package) -> Option<usize> {
 }
 
 /// Reads the packages of the workspace.
-fn packages() -> Outcome<Vec<Package>> {
+pub(crate) fn packages() -> Outcome<Vec<Package>> {
     let metadata = output(&mut command("cargo metadata --no-deps --format-version 1"))?;
     serde_json::from_str(&metadata)
         .ok()

@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask check`, `arrows`, `bench`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `bench`, `fuzz`.
 
 mod arrows;
 mod bench;
 mod check;
 mod fuzz;
+mod loom;
 mod run;
 
 use std::{env, path::Path, process::ExitCode};
@@ -26,6 +27,8 @@ enum Command {
     Check,
     /// Checks that dependencies between the crates point down
     Arrows,
+    /// Tries what threads share in every order of their steps
+    Loom,
     /// Measures palisade against its peers
     Bench(bench::Options),
     /// Fuzzes for a while
@@ -51,6 +54,7 @@ fn run(command: Command) -> Outcome {
     match command {
         Command::Check => check::run(),
         Command::Arrows => arrows::run(),
+        Command::Loom => loom::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
     }

@@ -1,12 +1,13 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use palisade_core::Head;
 
 use super::{Budget, Ticket, check_ratio};
-use crate::{InvalidSetting, error::literal};
+use crate::{
+    InvalidSetting,
+    error::literal,
+    sync::{Arc, AtomicU64},
+};
 
 /// Bounds the retries in flight by the calls in flight.
 ///
@@ -136,5 +137,60 @@ mod tests {
         drop((calls, last));
         assert_eq!(budget.gauge.calls.load(Ordering::Relaxed), 0);
         assert_eq!(budget.gauge.retries.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[cfg(all(test, palisade_loom))]
+mod models {
+    use std::sync::atomic::AtomicU32;
+
+    use http::Request;
+    use loom::thread;
+
+    use super::*;
+
+    /// Makes two calls at once, and returns how many of them got a retry.
+    fn retries(budget: &InFlightBudget, most: u32) -> u32 {
+        let held = Arc::new(AtomicU32::new(0));
+        let call = {
+            let (budget, held) = (budget.clone(), Arc::clone(&held));
+            move || {
+                let account = budget.open(Head::of(&Request::new(())));
+                let ticket = budget.withdraw(&account);
+                let got = ticket.is_some();
+                if got {
+                    assert!(held.fetch_add(1, Ordering::Relaxed) < most);
+                    let retries = budget.gauge.retries.load(Ordering::Relaxed);
+                    assert!((1..=u64::from(most)).contains(&retries));
+                    held.fetch_sub(1, Ordering::Relaxed);
+                }
+                u32::from(got)
+            }
+        };
+        let other = thread::spawn(call.clone());
+        let got = call() + other.join().expect("the other call does not panic");
+        assert_eq!(budget.gauge.calls.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.gauge.retries.load(Ordering::Relaxed), 0);
+        got
+    }
+
+    #[test]
+    fn the_least_is_allowed_and_no_more() {
+        loom::model(|| {
+            let budget = InFlightBudget::new(0.0, 1);
+            assert!(1 <= retries(&budget, 1));
+        });
+        loom::model(|| {
+            let budget = InFlightBudget::new(0.0, 2);
+            assert_eq!(retries(&budget, 2), 2);
+        });
+    }
+
+    #[test]
+    fn two_calls_in_flight_share_a_retry() {
+        loom::model(|| {
+            let budget = InFlightBudget::new(0.5, 0);
+            retries(&budget, 1);
+        });
     }
 }

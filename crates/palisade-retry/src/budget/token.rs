@@ -1,12 +1,13 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use palisade_core::Head;
 
 use super::{Budget, Ticket, check_ratio};
-use crate::{InvalidSetting, error::literal};
+use crate::{
+    InvalidSetting,
+    error::literal,
+    sync::{Arc, AtomicU64},
+};
 
 /// Each call earns a share of a retry, up to a reserve. The default.
 ///
@@ -207,5 +208,89 @@ mod tests {
         let other = budget.clone();
         assert!(spend(&other));
         assert!(!spend(&budget));
+    }
+}
+
+#[cfg(all(test, palisade_loom))]
+mod models {
+    use std::sync::atomic::AtomicU32;
+
+    use loom::thread;
+
+    use super::*;
+
+    fn budget(balance: u64, most: u64) -> TokenBudget {
+        TokenBudget {
+            purse: Arc::new(Purse {
+                balance: AtomicU64::new(balance),
+                most,
+                earned: 600,
+            }),
+        }
+    }
+
+    fn balance(budget: &TokenBudget) -> u64 {
+        budget.purse.balance.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn spends_what_there_was_and_what_is_earned() {
+        loom::model(|| {
+            let budget = budget(600, 2 * RETRY);
+            let call = {
+                let budget = budget.clone();
+                move || {
+                    budget.purse.earn(600);
+                    let ticket = budget.withdraw(&());
+                    ticket.map_or(0, |mut ticket| {
+                        ticket.spend();
+                        RETRY
+                    })
+                }
+            };
+            let other = thread::spawn(call.clone());
+            let spent = call() + other.join().unwrap();
+            assert_eq!(spent, RETRY);
+            assert_eq!(balance(&budget), 600 + 2 * 600 - spent);
+        });
+    }
+
+    #[test]
+    fn a_ticket_is_held_by_one_and_comes_back_once() {
+        loom::model(|| {
+            let budget = budget(RETRY, 2 * RETRY);
+            let held = Arc::new(AtomicU32::new(0));
+            let attempt = {
+                let (budget, held) = (budget.clone(), Arc::clone(&held));
+                move || {
+                    if let Some(ticket) = budget.withdraw(&()) {
+                        assert_eq!(held.fetch_add(1, Ordering::Relaxed), 0);
+                        assert_eq!(balance(&budget), 0);
+                        held.fetch_sub(1, Ordering::Relaxed);
+                        drop(ticket);
+                    }
+                }
+            };
+            let other = thread::spawn(attempt.clone());
+            attempt();
+            other.join().unwrap();
+            assert_eq!(balance(&budget), RETRY);
+        });
+    }
+
+    #[test]
+    fn the_reserve_is_never_passed() {
+        loom::model(|| {
+            let budget = budget(2 * RETRY, 2 * RETRY);
+            let ticket = budget.withdraw(&());
+            let other = thread::spawn({
+                let budget = budget.clone();
+                move || budget.purse.earn(600)
+            });
+            drop(ticket);
+            assert!(balance(&budget) <= 2 * RETRY);
+            other.join().unwrap();
+            assert_eq!(balance(&budget), 2 * RETRY);
+        });
     }
 }

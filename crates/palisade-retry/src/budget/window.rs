@@ -1,13 +1,14 @@
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{PoisonError, atomic::Ordering};
 
 use palisade_core::Head;
 use tokio::time::Instant;
 
 use super::{Budget, Ticket, check_ratio};
-use crate::{InvalidSetting, error::literal};
+use crate::{
+    InvalidSetting,
+    error::literal,
+    sync::{Arc, AtomicU64, Mutex},
+};
 
 /// Retries per second, and a share of the calls of the last seconds.
 ///
@@ -343,5 +344,94 @@ mod tests {
                 }
             }
         }
+    }
+}
+
+#[cfg(all(test, palisade_loom))]
+mod models {
+    use loom::thread;
+
+    use super::*;
+
+    /// Calls and retries of the window that ends with this second.
+    fn counts(window: &Window, now: u64) -> (u64, u64) {
+        let slots = window.slots.each_ref();
+        let slots = slots.map(|slot| Slot::unpack(slot.load(Ordering::Relaxed)));
+        sums(&slots, now)
+    }
+
+    #[test]
+    fn no_call_is_lost_and_each_pays_for_one_retry() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(0, 1000));
+            let attempt = {
+                let window = Arc::clone(&window);
+                move || {
+                    window.call(0);
+                    window.take(0).is_some()
+                }
+            };
+            let other = thread::spawn(attempt.clone());
+            assert!(attempt());
+            assert!(other.join().unwrap());
+            assert_eq!(counts(&window, 0), (2, 2));
+            assert_eq!(window.take(0), None);
+        });
+    }
+
+    #[test]
+    fn a_refund_comes_back_beside_calls_and_retries() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(0, 1000));
+            window.call(0);
+            let taken = window.take(0).unwrap();
+            let other = thread::spawn({
+                let window = Arc::clone(&window);
+                move || {
+                    window.call(0);
+                    u64::from(window.take(0).is_some())
+                }
+            });
+            window.refund(taken);
+            let taken = other.join().unwrap();
+            assert_eq!(taken, 1);
+            assert_eq!(counts(&window, 0), (2, taken));
+        });
+    }
+
+    // The call is of both windows, and pays for one retry in either.
+    #[test]
+    fn threads_in_different_seconds_share_the_bound() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(0, 1000));
+            window.call(5);
+            let other = thread::spawn({
+                let window = Arc::clone(&window);
+                move || window.take(9).is_some()
+            });
+            let taken = u64::from(window.take(10).is_some()) + u64::from(other.join().unwrap());
+            assert_eq!(taken, 1);
+            assert_eq!(counts(&window, 10), (1, 1));
+        });
+    }
+
+    // Second 10 has the slot of second 0.
+    #[test]
+    fn a_slot_changes_hands_as_a_whole() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(0, 1000));
+            window.call(0);
+            assert!(window.take(0).is_some());
+            let other = thread::spawn({
+                let window = Arc::clone(&window);
+                move || window.call(10)
+            });
+            let taken = window.take(9);
+            window.refund(0);
+            other.join().unwrap();
+            // Either as of second 9, when the call was spent, or paid by the call of second 10.
+            assert!(matches!(taken, None | Some(10)));
+            assert_eq!(counts(&window, 10), (1, u64::from(taken.is_some())));
+        });
     }
 }
