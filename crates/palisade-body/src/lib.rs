@@ -44,6 +44,7 @@ mod error;
 mod reader;
 mod record;
 mod replay;
+mod sync;
 mod watch;
 
 pub use self::{

@@ -1,7 +1,7 @@
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::PoisonError,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     error::{BoxError, NotReplayable, ReplayError},
     record::{Polled, Record, Step, Turn},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 /// One attempt at reading a body that several attempts share.
@@ -202,4 +203,139 @@ where
         Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
         Err(error) => Err(error.into()),
     }))
+}
+
+/// What the tests of [`record`](crate::record) take for granted: that these few lines enter the
+/// lock as they do there, and wake who waits.
+#[cfg(all(test, palisade_loom))]
+mod models {
+    use std::{convert::Infallible, future::poll_fn, sync::atomic::Ordering};
+
+    use loom::{
+        future::{AtomicWaker, block_on},
+        sync::atomic::AtomicBool,
+        thread,
+    };
+
+    use super::*;
+
+    const WHOLE: &[u8] = b"ab";
+
+    /// A source of one letter after another.
+    struct Letters {
+        left: &'static [u8],
+        gate: Arc<Gate>,
+    }
+
+    /// Has to be open before the last letter comes.
+    struct Gate {
+        open: AtomicBool,
+        waker: AtomicWaker,
+    }
+
+    impl Gate {
+        fn new(open: bool) -> Arc<Self> {
+            Arc::new(Self {
+                open: AtomicBool::new(open),
+                waker: AtomicWaker::new(),
+            })
+        }
+
+        fn open(&self) {
+            self.open.store(true, Ordering::Release);
+            self.waker.wake();
+        }
+
+        fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+            if self.open.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            self.waker.register_by_ref(cx.waker());
+            match self.open.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        }
+    }
+
+    impl Body for Letters {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left.len() == 1 {
+                ready!(self.gate.poll(cx));
+            }
+            Poll::Ready(
+                self.left
+                    .split_off_first()
+                    .map(|letter| Ok(Frame::data(Bytes::copy_from_slice(&[*letter])))),
+            )
+        }
+    }
+
+    fn shared(gate: &Arc<Gate>) -> Arc<Shared<Letters>> {
+        let gate = Arc::clone(gate);
+        Arc::new(Shared::new(Letters { left: WHOLE, gate }, 2))
+    }
+
+    /// Reads to the end: the bytes, and whether the attempt was superseded.
+    fn read(mut reader: Reader<Letters>) -> (Vec<u8>, bool) {
+        let mut sent = Vec::new();
+        while let Some(frame) = block_on(poll_fn(|cx| reader.poll_frame(cx))) {
+            match frame {
+                Ok(frame) => sent.extend_from_slice(&frame.into_data().expect("letters are data")),
+                Err(ReplayError::Superseded) => return (sent, true),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        (sent, false)
+    }
+
+    /// Both read at once, and each is where it has to be in the end.
+    fn check(first: Reader<Letters>, later: impl FnOnce() -> Reader<Letters>) {
+        let first = thread::spawn(move || {
+            let (sent, superseded) = read(first);
+            assert!(WHOLE.starts_with(&sent));
+            assert!(superseded || sent == WHOLE);
+        });
+        assert_eq!(read(later()), (WHOLE.to_vec(), false));
+        first.join().expect("the first attempt does not panic");
+    }
+
+    #[test]
+    fn attempt_that_takes_over_sends_the_whole_body() {
+        for last in [false, true] {
+            loom::model(move || {
+                let shared = shared(&Gate::new(true));
+                check(Reader::first(Arc::clone(&shared)), || {
+                    let later = Reader::later(Arc::clone(&shared)).unwrap();
+                    if last {
+                        let leftovers = shared.lock().stop();
+                        leftovers.settle();
+                    }
+                    later
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn attempt_that_takes_over_is_woken_by_the_source() {
+        // Three threads have too many orders to try them all.
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(4);
+        model.check(|| {
+            let gate = Gate::new(false);
+            let shared = shared(&gate);
+            let opener = thread::spawn(move || gate.open());
+            check(Reader::first(Arc::clone(&shared)), || {
+                Reader::later(Arc::clone(&shared)).unwrap()
+            });
+            opener.join().unwrap();
+        });
+    }
 }

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,6 +11,7 @@ use pin_project_lite::pin_project;
 use crate::{
     error::{NotReplayable, ReplayError},
     reader::{Reader, Shared, poll_source},
+    sync::Arc,
 };
 
 pin_project! {
