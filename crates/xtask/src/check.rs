@@ -38,7 +38,8 @@ pub(crate) fn run() -> Outcome {
 
     step("format", || {
         cargo("fmt --all --check")?;
-        cargo("fmt --manifest-path crates/palisade-bench/Cargo.toml --check")
+        cargo("fmt --manifest-path crates/palisade-bench/Cargo.toml --check")?;
+        cargo("fmt --manifest-path crates/palisade-fuzz/Cargo.toml --check")
     })?;
     step("arrows", arrows::run)?;
     // Advisories are left out: deny.toml says why.
@@ -63,6 +64,9 @@ pub(crate) fn run() -> Outcome {
             "clippy --manifest-path crates/palisade-bench/Cargo.toml --all-targets -- -D warnings",
         )?;
         cargo("test --quiet --manifest-path crates/palisade-bench/Cargo.toml --lib")
+    })?;
+    step("fuzz targets", || {
+        cargo("clippy --manifest-path crates/palisade-fuzz/Cargo.toml --all-targets -- -D warnings")
     })
 }
 

@@ -1,5 +1,7 @@
 //! `cargo xtask fuzz`: every fuzz target for a while.
 
+use std::{fs, path::Path};
+
 use clap::Args;
 
 use crate::run::{Failure, Outcome, Tool, command, output, succeed};
@@ -41,13 +43,26 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let seconds = options.seconds;
     for target in targets {
         println!("==> {target}, {seconds} s");
-        succeed(
-            fuzz("run")
-                .args([&target, "--"])
-                .arg(format!("-max_total_time={seconds}")),
-        )?;
+        let mut run = fuzz("run");
+        run.arg(&target).args(inputs(&target)?);
+        run.args(["--", &format!("-max_total_time={seconds}")]);
+        succeed(&mut run)?;
     }
     Ok(())
+}
+
+/// The directories of inputs to start from. What is found on the way is added to the first one.
+fn inputs(target: &str) -> Outcome<Vec<String>> {
+    let corpus = format!("{FUZZ_DIR}/corpus/{target}");
+    let seeds = format!("{FUZZ_DIR}/seeds/{target}");
+    fs::create_dir_all(&corpus)
+        .map_err(|error| Failure::new(format!("cannot create {corpus}: {error}")))?;
+
+    let mut inputs = vec![corpus];
+    if Path::new(&seeds).exists() {
+        inputs.push(seeds);
+    }
+    Ok(inputs)
 }
 
 fn targets() -> Outcome<Vec<String>> {
