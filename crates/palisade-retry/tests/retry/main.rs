@@ -13,6 +13,7 @@ mod cancellation;
 mod contract;
 mod delays;
 mod drain;
+#[cfg(feature = "tower")]
 mod policy;
 mod read_ahead;
 mod report;
