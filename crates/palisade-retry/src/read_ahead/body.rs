@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 /// one must not take much more than the cap.
 const FRAME: usize = 64;
 
-/// The body of [`ReadAhead`]'s responses: what was read ahead, and the rest.
+/// The body of [`ReadAhead`](crate::ReadAhead)'s responses: what was read ahead, and the rest.
 pub struct ReadAheadBody<B: Body> {
     front: VecDeque<Frame<B::Data>>,
     // Boxed, so that it can be moved although it was polled.
