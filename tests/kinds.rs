@@ -62,14 +62,8 @@ async fn a_refused_port_is_unsent() {
     ] {
         assert_eq!(verdict(error), expected);
     }
-    assert_eq!(
-        verdict(TcpStream::connect(addr).await.unwrap_err()),
-        expected
-    );
-    assert_eq!(
-        verdict(std::net::TcpStream::connect(addr).unwrap_err()),
-        expected
-    );
+    assert_eq!(verdict(TcpStream::connect(addr).await.unwrap_err()), expected);
+    assert_eq!(verdict(std::net::TcpStream::connect(addr).unwrap_err()), expected);
 }
 
 #[tokio::test]
@@ -78,19 +72,10 @@ async fn a_name_that_is_not_resolved_is_unsent() {
     let uri: Uri = format!("http://{host}/").parse().unwrap();
     let expected = (ErrorKind::Dns, Outcome::Unsent);
 
-    assert_eq!(
-        verdict(http1().request(post(uri)).await.unwrap_err()),
-        expected
-    );
+    assert_eq!(verdict(http1().request(post(uri)).await.unwrap_err()), expected);
     let address = (host.as_str(), 80);
-    assert_eq!(
-        verdict(TcpStream::connect(address).await.unwrap_err()),
-        expected
-    );
-    assert_eq!(
-        verdict(std::net::TcpStream::connect(address).unwrap_err()),
-        expected
-    );
+    assert_eq!(verdict(TcpStream::connect(address).await.unwrap_err()), expected);
+    assert_eq!(verdict(std::net::TcpStream::connect(address).unwrap_err()), expected);
 }
 
 // What a full backlog does is up to the system: Linux says nothing.
@@ -106,10 +91,7 @@ async fn a_connect_timeout_is_unsent() {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(3)));
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let error = client
-        .request(post(format!("http://{addr}/").parse().unwrap()))
-        .await
-        .unwrap_err();
+    let error = client.request(post(format!("http://{addr}/").parse().unwrap())).await.unwrap_err();
     assert_eq!(verdict(error), (ErrorKind::Connect, Outcome::Unsent));
 }
 
@@ -224,12 +206,7 @@ async fn a_response_that_breaks_off() {
         // RFC 9113, section 8.1.1: END_STREAM before the Content-Length is malformed.
         ("truncated", whole().truncated(2), CLOSED, PROTOCOL),
         ("reset", whole().reset_after(2), CLOSED, CLOSED),
-        (
-            "reset in chunks",
-            whole().chunked().reset_after(2),
-            CLOSED,
-            CLOSED,
-        ),
+        ("reset in chunks", whole().chunked().reset_after(2), CLOSED, CLOSED),
     ] {
         let api = FlakyApi::start(Script::new().route("/", reply)).await;
         for (client, expected) in [(http1(), over_http1), (http2(), over_http2)] {
@@ -328,9 +305,7 @@ async fn a_request_body_that_panics() {
 #[tokio::test]
 async fn an_idle_connection_that_the_server_closes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri: Uri = format!("http://{}/", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let client = http1();
 
     // One exchange, on a connection that is kept.
@@ -388,9 +363,7 @@ async fn errors_of_layers_of_tower() {
 
     let timeout = (ErrorKind::Timeout, Outcome::Transient);
     let api = FlakyApi::start(Script::new().route("/", Reply::never())).await;
-    let client = ServiceBuilder::new()
-        .timeout(Duration::from_millis(2))
-        .service(http1());
+    let client = ServiceBuilder::new().timeout(Duration::from_millis(2)).service(http1());
     let error = client.oneshot(get(api.url("/"))).await.unwrap_err();
     assert_eq!(verdict(error), timeout);
 
@@ -404,10 +377,7 @@ async fn errors_of_layers_of_tower() {
     let mut busy = [busy.clone(), busy];
     let _holds_the_permit = busy[0].ready().await.unwrap().call(());
     let error = busy[1].ready().await.unwrap().call(()).await.unwrap_err();
-    let limited = Outcome::Refused {
-        kind: ErrorKind::Limited,
-        retry_after: None,
-    };
+    let limited = Outcome::Refused { kind: ErrorKind::Limited, retry_after: None };
     assert_eq!(verdict(error), (ErrorKind::Limited, limited));
 
     let service = service_fn(|()| async { Ok::<_, BoxError>(Response::default()) });

@@ -1,10 +1,6 @@
 //! Layers together, over real sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests are tests as well"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 
 mod kinds;
 mod retry;

@@ -56,10 +56,7 @@ async fn an_unavailable_server_is_asked_again() {
             for request in requests {
                 assert_eq!(request.method(), method);
                 assert_eq!(request.body(), b"the body");
-                assert_eq!(
-                    request.headers().get("idempotency-key").is_some(),
-                    key.is_some()
-                );
+                assert_eq!(request.headers().get("idempotency-key").is_some(), key.is_some());
             }
         }
     }
@@ -128,20 +125,14 @@ async fn a_post_that_broke_off_is_not_sent_again() {
         let observer: Arc<dyn Observer> = recorder.clone();
         let client = retry().observer(observer).layer(client);
 
-        let error = client
-            .clone()
-            .oneshot(post(api.url("/")))
-            .await
-            .unwrap_err();
+        let error = client.clone().oneshot(post(api.url("/"))).await.unwrap_err();
         assert_eq!(ErrorKind::of(&error), ErrorKind::Closed, "{version}");
         assert_eq!(api.stats().requests(), 1, "{version}");
         let events: Vec<_> = recorder.take().into_iter().map(|told| told.event).collect();
         assert_eq!(
             events,
-            [
-                "GaveUp { attempts: 1, delay: 0ns, reason: \"not_idempotent\", \
-              cause: Cause { outcome: Transient, result: Err(Closed) } }"
-            ],
+            ["GaveUp { attempts: 1, delay: 0ns, reason: \"not_idempotent\", \
+              cause: Cause { outcome: Transient, result: Err(Closed) } }"],
             "{version}"
         );
 
@@ -179,9 +170,7 @@ async fn a_connection_that_went_stale_costs_an_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_is_waited_for() {
     let script =
-        Script::new()
-            .route("/", Reply::ok("hello"))
-            .limit("/", 1, Duration::from_secs(20));
+        Script::new().route("/", Reply::ok("hello")).limit("/", 1, Duration::from_secs(20));
     let api = FlakyApi::start(script).await;
     let client = RetryLayer::http().layer(http1());
 
@@ -202,17 +191,11 @@ async fn a_rate_limit_is_waited_for() {
 async fn connections(reply: Reply, drain: Option<usize>) -> u64 {
     let script = Script::new().route("/", reply);
     let api = FlakyApi::start(script).await;
-    let mut layer = retry()
-        .attempts(21)
-        .backoff(Backoff::constant(5 * MS).jitter(Jitter::None));
+    let mut layer = retry().attempts(21).backoff(Backoff::constant(5 * MS).jitter(Jitter::None));
     if let Some(cap) = drain {
         layer = layer.drain(cap);
     }
-    let response = layer
-        .layer(http1())
-        .oneshot(get(api.url("/")))
-        .await
-        .unwrap();
+    let response = layer.layer(http1()).oneshot(get(api.url("/"))).await.unwrap();
     assert_eq!(info(&response), (21, Some(Stop::Attempts)));
     assert_eq!(api.stats().requests(), 21);
     api.stats().connections()
@@ -238,17 +221,11 @@ async fn a_failed_answer_is_read_up_to_the_cap() {
 async fn a_body_that_broke_off_is_read_again() {
     let script = Script::new().route(
         "/",
-        [
-            Reply::ok("hello").truncated(2),
-            Reply::ok("hello").reset_after(2),
-            Reply::ok("hello"),
-        ],
+        [Reply::ok("hello").truncated(2), Reply::ok("hello").reset_after(2), Reply::ok("hello")],
     );
     let api = FlakyApi::start(script).await;
-    let client = ServiceBuilder::new()
-        .layer(retry())
-        .layer(ReadAheadLayer::new(1024))
-        .service(http1());
+    let client =
+        ServiceBuilder::new().layer(retry()).layer(ReadAheadLayer::new(1024)).service(http1());
     let response = client.oneshot(get(api.url("/"))).await.unwrap();
     assert_eq!(info(&response), (3, None));
     assert_eq!(read(response).await.unwrap(), "hello");

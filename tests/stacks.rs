@@ -37,9 +37,8 @@ where
     ResB: Body + Send + 'static,
 {
     let failing = || [Reply::status(503), Reply::reset(), Reply::ok("hello")];
-    let script = (0..8).fold(Script::new(), |script, number| {
-        script.route(&format!("/{number}"), failing())
-    });
+    let script =
+        (0..8).fold(Script::new(), |script, number| script.route(&format!("/{number}"), failing()));
     let api = FlakyApi::start(script).await;
     let mut calls = JoinSet::new();
     for number in 0..8 {
@@ -70,12 +69,7 @@ async fn inside_and_outside_of_a_timeout() {
     check(retry().layer(timeout.layer(http1()))).await;
     check(timeout.layer(retry().layer(http1()))).await;
     check(timeout.layer(retry().layer(timeout.layer(http1())))).await;
-    check(
-        retry()
-            .attempt_timeout(LONG)
-            .layer(http1().map_err(BoxError::from)),
-    )
-    .await;
+    check(retry().attempt_timeout(LONG).layer(http1().map_err(BoxError::from))).await;
 }
 
 #[tokio::test]
@@ -116,11 +110,7 @@ async fn inside_and_outside_of_load_shedding() {
     assert_eq!(api.stats().requests(), 3);
 
     // Outside, it is the caller's to see.
-    let client = stack()
-        .load_shed()
-        .concurrency_limit(1)
-        .layer(retry())
-        .service(http1());
+    let client = stack().load_shed().concurrency_limit(1).layer(retry()).service(http1());
     let call = || client.clone().oneshot(put(api.url("/")));
     let (first, second) = tokio::join!(call(), call());
     assert_eq!(first.unwrap().status(), 200);
@@ -170,10 +160,7 @@ async fn an_attempt_that_hangs_is_cut_off() {
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_cut_off() {
     let api = FlakyApi::start(Script::new().route("/", Reply::never())).await;
-    let client = ServiceBuilder::new()
-        .timeout(5 * MS)
-        .layer(retry())
-        .service(http1());
+    let client = ServiceBuilder::new().timeout(5 * MS).layer(retry()).service(http1());
     let error = client.oneshot(get(api.url("/"))).await.unwrap_err();
     assert_eq!(ErrorKind::of(&*error), ErrorKind::Timeout);
     // Nothing is left of it on either side.
@@ -215,9 +202,7 @@ async fn in_a_router() {
         _ => (StatusCode::OK, body),
     };
     // axum's body does not clone.
-    let router = Router::<()>::new()
-        .route("/", routing::put(echo))
-        .layer(retry().replay(64));
+    let router = Router::<()>::new().route("/", routing::put(echo)).layer(retry().replay(64));
     let request = Request::put("/").body(axum::body::Body::from("the body"));
     let response = router.oneshot(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);

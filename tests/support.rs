@@ -26,9 +26,7 @@ pub(crate) fn http2<B>() -> Client<HttpConnector, B>
 where
     B: Body<Data: Send> + Send,
 {
-    Client::builder(TokioExecutor::new())
-        .http2_only(true)
-        .build(connector())
+    Client::builder(TokioExecutor::new()).http2_only(true).build(connector())
 }
 
 // A small packet that waits for the acknowledgement of another costs 40 milliseconds.

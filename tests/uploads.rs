@@ -46,10 +46,7 @@ async fn a_body_arrives_whole_in_every_attempt() {
         let script = Script::new().route("/", [Reply::status(503), Reply::reset(), Reply::ok("")]);
         let api = FlakyApi::start(script).await;
         let client = retry().replay(64).layer(client);
-        let response = client
-            .oneshot(upload(api.url("/"), pieces()))
-            .await
-            .unwrap();
+        let response = client.oneshot(upload(api.url("/"), pieces())).await.unwrap();
         assert_eq!(info(&response), (3, None));
 
         for request in api.requests() {
@@ -131,18 +128,12 @@ async fn a_body_over_the_cap_is_sent_once() {
     for client in clients() {
         let api = FlakyApi::start(Script::new().route("/", Reply::status(503))).await;
         let client = retry().replay(8).layer(client);
-        let response = client
-            .oneshot(upload(api.url("/"), pieces()))
-            .await
-            .unwrap();
+        let response = client.oneshot(upload(api.url("/"), pieces())).await.unwrap();
         assert_eq!(info(&response), (1, Some(Stop::BodyTooLarge)));
         assert_eq!(api.requests().len(), 1);
         assert_eq!(api.requests()[0].body(), b"in three pieces");
     }
-    for (len, expected) in [
-        (8, (3, Some(Stop::Attempts))),
-        (9, (1, Some(Stop::BodyTooLarge))),
-    ] {
+    for (len, expected) in [(8, (3, Some(Stop::Attempts))), (9, (1, Some(Stop::BodyTooLarge)))] {
         let api = FlakyApi::start(Script::new().route("/", Reply::status(503))).await;
         let client = retry().replay(8).layer(http1());
         let body = Full::new(Bytes::from(vec![b'x'; len]));
@@ -211,10 +202,7 @@ async fn a_body_that_fails_is_not_sent_again() {
         sender.try_send(Frame::data("the b".into())).unwrap();
         sender.abort(std::io::ErrorKind::ConnectionReset.into());
         let client = retry().replay(64).layer(client);
-        let error = client
-            .oneshot(upload(api.url("/"), body))
-            .await
-            .unwrap_err();
+        let error = client.oneshot(upload(api.url("/"), body)).await.unwrap_err();
         assert_eq!(ErrorKind::of(&error), ErrorKind::Body);
         assert!(api.stats().requests() <= 1);
     }

@@ -19,10 +19,7 @@ pub(crate) type ApiClient = BoxCloneService<Request<Full<Bytes>>, Response<Incom
 pub(crate) fn bare() -> ApiClient {
     let http = Client::builder(TokioExecutor::new()).build_http();
 
-    ServiceBuilder::new()
-        .boxed_clone()
-        .timeout(Duration::from_secs(2))
-        .service(http)
+    ServiceBuilder::new().boxed_clone().timeout(Duration::from_secs(2)).service(http)
 }
 
 /// The same client within a retry layer.

@@ -25,12 +25,7 @@ pub(crate) struct Options {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            requests,
-            concurrency,
-            seed,
-            ..
-        } = self;
+        let Self { requests, concurrency, seed, .. } = self;
         write!(f, "Calls: {requests}, {concurrency} at a time, to ")?;
         match &self.url {
             Some(url) => write!(f, "{url}"),
@@ -57,9 +52,7 @@ pub(crate) async fn connect(url: &Uri) -> Result<(), String> {
 
 fn parse_url(text: &str) -> Result<Uri, String> {
     const EXAMPLE: &str = "write it as http://127.0.0.1:8000/path";
-    let url: Uri = text
-        .parse()
-        .map_err(|error| format!("{error}; {EXAMPLE}"))?;
+    let url: Uri = text.parse().map_err(|error| format!("{error}; {EXAMPLE}"))?;
     match url.scheme_str() {
         Some("http") => {}
         Some("https") => {
@@ -67,10 +60,7 @@ fn parse_url(text: &str) -> Result<Uri, String> {
         }
         _ => return Err(format!("it does not begin with http://; {EXAMPLE}")),
     }
-    let Some(authority) = url
-        .authority()
-        .filter(|authority| !authority.host().is_empty())
-    else {
+    let Some(authority) = url.authority().filter(|authority| !authority.host().is_empty()) else {
         return Err(format!("it names no host; {EXAMPLE}"));
     };
     // What does not fit into a port is not reported as one.

@@ -99,9 +99,7 @@ impl Table {
     fn breakdown(&mut self, counts: &[BTreeMap<&str, u64>; 2], note: fn(&str) -> &str) {
         let labels: BTreeSet<_> = counts.iter().flat_map(BTreeMap::keys).collect();
         for label in labels {
-            let cells = counts
-                .each_ref()
-                .map(|counts| counts.get(label).unwrap_or(&0));
+            let cells = counts.each_ref().map(|counts| counts.get(label).unwrap_or(&0));
             self.row(&format!("    {label}"), cells, note(label));
         }
     }

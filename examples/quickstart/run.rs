@@ -52,10 +52,7 @@ pub(crate) async fn run(
 async fn call(client: ApiClient, request: Request<Full<Bytes>>) -> Answer {
     let start = Instant::now();
     let result = fetch(client, request).await;
-    Answer {
-        elapsed: start.elapsed(),
-        result,
-    }
+    Answer { elapsed: start.elapsed(), result }
 }
 
 async fn fetch(client: ApiClient, request: Request<Full<Bytes>>) -> Result<(), String> {
@@ -78,7 +75,5 @@ fn progress_bar(name: &'static str, calls: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {pos}/{len}")
         .expect("the template is valid")
         .progress_chars("=> ");
-    ProgressBar::new(calls as u64)
-        .with_style(style)
-        .with_prefix(name)
+    ProgressBar::new(calls as u64).with_style(style).with_prefix(name)
 }

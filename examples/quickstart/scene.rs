@@ -26,10 +26,11 @@ impl Scene {
         let sent = requests.iter().filter(|request| request.uri() == MESSAGES);
         // What a window refuses, the next one admits: it has room for at least half of all.
         let quota = (sent.count() * 3).div_ceil(4) as u64;
-        let script = Script::new()
-            .seed(seed)
-            .route(MESSAGES, slow(done()))
-            .limit(MESSAGES, quota, Duration::from_secs(1));
+        let script = Script::new().seed(seed).route(MESSAGES, slow(done())).limit(
+            MESSAGES,
+            quota,
+            Duration::from_secs(1),
+        );
 
         let flaky = requests.iter().filter(|request| request.uri() != MESSAGES);
         let script = flaky.fold(script, |script, request| {

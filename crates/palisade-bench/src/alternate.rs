@@ -64,10 +64,7 @@ pub fn over_first(series: &[Vec<f64>]) -> Vec<f64> {
         let distances = other.iter().zip(first).map(|(other, first)| other - first);
         median(distances.collect())
     });
-    [median(first.clone())]
-        .into_iter()
-        .chain(distances)
-        .collect()
+    [median(first.clone())].into_iter().chain(distances).collect()
 }
 
 /// What the processor did for this thread alone.

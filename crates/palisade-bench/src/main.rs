@@ -88,11 +88,9 @@ fn allocations(filter: Option<&str>) -> Result<Allocations, Box<dyn Error>> {
     let mut allocations = Allocations::new();
     for line in str::from_utf8(&output.stdout)?.lines() {
         let row: Value = serde_json::from_str(line)?;
-        if let (Some(bench), Some(subject), Some(count)) = (
-            row["bench"].as_str(),
-            row["subject"].as_str(),
-            row["allocs"].as_f64(),
-        ) {
+        if let (Some(bench), Some(subject), Some(count)) =
+            (row["bench"].as_str(), row["subject"].as_str(), row["allocs"].as_f64())
+        {
             allocations.insert((bench.to_owned(), subject.to_owned()), count);
         }
     }

@@ -17,10 +17,7 @@ static HEADERS: [(HeaderName, &str); 8] = [
     (CACHE_CONTROL, "no-store"),
     (CONTENT_TYPE, "application/json"),
     (USER_AGENT, "inventory-sync/2.14 (build 8811)"),
-    (
-        HeaderName::from_static("x-request-id"),
-        "01946f0e-7a6c-7d4e-9b1a-4f2d8c3b5e70",
-    ),
+    (HeaderName::from_static("x-request-id"), "01946f0e-7a6c-7d4e-9b1a-4f2d8c3b5e70"),
 ];
 
 pub fn get() -> Request<Body> {
@@ -28,19 +25,15 @@ pub fn get() -> Request<Body> {
 }
 
 pub fn post() -> Request<Body> {
-    request(
-        Method::POST,
-        Bytes::copy_from_slice(br#"{"sku":"A-1042","quantity":3}"#),
-    )
+    request(Method::POST, Bytes::copy_from_slice(br#"{"sku":"A-1042","quantity":3}"#))
 }
 
 /// A request as a program makes it: what is not known at compile time owns its buffer.
 fn request(method: Method, body: Bytes) -> Request<Body> {
     let mut request = Request::new(Body::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = "http://api.example/v1/items?page=2"
-        .parse()
-        .expect("a literal URI is valid");
+    *request.uri_mut() =
+        "http://api.example/v1/items?page=2".parse().expect("a literal URI is valid");
 
     let headers = request.headers_mut();
     headers.reserve(HEADERS.len());

@@ -44,10 +44,7 @@ pub fn table(rows: &[Row]) -> String {
     let Some(header) = rows.first() else {
         return String::new();
     };
-    let ours = rows
-        .iter()
-        .find(|row| row.subject == "palisade")
-        .map(Row::leading);
+    let ours = rows.iter().find(|row| row.subject == "palisade").map(Row::leading);
 
     let keys = header.figures.iter().map(|(key, _)| (*key).to_owned());
     let header = cells(header.bench, keys, "x palisade".to_owned());
@@ -94,11 +91,7 @@ mod tests {
     use super::*;
 
     fn row(subject: &'static str, figures: &[(&'static str, f64)]) -> Row {
-        Row {
-            bench: "retry/get-8-headers",
-            subject,
-            figures: figures.to_vec(),
-        }
+        Row { bench: "retry/get-8-headers", subject, figures: figures.to_vec() }
     }
 
     #[test]

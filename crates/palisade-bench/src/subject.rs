@@ -35,10 +35,7 @@ impl Subject {
         let batch = move |calls| {
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..calls {
-                assert!(
-                    service.poll_ready(&mut cx).is_ready(),
-                    "{name} is not ready at once"
-                );
+                assert!(service.poll_ready(&mut cx).is_ready(), "{name} is not ready at once");
                 let future = pin!(service.call(black_box(request())));
                 let Poll::Ready(Ok(response)) = future.poll(&mut cx) else {
                     panic!("{name} does not answer at once");
@@ -46,10 +43,7 @@ impl Subject {
                 check(name, response);
             }
         };
-        Self {
-            name,
-            batch: Box::new(batch),
-        }
+        Self { name, batch: Box::new(batch) }
     }
 
     /// A service that may use a timer.
@@ -74,10 +68,7 @@ impl Subject {
                 }
             });
         };
-        Self {
-            name,
-            batch: Box::new(batch),
-        }
+        Self { name, batch: Box::new(batch) }
     }
 
     /// Makes so many calls, one after the other.
@@ -88,9 +79,7 @@ impl Subject {
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Subject").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -93,8 +93,6 @@ impl<B: Body> Future for Drain<B> {
 
 impl<B> fmt::Debug for Drain<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
+        f.debug_struct("Drain").field("left", &self.left).finish_non_exhaustive()
     }
 }

@@ -44,11 +44,7 @@ impl<B> Shared<B> {
 impl<B> Reader<B> {
     /// The first attempt.
     pub(crate) fn first(shared: Arc<Shared<B>>) -> Self {
-        Self {
-            shared,
-            attempt: 0,
-            ended: false,
-        }
+        Self { shared, attempt: 0, ended: false }
     }
 
     /// A later attempt, which takes over from the one before.
@@ -56,11 +52,7 @@ impl<B> Reader<B> {
         let taken = shared.lock().take_over();
         let (attempt, leftovers) = taken?;
         leftovers.settle();
-        Ok(Self {
-            shared,
-            attempt,
-            ended: false,
-        })
+        Ok(Self { shared, attempt, ended: false })
     }
 
     pub(crate) fn attempt(&self) -> u64 {
@@ -235,10 +227,7 @@ mod models {
 
     impl Gate {
         fn new(open: bool) -> Arc<Self> {
-            Arc::new(Self {
-                open: AtomicBool::new(open),
-                waker: AtomicWaker::new(),
-            })
+            Arc::new(Self { open: AtomicBool::new(open), waker: AtomicWaker::new() })
         }
 
         fn open(&self) {

@@ -129,24 +129,15 @@ impl<S> Record<S> {
         }
         if let Some(chunk) = self.next_chunk() {
             self.sent = self.sent.saturating_add(len(&chunk));
-            return Step::Send {
-                frame: Frame::data(chunk),
-                last: self.is_at_end(),
-            };
+            return Step::Send { frame: Frame::data(chunk), last: self.is_at_end() };
         }
         match mem::replace(&mut self.source, Source::Busy) {
-            Source::Idle(source) => Step::Read {
-                source,
-                waker: self.waker.take(),
-            },
+            Source::Idle(source) => Step::Read { source, waker: self.waker.take() },
             Source::Busy => Step::Busy,
             Source::Ended => {
                 self.source = Source::Ended;
                 match self.next_trailers() {
-                    Some(trailers) => Step::Send {
-                        frame: Frame::trailers(trailers),
-                        last: true,
-                    },
+                    Some(trailers) => Step::Send { frame: Frame::trailers(trailers), last: true },
                     None => Step::End,
                 }
             }
@@ -203,13 +194,7 @@ impl<S> Record<S> {
         if ended {
             leftovers.source = self.end();
         }
-        let turn = if current {
-            Turn::Send {
-                last: self.is_at_end(),
-            }
-        } else {
-            Turn::Superseded
-        };
+        let turn = if current { Turn::Send { last: self.is_at_end() } } else { Turn::Superseded };
         (turn, leftovers)
     }
 
@@ -222,11 +207,7 @@ impl<S> Record<S> {
         error: Option<BoxError>,
     ) -> (Option<BoxError>, Leftovers<S>) {
         let current = attempt == self.attempt;
-        let (mine, kept) = if current {
-            (error, None)
-        } else {
-            (None, error)
-        };
+        let (mine, kept) = if current { (error, None) } else { (None, error) };
         self.source = Source::Failed(kept);
         (mine, self.leftovers())
     }
@@ -252,11 +233,7 @@ impl<S> Record<S> {
 
     /// Stops recording: there will be no further attempt.
     pub(crate) fn stop(&mut self) -> Leftovers<S> {
-        Leftovers {
-            waker: None,
-            source: None,
-            chunks: self.forget(Keep::Stopped),
-        }
+        Leftovers { waker: None, source: None, chunks: self.forget(Keep::Stopped) }
     }
 
     /// Says whether a further attempt is possible.
@@ -307,11 +284,8 @@ impl<S> Record<S> {
         let known = self.sized || (ahead == 0 && !matches!(self.source, Source::Ended));
         let mut hint = SizeHint::new();
         hint.set_lower(self.rest.lower().saturating_add(ahead));
-        if let Some(upper) = self
-            .rest
-            .upper()
-            .filter(|_| known)
-            .and_then(|upper| upper.checked_add(ahead))
+        if let Some(upper) =
+            self.rest.upper().filter(|_| known).and_then(|upper| upper.checked_add(ahead))
         {
             hint.set_upper(upper);
         }
@@ -385,11 +359,7 @@ impl<S> Record<S> {
 
     /// The waker is that of an attempt which waits: for the source, or for its return.
     fn leftovers(&mut self) -> Leftovers<S> {
-        Leftovers {
-            waker: self.waker.take(),
-            source: None,
-            chunks: VecDeque::new(),
-        }
+        Leftovers { waker: self.waker.take(), source: None, chunks: VecDeque::new() }
     }
 }
 
@@ -466,9 +436,7 @@ mod tests {
             }
             self.parked = false;
             let Some(number) = self.number else {
-                let Ok((number, leftovers)) = record.take_over() else {
-                    panic!("not replayable")
-                };
+                let Ok((number, leftovers)) = record.take_over() else { panic!("not replayable") };
                 leftovers.settle();
                 self.number = Some(number);
                 return true;
@@ -483,15 +451,8 @@ mod tests {
                 source.left -= 1;
                 let (rest, last) = (SizeHint::with_exact(source.left), source.left == 0);
                 let frame = Frame::data(chunk);
-                let (turn, leftovers) = record.put(
-                    number,
-                    source,
-                    rest,
-                    Polled::Frame {
-                        frame: &frame,
-                        last,
-                    },
-                );
+                let (turn, leftovers) =
+                    record.put(number, source, rest, Polled::Frame { frame: &frame, last });
                 leftovers.settle();
                 match turn {
                     Turn::Send { last } => self.send(&frame, last),
@@ -527,10 +488,7 @@ mod tests {
         for cap in [1, 2] {
             let mut taken_over_in_a_poll = 0;
             for schedule in 0..3_usize.pow(TURNS) {
-                let source = Letters {
-                    next: b'a',
-                    left: 2,
-                };
+                let source = Letters { next: b'a', left: 2 };
                 let mut record = Record::new(source, SizeHint::with_exact(2), cap);
                 let mut attempts = [Some(0), None, None].map(Attempt::new);
                 let mut newest = 0;
@@ -565,20 +523,14 @@ mod tests {
         let mut record = Record::new((), SizeHint::new(), 0);
         assert!(matches!(record.step(0), Step::Read { .. }));
         let frame = Frame::trailers(HeaderMap::new());
-        let polled = Polled::Frame {
-            frame: &frame,
-            last: false,
-        };
+        let polled = Polled::Frame { frame: &frame, last: false };
         let (turn, leftovers) = record.put(0, (), SizeHint::new(), polled);
         leftovers.settle();
         assert_eq!(turn, Turn::Send { last: true });
         assert!(matches!(record.step(0), Step::End));
         let (attempt, leftovers) = record.take_over().unwrap();
         leftovers.settle();
-        assert!(matches!(
-            record.step(attempt),
-            Step::Send { last: true, .. }
-        ));
+        assert!(matches!(record.step(attempt), Step::Send { last: true, .. }));
         assert!(matches!(record.step(attempt), Step::End));
     }
 
@@ -590,15 +542,8 @@ mod tests {
         let mut record = Record::new((), hint, u64::MAX);
         assert!(matches!(record.step(0), Step::Read { .. }));
         let frame = Frame::data(Bytes::from_static(b"more"));
-        let (turn, leftovers) = record.put(
-            0,
-            (),
-            hint,
-            Polled::Frame {
-                frame: &frame,
-                last: false,
-            },
-        );
+        let (turn, leftovers) =
+            record.put(0, (), hint, Polled::Frame { frame: &frame, last: false });
         leftovers.settle();
         assert_eq!(turn, Turn::Send { last: false });
         let (attempt, leftovers) = record.take_over().unwrap();

@@ -97,23 +97,17 @@ impl<B: Body> ReplayBody<B> {
     /// there is one block at most.
     pub fn new(body: B, cap: usize) -> (Self, Replay<B>) {
         if body.is_end_stream() {
-            let replay = Replay {
-                kind: Recording::Empty,
-            };
+            let replay = Replay { kind: Recording::Empty };
             return (Self { kind: Kind::Empty }, replay);
         }
         let cap = u64::try_from(cap).unwrap_or(u64::MAX);
         if cap < body.size_hint().lower() {
-            let replay = Replay {
-                kind: Recording::TooLarge,
-            };
+            let replay = Replay { kind: Recording::TooLarge };
             return (Self::pass(body), replay);
         }
         let shared = Arc::new(Shared::new(body, cap));
         let first = Self::recorded(Reader::first(Arc::clone(&shared)));
-        let replay = Replay {
-            kind: Recording::Recorded(shared),
-        };
+        let replay = Replay { kind: Recording::Recorded(shared) };
         (first, replay)
     }
 
@@ -121,17 +115,13 @@ impl<B: Body> ReplayBody<B> {
     ///
     /// A service that retries some requests sees one body type for all.
     pub fn pass(body: B) -> Self {
-        Self {
-            kind: Kind::Passed { body },
-        }
+        Self { kind: Kind::Passed { body } }
     }
 }
 
 impl<B> ReplayBody<B> {
     fn recorded(reader: Reader<B>) -> Self {
-        Self {
-            kind: Kind::Recorded { reader },
-        }
+        Self { kind: Kind::Recorded { reader } }
     }
 }
 

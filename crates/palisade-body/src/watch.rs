@@ -168,9 +168,7 @@ where
     W: Watch<B::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchBody")
-            .field("ended", &self.watch.is_none())
-            .finish_non_exhaustive()
+        f.debug_struct("WatchBody").field("ended", &self.watch.is_none()).finish_non_exhaustive()
     }
 }
 

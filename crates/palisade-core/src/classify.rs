@@ -45,20 +45,9 @@ pub struct HttpClassify<M = Typed> {
 impl<M> HttpClassify<M> {
     /// The verdicts of the table above.
     pub fn new() -> Self {
-        let transient = [
-            StatusCode::REQUEST_TIMEOUT,
-            StatusCode::TOO_EARLY,
-            StatusCode::INTERNAL_SERVER_ERROR,
-            StatusCode::BAD_GATEWAY,
-            StatusCode::SERVICE_UNAVAILABLE,
-            StatusCode::GATEWAY_TIMEOUT,
-        ];
-        Self {
-            transient: transient.into(),
-            grpc: false,
-            status: None,
-            errors: PhantomData,
-        }
+        let transient = [408, 425, 500, 502, 503, 504];
+        let transient = transient.into_iter().filter_map(|code| StatusCode::from_u16(code).ok());
+        Self { transient: transient.collect(), grpc: false, status: None, errors: PhantomData }
     }
 
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
@@ -96,10 +85,7 @@ impl<M> HttpClassify<M> {
 
     fn status<B>(&self, response: &Response<B>) -> Outcome {
         let status = response.status();
-        if let Some(outcome) = self
-            .status
-            .and_then(|judge| judge(status, response.headers()))
-        {
+        if let Some(outcome) = self.status.and_then(|judge| judge(status, response.headers())) {
             return outcome;
         }
         if self.transient.contains(&status) {
@@ -138,10 +124,7 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
             Err(error) => Finding::of(error.error_ref()),
         };
         if let Some(refusal) = error.refusal {
-            return Outcome::Refused {
-                kind: refusal.kind(),
-                retry_after: refusal.retry_after(),
-            };
+            return Outcome::Refused { kind: refusal.kind(), retry_after: refusal.retry_after() };
         }
         match error.kind {
             ErrorKind::Cancelled | ErrorKind::Body => Outcome::Ignored,
@@ -216,13 +199,9 @@ mod tests {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for (name, value) in headers {
-            response
-                .headers_mut()
-                .append(*name, HeaderValue::from_static(value));
+            response.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        HttpClassify::new()
-            .grpc()
-            .classify(Ok::<_, &io::Error>(&response))
+        HttpClassify::new().grpc().classify(Ok::<_, &io::Error>(&response))
     }
 
     #[test]
@@ -248,14 +227,8 @@ mod tests {
     #[test]
     fn a_403_that_names_a_limit_is_throttled() {
         assert_eq!(answer(403, &[("retry-after", "3")]), Outcome::Throttled);
-        assert_eq!(
-            answer(403, &[("x-ratelimit-remaining", "0")]),
-            Outcome::Throttled
-        );
-        assert_eq!(
-            answer(403, &[("x-ratelimit-remaining", "7")]),
-            Outcome::Rejected
-        );
+        assert_eq!(answer(403, &[("x-ratelimit-remaining", "0")]), Outcome::Throttled);
+        assert_eq!(answer(403, &[("x-ratelimit-remaining", "7")]), Outcome::Rejected);
     }
 
     #[test]
@@ -277,27 +250,18 @@ mod tests {
     fn the_set_of_statuses_can_be_replaced() {
         let classify = HttpClassify::<Typed>::new().transient([StatusCode::LOCKED]);
         let mut response = Response::new(());
-        for (status, outcome) in [
-            (423, Outcome::Transient),
-            (503, Outcome::Failed),
-            (408, Outcome::Rejected),
-        ] {
+        for (status, outcome) in
+            [(423, Outcome::Transient), (503, Outcome::Failed), (408, Outcome::Rejected)]
+        {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            assert_eq!(
-                classify.classify(Ok::<_, &io::Error>(&response)),
-                outcome,
-                "{status}"
-            );
+            assert_eq!(classify.classify(Ok::<_, &io::Error>(&response)), outcome, "{status}");
         }
     }
 
     #[test]
     fn a_function_is_asked_first() {
         let classify = HttpClassify::<Typed>::new().status_fn(|status, headers| {
-            headers
-                .contains_key("again")
-                .then_some(Outcome::Transient)
-                .filter(|_| status == 404)
+            headers.contains_key("again").then_some(Outcome::Transient).filter(|_| status == 404)
         });
         let mut response = Response::new(());
         for (status, again, outcome) in [
@@ -309,9 +273,7 @@ mod tests {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response.headers_mut().clear();
             if again {
-                response
-                    .headers_mut()
-                    .insert("again", HeaderValue::from_static("1"));
+                response.headers_mut().insert("again", HeaderValue::from_static("1"));
             }
             assert_eq!(
                 classify.classify(Ok::<_, &io::Error>(&response)),
@@ -328,24 +290,12 @@ mod tests {
             HttpClassify::new().classify(Err::<&Response<()>, _>(&error))
         }
         use io::ErrorKind as Io;
-        assert_eq!(
-            judge(io::Error::from(Io::ConnectionRefused)),
-            Outcome::Unsent
-        );
-        assert_eq!(
-            judge(io::Error::from(Io::ConnectionReset)),
-            Outcome::Transient
-        );
+        assert_eq!(judge(io::Error::from(Io::ConnectionRefused)), Outcome::Unsent);
+        assert_eq!(judge(io::Error::from(Io::ConnectionReset)), Outcome::Transient);
         assert_eq!(judge(io::Error::from(Io::TimedOut)), Outcome::Transient);
         assert_eq!(judge("who knows"), Outcome::Failed);
         let retry_after = Some(Duration::from_secs(2));
         let refusal = Refusal::new(ErrorKind::Open).after(Duration::from_secs(2));
-        assert_eq!(
-            judge(refusal),
-            Outcome::Refused {
-                kind: ErrorKind::Open,
-                retry_after
-            }
-        );
+        assert_eq!(judge(refusal), Outcome::Refused { kind: ErrorKind::Open, retry_after });
     }
 }

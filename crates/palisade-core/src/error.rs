@@ -99,10 +99,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of the given kind.
     pub fn new(kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            retry_after: None,
-        }
+        Self { kind, retry_after: None }
     }
 
     /// Says when another try makes sense. Defaults to not known.
@@ -144,8 +141,8 @@ impl Error for Refusal {}
 /// ```
 #[derive(Debug)]
 pub struct Fault {
-    kind: ErrorKind,
-    unsent: bool,
+    pub(crate) kind: ErrorKind,
+    pub(crate) unsent: bool,
     cause: BoxError,
 }
 
@@ -153,27 +150,13 @@ impl Fault {
     /// A failure of the given kind. The request may have been processed.
     pub fn new(kind: ErrorKind, cause: impl Into<BoxError>) -> Self {
         let cause = cause.into();
-        Self {
-            kind,
-            unsent: false,
-            cause,
-        }
+        Self { kind, unsent: false, cause }
     }
 
     /// Says that the request surely was not processed.
     pub fn unsent(mut self) -> Self {
         self.unsent = true;
         self
-    }
-
-    /// The kind of failure.
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    /// Whether the request surely was not processed.
-    pub fn is_unsent(&self) -> bool {
-        self.unsent
     }
 }
 

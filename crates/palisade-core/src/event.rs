@@ -52,11 +52,7 @@ impl<'a> Target<'a> {
         method: Option<&'a Method>,
         authority: Option<&'a str>,
     ) -> Self {
-        Self {
-            endpoint,
-            method,
-            authority: authority.map(host_and_port),
-        }
+        Self { endpoint, method, authority: authority.map(host_and_port) }
     }
 
     /// The target of a request.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, header::HOST, request::Parts};
+use http::{Extensions, HeaderMap, Method, Request, Uri, header::HOST};
 
 use crate::Endpoint;
 
@@ -39,16 +39,6 @@ impl<'r> Head<'r> {
         }
     }
 
-    /// The head of a request that was taken apart.
-    pub fn of_parts(parts: &'r Parts) -> Self {
-        Self {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-            extensions: &parts.extensions,
-        }
-    }
-
     /// Host and port as they are written: those of the request target, or else
     /// of the `Host` field, as it is on servers (RFC 9110, section 7.2). User
     /// names and passwords are left out.
@@ -68,9 +58,7 @@ impl<'r> Head<'r> {
 
 /// An authority without its userinfo, which may hold a password.
 pub(crate) fn host_and_port(authority: &str) -> &str {
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// Header values, paths and extensions may be secret: they are left out.

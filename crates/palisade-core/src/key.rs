@@ -106,16 +106,9 @@ impl KeyBy for ByHeader {
 #[derive(Clone, Debug)]
 pub struct ByExtension<T>(PhantomData<fn() -> T>);
 
-impl<T> ByExtension<T> {
-    /// Keys by the extension of type `T`.
-    pub fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
 impl<T> Default for ByExtension<T> {
     fn default() -> Self {
-        Self::new()
+        Self(PhantomData)
     }
 }
 
@@ -192,42 +185,28 @@ mod tests {
     #[test]
     fn borrowed_and_owned_keys_agree() {
         let mut request = Request::get("https://a.example/").body(()).unwrap();
-        request
-            .headers_mut()
-            .insert("tenant", HeaderValue::from_static("blue"));
+        request.headers_mut().insert("tenant", HeaderValue::from_static("blue"));
         request.extensions_mut().insert(7_u32);
         LIST.put_into(request.extensions_mut());
         let other = Request::get("/users").body(()).unwrap();
 
         check(&ByAuthority, &request, &other);
         check(&ByEndpoint, &request, &other);
-        check(
-            &ByHeader::new(HeaderName::from_static("tenant")),
-            &request,
-            &other,
-        );
-        check(&ByExtension::<u32>::new(), &request, &other);
-        check(
-            &key_fn(|head: Head<'_>| head.uri.path().len()),
-            &request,
-            &other,
-        );
+        check(&ByHeader::new(HeaderName::from_static("tenant")), &request, &other);
+        check(&ByExtension::<u32>::default(), &request, &other);
+        check(&key_fn(|head: Head<'_>| head.uri.path().len()), &request, &other);
     }
 
     #[test]
     fn a_password_is_no_part_of_a_key() {
-        let request = Request::get("https://user:secret@a.example:8443/")
-            .body(())
-            .unwrap();
+        let request = Request::get("https://user:secret@a.example:8443/").body(()).unwrap();
         assert_eq!(ByAuthority.key(Head::of(&request)), Some("a.example:8443"));
     }
 
     #[test]
     fn a_server_keys_by_the_host_field() {
         let mut request = Request::get("/users").body(()).unwrap();
-        request
-            .headers_mut()
-            .insert("host", HeaderValue::from_static("a.example"));
+        request.headers_mut().insert("host", HeaderValue::from_static("a.example"));
         assert_eq!(ByAuthority.key(Head::of(&request)), Some("a.example"));
     }
 }

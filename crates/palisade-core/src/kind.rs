@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, mem};
 
 use crate::{Fault, Refusal, causes, foreign};
 
@@ -115,48 +115,33 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut found: Option<Self> = None;
-        for cause in causes(error) {
-            found = match (found, Self::at(cause)) {
-                (Some(outer), Some(inner)) => Some(outer.refine(inner)),
-                (outer, inner) => outer.or(inner),
-            };
-            if cause.is::<Fault>() {
-                break;
-            }
-        }
+        let mut told = false;
+        // What a fault says counts, and not what its cause would.
+        let causes =
+            causes(error).take_while(|cause| !mem::replace(&mut told, cause.is::<Fault>()));
+        let found = causes.filter_map(Self::at).reduce(Self::refine);
         found.unwrap_or_else(|| Self::sent(ErrorKind::Other))
     }
 
     pub(crate) fn sent(kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            unsent: false,
-            refusal: None,
-        }
+        Self { kind, unsent: false, refusal: None }
     }
 
     pub(crate) fn unsent(kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            unsent: true,
-            refusal: None,
-        }
+        Self { kind, unsent: true, refusal: None }
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..Self::unsent(refusal.kind()) }
     }
 
     /// What a single error says, without its causes.
     fn at(error: &(dyn Error + 'static)) -> Option<Self> {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
-            return Some(Self {
-                refusal: Some(*refusal),
-                ..Self::unsent(refusal.kind())
-            });
+            return Some(Self::refused(*refusal));
         }
         if let Some(fault) = error.downcast_ref::<Fault>() {
-            return Some(Self {
-                unsent: fault.is_unsent(),
-                ..Self::sent(fault.kind())
-            });
+            return Some(Self { unsent: fault.unsent, ..Self::sent(fault.kind) });
         }
         if let Some(kind) = error.downcast_ref::<ErrorKind>() {
             return Some(Self::sent(*kind));
@@ -176,11 +161,7 @@ impl Finding {
             _ => false,
         };
         let kind = if precise { inner.kind } else { self.kind };
-        Self {
-            kind,
-            refusal: self.refusal.or(inner.refusal),
-            ..self
-        }
+        Self { kind, refusal: self.refusal.or(inner.refusal), ..self }
     }
 }
 
@@ -200,9 +181,7 @@ pub(crate) fn at_io(error: &io::Error) -> Option<Finding> {
         | Io::NotConnected => Some(Finding::sent(ErrorKind::Closed)),
         // The standard library has no kind for a failed look-up, only this text.
         _ if error.get_ref().is_none_or(|inner| inner.source().is_none())
-            && error
-                .to_string()
-                .starts_with("failed to lookup address information") =>
+            && error.to_string().starts_with("failed to lookup address information") =>
         {
             Some(Finding::unsent(ErrorKind::Dns))
         }
@@ -227,15 +206,7 @@ mod tests {
             (Io::PermissionDenied, ErrorKind::Other, false),
         ] {
             let error = io::Error::other(io::Error::from(io));
-            assert_eq!(
-                Finding::of(&error),
-                Finding {
-                    kind,
-                    unsent,
-                    refusal: None
-                },
-                "{io:?}"
-            );
+            assert_eq!(Finding::of(&error), Finding { kind, unsent, refusal: None }, "{io:?}");
         }
     }
 

@@ -16,10 +16,7 @@ use http::Method;
 /// ```
 pub fn is_safe(method: &Method) -> bool {
     method.is_safe()
-        || matches!(
-            method.as_str(),
-            "PRI" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH"
-        )
+        || matches!(method.as_str(), "PRI" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
 }
 
 /// Whether several identical requests with this method have the effect of one.

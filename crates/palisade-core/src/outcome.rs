@@ -40,22 +40,6 @@ pub enum Outcome {
     Ignored,
 }
 
-impl Outcome {
-    /// The outcome's name in snake case, as used for labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Rejected => "rejected",
-            Self::Throttled => "throttled",
-            Self::Transient => "transient",
-            Self::Failed => "failed",
-            Self::Unsent => "unsent",
-            Self::Refused { .. } => "refused",
-            Self::Ignored => "ignored",
-        }
-    }
-}
-
 /// Judges a result.
 ///
 /// [`HttpClassify`](crate::HttpClassify) is the default of every layer;

@@ -38,10 +38,8 @@ impl RetryAfter {
         if let Ok(date) = httpdate::parse_http_date(value) {
             return Some(Self::At(date));
         }
-        let delays: Option<Vec<_>> = value
-            .split(',')
-            .map(|delay| parse_seconds(delay.trim()))
-            .collect();
+        let delays: Option<Vec<_>> =
+            value.split(',').map(|delay| parse_seconds(delay.trim())).collect();
         delays?.into_iter().max().map(Self::Delay)
     }
 
@@ -159,10 +157,7 @@ mod tests {
             ("retry-after", "Sun, 06 Nov 1994 10:00:07 GMT"),
         ];
         assert_eq!(delay(&skewed), Some(Duration::from_secs(7)));
-        let undated = [
-            ("date", "junk"),
-            ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"),
-        ];
+        let undated = [("date", "junk"), ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")];
         assert_eq!(delay(&undated), Some(Duration::from_secs(10)));
     }
 

@@ -1,4 +1,4 @@
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{fmt::Debug, time::SystemTime};
 
 /// Tells the time of day.
 ///
@@ -25,12 +25,6 @@ use std::{fmt::Debug, sync::Arc, time::SystemTime};
 pub trait WallClock: Debug + Send + Sync {
     /// The time of day.
     fn now(&self) -> SystemTime;
-}
-
-impl<C: WallClock + ?Sized> WallClock for Arc<C> {
-    fn now(&self) -> SystemTime {
-        (**self).now()
-    }
 }
 
 /// The clock of the operating system, the default everywhere.

@@ -60,11 +60,8 @@ fn run(answers: &[Response<()>], deadline: Option<Duration>) {
 
     let upstream = Upstream::new(answers.iter().cloned());
     let mut service = layer.layer(upstream.clone());
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime =
+        runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (response, elapsed) = runtime.block_on(async {
         let start = Instant::now();
         let Ok(response) = service.call(Request::new(Full::<Bytes>::default())).await;
@@ -83,10 +80,7 @@ fn run(answers: &[Response<()>], deadline: Option<Duration>) {
 
     let waits = calls.windows(2).map(|pair| pair[1].0 - pair[0].0);
     for (answer, wait) in answers.iter().zip(waits) {
-        assert!(
-            asked(answer).is_none_or(|asked| asked <= wait),
-            "came too soon"
-        );
+        assert!(asked(answer).is_none_or(|asked| asked <= wait), "came too soon");
     }
     let last = answers.get(retries as usize).and_then(asked);
     match info.and_then(RetryInfo::stop) {
@@ -102,11 +96,7 @@ fn run(answers: &[Response<()>], deadline: Option<Duration>) {
 
 /// What an answer asks for, if that is in `Retry-After` and no field goes before it.
 fn asked(answer: &Response<()>) -> Option<Duration> {
-    const BEFORE: [&str; 3] = [
-        "grpc-retry-pushback-ms",
-        "retry-after-ms",
-        "x-ms-retry-after-ms",
-    ];
+    const BEFORE: [&str; 3] = ["grpc-retry-pushback-ms", "retry-after-ms", "x-ms-retry-after-ms"];
     let headers = answer.headers();
     if BEFORE.iter().any(|name| headers.contains_key(*name)) {
         return None;

@@ -102,12 +102,7 @@ struct Attempt {
 
 impl Attempt {
     fn new(body: ReplayBody<Source>) -> Self {
-        Self {
-            body: Some(body),
-            sent: Vec::new(),
-            trailers: false,
-            over: false,
-        }
+        Self { body: Some(body), sent: Vec::new(), trailers: false, over: false }
     }
 }
 

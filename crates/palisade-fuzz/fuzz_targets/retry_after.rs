@@ -20,14 +20,10 @@ const RECEIVED: Duration = Duration::from_secs(1_800_000_000);
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
     let date = lines.next().unwrap_or_default();
-    let values: Vec<_> = lines
-        .filter_map(|line| HeaderValue::from_bytes(line).ok())
-        .collect();
+    let values: Vec<_> = lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
 
     let received = SystemTime::UNIX_EPOCH + RECEIVED;
-    let sent = str::from_utf8(date)
-        .ok()
-        .and_then(|date| httpdate::parse_http_date(date).ok());
+    let sent = str::from_utf8(date).ok().and_then(|date| httpdate::parse_http_date(date).ok());
     let mut headers = HeaderMap::new();
     if let Ok(date) = HeaderValue::from_bytes(date) {
         headers.insert(DATE, date);
@@ -62,11 +58,7 @@ fn check(value: &HeaderValue, parsed: Option<RetryAfter>) {
             let (whole, fraction) = text.split_at(point.unwrap_or(text.len()));
             assert_eq!(delay.as_secs(), number(whole));
             if delay != Duration::MAX {
-                let nanos = fraction
-                    .get(1..)
-                    .unwrap_or_default()
-                    .iter()
-                    .chain(b"000000000");
+                let nanos = fraction.get(1..).unwrap_or_default().iter().chain(b"000000000");
                 let nanos: Vec<_> = nanos.copied().take(9).collect();
                 assert_eq!(u64::from(delay.subsec_nanos()), number(&nanos));
             }
@@ -79,8 +71,6 @@ fn check(value: &HeaderValue, parsed: Option<RetryAfter>) {
 fn number(digits: &[u8]) -> u64 {
     assert!(digits.iter().all(u8::is_ascii_digit));
     digits.iter().fold(0_u64, |number, digit| {
-        number
-            .saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
     })
 }

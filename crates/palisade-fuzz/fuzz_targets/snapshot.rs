@@ -35,9 +35,8 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         .requests(requests_fn(|_| Repeatable::Always))
         .backoff(Backoff::constant(Duration::ZERO))
         .budget(Unlimited);
-    let call = layer
-        .layer(upstream.clone())
-        .call(request.clone().map(|()| Full::<Bytes>::default()));
+    let call =
+        layer.layer(upstream.clone()).call(request.clone().map(|()| Full::<Bytes>::default()));
     // Nothing is waited for, so no runtime is needed.
     let polled = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Ok(response)) if response.status() == StatusCode::OK));

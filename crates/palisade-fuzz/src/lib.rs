@@ -28,9 +28,7 @@ pub fn fields<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> HeaderMap {
         };
         let mut halves = line.splitn(2, |byte| *byte == b':');
         let name = halves.next().map(HeaderName::from_bytes);
-        let value = halves
-            .next()
-            .map(|value| HeaderValue::from_bytes(value.trim_ascii()));
+        let value = halves.next().map(|value| HeaderValue::from_bytes(value.trim_ascii()));
         if let (Some(Ok(name)), Some(Ok(mut value))) = (name, value) {
             value.set_sensitive(sensitive);
             // A map that is full keeps what it has.

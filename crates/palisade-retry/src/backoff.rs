@@ -26,11 +26,7 @@ pub trait Schedule {
     where
         Self: Sized,
     {
-        Chain {
-            first: self,
-            retries,
-            next,
-        }
+        Chain { first: self, retries, next }
     }
 }
 
@@ -72,11 +68,7 @@ pub struct Step {
 impl Step {
     /// A step, for who tests a schedule of their own.
     pub fn new(retry: u32, previous: Duration, random: f64) -> Self {
-        Self {
-            retry,
-            previous,
-            random,
-        }
+        Self { retry, previous, random }
     }
 }
 
@@ -242,10 +234,7 @@ impl Backoff {
                 "a delay that grows must not start at zero: write `Backoff::constant(Duration::ZERO)` to retry at once",
             ));
         }
-        Ok(Self {
-            curve,
-            ..Self::constant(base)
-        })
+        Ok(Self { curve, ..Self::constant(base) })
     }
 
     /// Sets the least delay, jitter included. Defaults to zero.
@@ -303,9 +292,7 @@ impl Schedule for Backoff {
                 (least, delay)
             }
         };
-        between(least, greatest, step.random)
-            .max(self.min)
-            .min(self.max)
+        between(least, greatest, step.random).max(self.min).min(self.max)
     }
 }
 
@@ -344,11 +331,7 @@ mod tests {
 
     fn delays(backoff: Backoff, count: u32) -> Vec<u128> {
         (1..=count)
-            .map(|retry| {
-                backoff
-                    .delay(&Step::new(retry, Duration::ZERO, 0.5))
-                    .as_millis()
-            })
+            .map(|retry| backoff.delay(&Step::new(retry, Duration::ZERO, 0.5)).as_millis())
             .collect()
     }
 
@@ -359,39 +342,20 @@ mod tests {
             (Backoff::linear(10 * MS), [10, 20, 30, 40, 50, 60]),
             (Backoff::exponential(10 * MS), [10, 20, 40, 80, 160, 320]),
             (Backoff::fibonacci(10 * MS), [10, 10, 20, 30, 50, 80]),
-            (
-                Backoff::exponential(10 * MS).max(70 * MS),
-                [10, 20, 40, 70, 70, 70],
-            ),
-            (
-                Backoff::exponential(10 * MS).min(30 * MS),
-                [30, 30, 40, 80, 160, 320],
-            ),
-            (
-                Backoff::constant(MS).min(9 * MS).max(5 * MS),
-                [5, 5, 5, 5, 5, 5],
-            ),
-            (
-                Backoff::exponential(Duration::MAX),
-                [Duration::MAX.as_millis(); 6],
-            ),
+            (Backoff::exponential(10 * MS).max(70 * MS), [10, 20, 40, 70, 70, 70]),
+            (Backoff::exponential(10 * MS).min(30 * MS), [30, 30, 40, 80, 160, 320]),
+            (Backoff::constant(MS).min(9 * MS).max(5 * MS), [5, 5, 5, 5, 5, 5]),
+            (Backoff::exponential(Duration::MAX), [Duration::MAX.as_millis(); 6]),
         ] {
-            assert_eq!(
-                delays(backoff.jitter(Jitter::None), 6),
-                expected,
-                "{backoff:?}"
-            );
+            assert_eq!(delays(backoff.jitter(Jitter::None), 6), expected, "{backoff:?}");
         }
     }
 
     #[test]
     fn grows_from_a_nanosecond_without_a_jump() {
         let backoff = Backoff::exponential(Duration::from_nanos(1)).max(Duration::MAX);
-        let delay = |retry| {
-            backoff
-                .jitter(Jitter::None)
-                .delay(&Step::new(retry, Duration::ZERO, 0.0))
-        };
+        let delay =
+            |retry| backoff.jitter(Jitter::None).delay(&Step::new(retry, Duration::ZERO, 0.0));
         assert_eq!(delay(41), Duration::from_nanos(1 << 40));
         assert_eq!(delay(u32::MAX), Duration::MAX);
     }
@@ -402,10 +366,7 @@ mod tests {
             .jitter(Jitter::None)
             .chain(2, Backoff::linear(10 * MS).jitter(Jitter::None));
         let delays = (1..=5).map(|retry| chain.delay(&Step::new(retry, Duration::ZERO, 0.5)));
-        assert_eq!(
-            delays.map(|delay| delay.as_millis()).collect::<Vec<_>>(),
-            [5, 5, 10, 20, 30]
-        );
+        assert_eq!(delays.map(|delay| delay.as_millis()).collect::<Vec<_>>(), [5, 5, 10, 20, 30]);
     }
 
     #[test]
@@ -456,18 +417,13 @@ mod tests {
 
     #[test]
     fn jitter_uses_its_whole_range() {
-        for (jitter, least, greatest) in [
-            (Jitter::Full, 0, 400),
-            (Jitter::Equal, 200, 400),
-            (Jitter::Decorrelated, 100, 900),
-        ] {
+        for (jitter, least, greatest) in
+            [(Jitter::Full, 0, 400), (Jitter::Equal, 200, 400), (Jitter::Decorrelated, 100, 900)]
+        {
             let backoff = Backoff::exponential(100 * MS).jitter(jitter);
             let at = |random| backoff.delay(&Step::new(3, 300 * MS, random)).as_millis();
             assert_eq!(at(0.0), least, "{jitter:?}");
-            assert!(
-                [greatest - 1, greatest].contains(&at(1.0 - f64::EPSILON)),
-                "{jitter:?}"
-            );
+            assert!([greatest - 1, greatest].contains(&at(1.0 - f64::EPSILON)), "{jitter:?}");
             assert_eq!(at(0.5), u128::midpoint(least, greatest), "{jitter:?}");
         }
     }

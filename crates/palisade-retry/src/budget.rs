@@ -114,14 +114,9 @@ mod tests {
 
     #[test]
     fn ratios_are_checked_and_kept_exact() {
-        for (ratio, milli) in [
-            (0.0, 0),
-            (0.2, 200),
-            (0.6, 600),
-            (1.0 / 3.0, 333),
-            (2.5, 2500),
-            (1e-9, 1),
-        ] {
+        for (ratio, milli) in
+            [(0.0, 0), (0.2, 200), (0.6, 600), (1.0 / 3.0, 333), (2.5, 2500), (1e-9, 1)]
+        {
             assert_eq!(check_ratio(ratio), Ok(milli));
         }
         for ratio in [-0.1, f64::NAN, f64::INFINITY, 1000.1] {

@@ -62,27 +62,17 @@ where
 {
     /// The future of a request that is sent once.
     pub(crate) fn once(future: S::Future, timer: T::Timer) -> Self {
-        Self {
-            stage: Stage::Called { future },
-            timer,
-            retrying: None,
-        }
+        Self { stage: Stage::Called { future }, timer, retrying: None }
     }
 
     /// The future of a request that may be retried.
-    #[expect(
-        clippy::type_complexity,
-        reason = "named once more in the struct, and nowhere else"
-    )]
+    #[expect(clippy::type_complexity, reason = "named once more in the struct, and nowhere else")]
     pub(crate) fn retrying(
         future: S::Future,
         timer: T::Timer,
         retrying: Retrying<S, Rules<C, Q, K, G, M, T>, M::Kept, G::Account, G::Ticket>,
     ) -> Self {
-        Self {
-            retrying: Some(retrying),
-            ..Self::once(future, timer)
-        }
+        Self { retrying: Some(retrying), ..Self::once(future, timer) }
     }
 }
 
@@ -119,10 +109,7 @@ where
                     }
                 }
                 StageProj::Waiting { wait } => {
-                    let retrying = this
-                        .retrying
-                        .as_mut()
-                        .expect("only what may be retried waits");
+                    let retrying = this.retrying.as_mut().expect("only what may be retried waits");
                     let body = match ready!(wait.as_mut().poll(retrying.inner(), cx)) {
                         Due::Attempt(body) => body,
                         Due::Return(original, stop) => {

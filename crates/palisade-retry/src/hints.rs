@@ -115,10 +115,7 @@ impl Hints {
             HintSource::RetryAfter => after(RetryAfter::delay_of(headers, now)),
             HintSource::RateLimit => after(reset(headers, outcome == Outcome::Throttled, now)),
         });
-        hints
-            .into_iter()
-            .find(|hint| *hint != Hint::None)
-            .unwrap_or_default()
+        hints.into_iter().find(|hint| *hint != Hint::None).unwrap_or_default()
     }
 }
 
@@ -160,10 +157,7 @@ fn millis(headers: &HeaderMap) -> Option<Duration> {
 /// remains of it, or nothing is said of that and `throttled` is.
 fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
-    let lines = headers
-        .get_all(&RATELIMIT)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(&RATELIMIT).iter().filter_map(|line| line.to_str().ok());
     let limits: Vec<_> = lines.flat_map(structured_limits).collect();
     if !limits.is_empty() {
         return spent(&limits, throttled);
@@ -173,9 +167,7 @@ fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> 
         return None;
     }
     let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
-    delta
-        .and_then(parse_seconds)
-        .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
+    delta.and_then(parse_seconds).or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
 }
 
 /// One quota of a `RateLimit` field: what remains, if it says, and for how long.
@@ -201,12 +193,8 @@ fn structured_limits(line: &str) -> Vec<Limit> {
         false => vec![&*line],
     };
     let limit = |item: &&str| {
-        let pairs = item
-            .split([';', ','])
-            .filter_map(|pair| pair.split_once('='));
-        let pairs: Vec<_> = pairs
-            .map(|(name, value)| (name.trim(), value.trim()))
-            .collect();
+        let pairs = item.split([';', ',']).filter_map(|pair| pair.split_once('='));
+        let pairs: Vec<_> = pairs.map(|(name, value)| (name.trim(), value.trim())).collect();
         let value = |names: [&str; 2]| Some(pairs.iter().find(|(name, _)| names.contains(name))?.1);
         let reset = parse_seconds(value(["t", "reset"])?)?;
         Some((value(["r", "remaining"]).map(ToOwned::to_owned), reset))
@@ -228,14 +216,8 @@ fn ambiguous_reset(value: &str, now: impl Fn() -> SystemTime) -> Option<Duration
     if reset < YEAR_2001 {
         return Some(reset);
     }
-    let since_epoch = if reset < YEAR_2001 * 1000 {
-        reset
-    } else {
-        reset / 1000
-    };
-    let now = now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = if reset < YEAR_2001 * 1000 { reset } else { reset / 1000 };
+    let now = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some(since_epoch.saturating_sub(now))
 }
 
@@ -280,62 +262,30 @@ mod tests {
             ("retry-after", "junk", Hint::None),
             ("retry-after-ms", "7000", seconds(7)),
             ("retry-after-ms", "-1", Hint::None),
-            (
-                "retry-after-ms",
-                "1500.5",
-                Hint::After(Duration::from_micros(1_500_500)),
-            ),
-            (
-                "retry-after-ms",
-                "100000000000000000000",
-                Hint::After(Duration::MAX / 1000),
-            ),
+            ("retry-after-ms", "1500.5", Hint::After(Duration::from_micros(1_500_500))),
+            ("retry-after-ms", "100000000000000000000", Hint::After(Duration::MAX / 1000)),
             ("x-ms-retry-after-ms", "7000", seconds(7)),
             ("ratelimit", r#""default";r=0;t=7"#, seconds(7)),
-            (
-                "ratelimit",
-                r#""burst";r=0;t=7, "daily";r=5;t=100"#,
-                seconds(7),
-            ),
-            (
-                "ratelimit",
-                r#""burst";r=0;t=7, "daily";r=0;t=100"#,
-                seconds(100),
-            ),
+            ("ratelimit", r#""burst";r=0;t=7, "daily";r=5;t=100"#, seconds(7)),
+            ("ratelimit", r#""burst";r=0;t=7, "daily";r=0;t=100"#, seconds(100)),
             ("ratelimit", r#""burst";r=3;t=7"#, Hint::None),
             ("ratelimit", r#""burst";t=7, "daily";t=9"#, seconds(9)),
-            (
-                "ratelimit",
-                r#""a;r=0,\"b";r=5;t=9, "c";t=3;r=0"#,
-                seconds(3),
-            ),
+            ("ratelimit", r#""a;r=0,\"b";r=5;t=9, "c";t=3;r=0"#, seconds(3)),
             ("ratelimit", r#""open;r=0;t=9"#, Hint::None),
             ("ratelimit", "limit=10, remaining=0, reset=7", seconds(7)),
             ("ratelimit", "limit=10, remaining=0", Hint::None),
             ("ratelimit-reset", "7", seconds(7)),
-            (
-                "x-ratelimit-reset-after",
-                "0.5",
-                Hint::After(Duration::from_millis(500)),
-            ),
+            ("x-ratelimit-reset-after", "0.5", Hint::After(Duration::from_millis(500))),
             ("x-ratelimit-reset", "7", seconds(7)),
             ("x-ratelimit-reset", "1800000007", seconds(7)),
             ("x-ratelimit-reset", "1800000007000", seconds(7)),
             ("x-ratelimit-reset", "1700000000", seconds(0)),
             ("x-ratelimit-reset", "soon", Hint::None),
-            (
-                "grpc-retry-pushback-ms",
-                "7",
-                Hint::Exactly(Duration::from_millis(7)),
-            ),
+            ("grpc-retry-pushback-ms", "7", Hint::Exactly(Duration::from_millis(7))),
             ("grpc-retry-pushback-ms", "-1", Hint::Never),
             ("grpc-retry-pushback-ms", "soon", Hint::Never),
         ] {
-            assert_eq!(
-                hint(Outcome::Throttled, &[(name, value)]),
-                expected,
-                "{name}: {value}"
-            );
+            assert_eq!(hint(Outcome::Throttled, &[(name, value)]), expected, "{name}: {value}");
         }
     }
 
@@ -343,32 +293,17 @@ mod tests {
     fn a_reset_counts_only_when_the_quota_is_spent() {
         let reset = ("x-ratelimit-reset", "7");
         assert_eq!(hint(Outcome::Transient, &[reset]), Hint::None);
-        assert_eq!(
-            hint(Outcome::Transient, &[reset, ("x-ratelimit-remaining", "3")]),
-            Hint::None
-        );
-        assert_eq!(
-            hint(Outcome::Transient, &[reset, ("x-ratelimit-remaining", "0")]),
-            seconds(7)
-        );
-        assert_eq!(
-            hint(Outcome::Transient, &[("ratelimit", r#""a";r=1;t=7"#)]),
-            Hint::None
-        );
-        assert_eq!(
-            hint(Outcome::Transient, &[("ratelimit", r#""a";r=0;t=7"#)]),
-            seconds(7)
-        );
+        assert_eq!(hint(Outcome::Transient, &[reset, ("x-ratelimit-remaining", "3")]), Hint::None);
+        assert_eq!(hint(Outcome::Transient, &[reset, ("x-ratelimit-remaining", "0")]), seconds(7));
+        assert_eq!(hint(Outcome::Transient, &[("ratelimit", r#""a";r=1;t=7"#)]), Hint::None);
+        assert_eq!(hint(Outcome::Transient, &[("ratelimit", r#""a";r=0;t=7"#)]), seconds(7));
     }
 
     #[test]
     fn what_remains_counts_more_than_the_status() {
         let reset = ("x-ratelimit-reset", "3600");
         assert_eq!(
-            hint(
-                Outcome::Throttled,
-                &[reset, ("x-ratelimit-remaining", "4990")]
-            ),
+            hint(Outcome::Throttled, &[reset, ("x-ratelimit-remaining", "4990")]),
             Hint::None
         );
         assert_eq!(
@@ -379,28 +314,20 @@ mod tests {
 
     #[test]
     fn a_limit_without_a_time_leaves_the_word_to_others() {
-        let fields = [
-            ("ratelimit", r#""default";r=0"#),
-            ("x-ratelimit-reset", "7"),
-        ];
+        let fields = [("ratelimit", r#""default";r=0"#), ("x-ratelimit-reset", "7")];
         assert_eq!(hint(Outcome::Throttled, &fields), seconds(7));
     }
 
     #[test]
     fn a_time_of_day_counts_from_the_date_of_the_answer() {
-        let fields = [
-            ("date", "Fri, 15 Jan 2027 07:00:00 GMT"),
-            ("x-ratelimit-reset", "1799996407"),
-        ];
+        let fields =
+            [("date", "Fri, 15 Jan 2027 07:00:00 GMT"), ("x-ratelimit-reset", "1799996407")];
         assert_eq!(hint(Outcome::Throttled, &fields), seconds(7));
     }
 
     #[test]
     fn all_lines_of_a_list_are_read() {
-        let lines = [
-            ("ratelimit", r#""a";r=0;t=7"#),
-            ("ratelimit", r#""b";r=0;t=20"#),
-        ];
+        let lines = [("ratelimit", r#""a";r=0;t=7"#), ("ratelimit", r#""b";r=0;t=20"#)];
         assert_eq!(hint(Outcome::Throttled, &lines), seconds(20));
         let lines = [
             ("retry-after-ms", "7000"),
@@ -412,15 +339,9 @@ mod tests {
 
     #[test]
     fn the_first_source_that_speaks_is_heard() {
-        let fields = [
-            ("x-ratelimit-reset", "600"),
-            ("retry-after", "2"),
-            ("retry-after-ms", "1500"),
-        ];
-        assert_eq!(
-            hint(Outcome::Throttled, &fields),
-            Hint::After(Duration::from_millis(1500))
-        );
+        let fields =
+            [("x-ratelimit-reset", "600"), ("retry-after", "2"), ("retry-after-ms", "1500")];
+        assert_eq!(hint(Outcome::Throttled, &fields), Hint::After(Duration::from_millis(1500)));
         assert_eq!(hint(Outcome::Throttled, &fields[..2]), seconds(2));
         assert_eq!(hint(Outcome::Throttled, &fields[..1]), seconds(600));
         let hints = Hints::new().sources([]);

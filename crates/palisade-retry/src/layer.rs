@@ -128,10 +128,7 @@ where
     /// # Errors
     ///
     /// If it is zero.
-    #[expect(
-        clippy::type_complexity,
-        reason = "one parameter changes, and all must be named"
-    )]
+    #[expect(clippy::type_complexity, reason = "one parameter changes, and all must be named")]
     pub fn try_attempt_timeout(
         self,
         timeout: Duration,
@@ -249,9 +246,7 @@ where
 
 impl<R> RetryLayer<R> {
     fn of(rules: R) -> Self {
-        Self {
-            rules: Arc::new(rules),
-        }
+        Self { rules: Arc::new(rules) }
     }
 
     #[cfg(feature = "tower")]
@@ -296,17 +291,13 @@ where
 
 impl<R> Clone for RetryLayer<R> {
     fn clone(&self) -> Self {
-        Self {
-            rules: Arc::clone(&self.rules),
-        }
+        Self { rules: Arc::clone(&self.rules) }
     }
 }
 
 impl<R: fmt::Debug> fmt::Debug for RetryLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryLayer")
-            .field("rules", &self.rules)
-            .finish()
+        f.debug_struct("RetryLayer").field("rules", &self.rules).finish()
     }
 }
 

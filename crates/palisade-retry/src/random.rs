@@ -59,9 +59,6 @@ mod tests {
             assert!((0.0..1.0).contains(&unit));
             tenths[(unit * 10.0) as usize] += 1;
         }
-        assert!(
-            tenths.iter().all(|count| (850..1150).contains(count)),
-            "{tenths:?}"
-        );
+        assert!(tenths.iter().all(|count| (850..1150).contains(count)), "{tenths:?}");
     }
 }

@@ -69,10 +69,7 @@ impl<S> Layer<S> for ReadAheadLayer {
     type Service = ReadAhead<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ReadAhead {
-            inner,
-            cap: self.cap,
-        }
+        ReadAhead { inner, cap: self.cap }
     }
 }
 
@@ -97,12 +94,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ReadAheadFuture {
-            stage: Stage::Head {
-                future: self.inner.call(request),
-            },
-            cap: self.cap,
-        }
+        ReadAheadFuture { stage: Stage::Head { future: self.inner.call(request) }, cap: self.cap }
     }
 }
 
@@ -142,11 +134,7 @@ where
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
                     let (head, body) = response.into_parts();
                     let body = ReadAheadBody::new(body);
-                    this.stage.set(Stage::Reading {
-                        head: Some(head),
-                        body,
-                        read: 0,
-                    });
+                    this.stage.set(Stage::Reading { head: Some(head), body, read: 0 });
                 }
                 StageProj::Reading { head, body, read } => {
                     let extensions = head.as_mut().map(|head| &mut head.extensions);

@@ -122,35 +122,19 @@ mod tests {
             ("PROPFIND", None, Repeatable::Always, Repeatable::Always),
             ("POST", None, Repeatable::IfUnsent, Repeatable::Never),
             ("PATCH", None, Repeatable::IfUnsent, Repeatable::Never),
-            (
-                "POST",
-                Some("idempotency-key"),
-                Repeatable::Always,
-                Repeatable::Always,
-            ),
+            ("POST", Some("idempotency-key"), Repeatable::Always, Repeatable::Always),
             ("GET", Some("upgrade"), Repeatable::Never, Repeatable::Never),
             ("CONNECT", None, Repeatable::Never, Repeatable::Never),
-            (
-                "CONNECT",
-                Some("idempotency-key"),
-                Repeatable::Never,
-                Repeatable::Never,
-            ),
+            ("CONNECT", Some("idempotency-key"), Repeatable::Never, Repeatable::Never),
         ] {
             let mut request = Request::new(());
             *request.method_mut() = method.parse().unwrap();
             if let Some(header) = header {
-                request
-                    .headers_mut()
-                    .insert(header, HeaderValue::from_static("x"));
+                request.headers_mut().insert(header, HeaderValue::from_static("x"));
             }
             let head = Head::of(&request);
             assert_eq!(ByMethod.repeatable(head), by_method, "{method} {header:?}");
-            assert_eq!(
-                IdempotentOnly.repeatable(head),
-                idempotent_only,
-                "{method} {header:?}"
-            );
+            assert_eq!(IdempotentOnly.repeatable(head), idempotent_only, "{method} {header:?}");
         }
     }
 }

@@ -122,12 +122,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         self.progress.delay = self.progress.delay.saturating_add(delay);
         let attempt = self.progress.attempt;
         let target = || self.head.target();
-        self.rules
-            .report(&result, outcome, target, |cause| Event::Retry {
-                attempt,
-                delay,
-                cause,
-            });
+        self.rules.report(&result, outcome, target, |cause| Event::Retry { attempt, delay, cause });
         let (drain, fallback) = match (self.rules.settings.unready, self.plan.deadline, result) {
             (WhenUnready::ReturnOriginal, _, result) => {
                 (None, Fallback::Now(Original { result, outcome }))
@@ -227,8 +222,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         C: Classify<Response<ResB>, E>,
     {
         let target = || self.head.target();
-        self.rules
-            .finish(&self.progress, &mut result, outcome, stop, target);
+        self.rules.finish(&self.progress, &mut result, outcome, stop, target);
         result
     }
 }
@@ -238,9 +232,8 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
 /// the connection; earlier ones close it (RFC 9112, section 9.3).
 fn is_reusable<B: Body>(response: &Response<B>) -> bool {
     let options = response.headers().get_all(CONNECTION).iter();
-    let mut options = options
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
+    let mut options =
+        options.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     response.version() == Version::HTTP_11
         && !response.body().is_end_stream()
         && !options.any(|option| option.trim().eq_ignore_ascii_case("close"))

@@ -103,11 +103,7 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         Q: Requests,
     {
         let settings = &self.settings;
-        let wish = request
-            .extensions()
-            .get::<RetryOverride>()
-            .copied()
-            .unwrap_or_default();
+        let wish = request.extensions().get::<RetryOverride>().copied().unwrap_or_default();
         let attempts = wish.attempts.unwrap_or(settings.attempts);
         if attempts <= 1 {
             return None;
@@ -133,18 +129,11 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         let Some(generate) = self.settings.idempotency_key else {
             return;
         };
-        let wish = request
-            .extensions()
-            .get()
-            .and_then(|wish: &RetryOverride| wish.repeatable);
+        let wish = request.extensions().get().and_then(|wish: &RetryOverride| wish.repeatable);
         if plan.repeatable == Repeatable::IfUnsent && wish.is_none() {
             if !request.headers().contains_key(IDEMPOTENCY_KEY) {
                 let key = generate(Head::of(request));
-                if request
-                    .headers_mut()
-                    .try_insert(IDEMPOTENCY_KEY, key)
-                    .is_err()
-                {
+                if request.headers_mut().try_insert(IDEMPOTENCY_KEY, key).is_err() {
                     return;
                 }
             }
@@ -174,14 +163,7 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
             }
             (Err(_), _) => Hint::None,
         };
-        plan.delay(
-            progress,
-            hint,
-            hints.longest(),
-            &self.backoff,
-            random.unit(),
-            Instant::now,
-        )
+        plan.delay(progress, hint, hints.longest(), &self.backoff, random.unit(), Instant::now)
     }
 
     /// Tells what was done for a result, if anything was.
@@ -200,24 +182,11 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
             return;
         }
         self.report(result, outcome, target, |cause| match stop {
-            Some(stop) => Event::GaveUp {
-                attempts: attempt,
-                delay,
-                reason: stop.as_str(),
-                cause,
-            },
-            None => Event::Settled {
-                attempts: attempt,
-                delay,
-                cause,
-            },
+            Some(stop) => Event::GaveUp { attempts: attempt, delay, reason: stop.as_str(), cause },
+            None => Event::Settled { attempts: attempt, delay, cause },
         });
         if let Ok(response) = result {
-            response.extensions_mut().insert(RetryInfo {
-                attempts: attempt,
-                delay,
-                stop,
-            });
+            response.extensions_mut().insert(RetryInfo { attempts: attempt, delay, stop });
         }
     }
 
@@ -263,11 +232,7 @@ pub(crate) struct Progress {
 /// The first attempt is under way.
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            attempt: 1,
-            delay: Duration::ZERO,
-            scheduled: Duration::ZERO,
-        }
+        Self { attempt: 1, delay: Duration::ZERO, scheduled: Duration::ZERO }
     }
 }
 
@@ -289,14 +254,8 @@ impl Plan {
             Outcome::Throttled | Outcome::Unsent => Call::Retry,
             Outcome::Transient if self.repeatable == Repeatable::Always => Call::Retry,
             Outcome::Transient => Call::Stop(Stop::NotIdempotent),
-            Outcome::Refused {
-                retry_after: Some(_),
-                ..
-            }
-            | Outcome::Refused {
-                kind: ErrorKind::Limited,
-                ..
-            } => Call::Retry,
+            Outcome::Refused { retry_after: Some(_), .. }
+            | Outcome::Refused { kind: ErrorKind::Limited, .. } => Call::Retry,
             Outcome::Refused { .. } => Call::Stop(Stop::Refused),
             _ => Call::Return,
         }
@@ -319,10 +278,7 @@ impl Plan {
         let delay = match hint {
             Hint::Never => return Err(Stop::Pushback),
             Hint::After(asked) | Hint::Exactly(asked) if longest < asked => return Err(Stop::Hint),
-            Hint::Exactly(asked) => Delay {
-                scheduled: progress.scheduled,
-                total: asked,
-            },
+            Hint::Exactly(asked) => Delay { scheduled: progress.scheduled, total: asked },
             // Clients that were told the same time do not come all at once.
             Hint::After(asked) => {
                 Delay::of(scheduled()).at_least(stretch(asked, random).min(longest))
@@ -331,9 +287,7 @@ impl Plan {
         };
         match self.deadline {
             Some(deadline)
-                if now()
-                    .checked_add(delay.total)
-                    .is_none_or(|next| deadline <= next) =>
+                if now().checked_add(delay.total).is_none_or(|next| deadline <= next) =>
             {
                 Err(Stop::Deadline)
             }
@@ -351,17 +305,11 @@ pub(crate) struct Delay {
 
 impl Delay {
     fn of(scheduled: Duration) -> Self {
-        Self {
-            scheduled,
-            total: scheduled,
-        }
+        Self { scheduled, total: scheduled }
     }
 
     fn at_least(self, least: Duration) -> Self {
-        Self {
-            total: self.total.max(least),
-            ..self
-        }
+        Self { total: self.total.max(least), ..self }
     }
 }
 
@@ -418,18 +366,11 @@ mod tests {
     const LONGEST: Duration = Duration::from_secs(30);
 
     fn plan() -> Plan {
-        Plan {
-            attempts: 3,
-            deadline: None,
-            repeatable: Repeatable::Always,
-        }
+        Plan { attempts: 3, deadline: None, repeatable: Repeatable::Always }
     }
 
     fn progress(attempt: u32) -> Progress {
-        Progress {
-            attempt,
-            ..Progress::default()
-        }
+        Progress { attempt, ..Progress::default() }
     }
 
     fn never() -> Instant {
@@ -446,27 +387,12 @@ mod tests {
             (Outcome::Ignored, Call::Return, Call::Return),
             (Outcome::Throttled, Call::Retry, Call::Retry),
             (Outcome::Unsent, Call::Retry, Call::Retry),
-            (
-                Outcome::Transient,
-                Call::Retry,
-                Call::Stop(Stop::NotIdempotent),
-            ),
-            (
-                refused(ErrorKind::Open, Some(SECOND)),
-                Call::Retry,
-                Call::Retry,
-            ),
+            (Outcome::Transient, Call::Retry, Call::Stop(Stop::NotIdempotent)),
+            (refused(ErrorKind::Open, Some(SECOND)), Call::Retry, Call::Retry),
             (refused(ErrorKind::Limited, None), Call::Retry, Call::Retry),
-            (
-                refused(ErrorKind::Open, None),
-                Call::Stop(Stop::Refused),
-                Call::Stop(Stop::Refused),
-            ),
+            (refused(ErrorKind::Open, None), Call::Stop(Stop::Refused), Call::Stop(Stop::Refused)),
         ] {
-            let careful = Plan {
-                repeatable: Repeatable::IfUnsent,
-                ..plan()
-            };
+            let careful = Plan { repeatable: Repeatable::IfUnsent, ..plan() };
             assert_eq!(plan().call(outcome), always, "{outcome:?}");
             assert_eq!(careful.call(outcome), if_unsent, "{outcome:?}");
         }
@@ -479,11 +405,7 @@ mod tests {
             (Hint::None, 0.0, Ok(2 * SECOND)),
             (Hint::After(SECOND), 0.0, Ok(2 * SECOND)),
             (Hint::After(10 * SECOND), 0.0, Ok(10 * SECOND)),
-            (
-                Hint::After(10 * SECOND),
-                0.5,
-                Ok(Duration::from_millis(10_500)),
-            ),
+            (Hint::After(10 * SECOND), 0.5, Ok(Duration::from_millis(10_500))),
             (Hint::After(LONGEST), 0.5, Ok(LONGEST)),
             (Hint::After(31 * SECOND), 0.0, Err(Stop::Hint)),
             (Hint::After(Duration::MAX), 0.9, Err(Stop::Hint)),
@@ -501,16 +423,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_next_attempt_starts_before_the_deadline() {
         let now = Instant::now();
-        for (deadline, delay, ok) in [
-            (10, 9, true),
-            (10, 10, false),
-            (10, 11, false),
-            (10, u64::MAX, false),
-        ] {
-            let plan = Plan {
-                deadline: Some(now + deadline * SECOND),
-                ..plan()
-            };
+        for (deadline, delay, ok) in
+            [(10, 9, true), (10, 10, false), (10, 11, false), (10, u64::MAX, false)]
+        {
+            let plan = Plan { deadline: Some(now + deadline * SECOND), ..plan() };
             let delay = Duration::from_secs(delay);
             let schedule = Backoff::constant(delay).jitter(Jitter::None);
             let found = plan.delay(&progress(1), Hint::None, LONGEST, &schedule, 0.0, || now);

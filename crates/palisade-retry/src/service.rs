@@ -51,18 +51,13 @@ impl<S, R> Retry<S, R> {
 
 impl<S: Clone, R> Clone for Retry<S, R> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            rules: Arc::clone(&self.rules),
-        }
+        Self { inner: self.inner.clone(), rules: Arc::clone(&self.rules) }
     }
 }
 
 impl<S: fmt::Debug, R> fmt::Debug for Retry<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("Retry").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
@@ -103,14 +98,8 @@ where
         let (body, kept) = rules.bodies.first(body);
         let called = self.inner.call(Request::from_parts(parts, body));
         // The ready instance was called; further attempts ask this clone first.
-        let retrying = Retrying::new(
-            self.inner.clone(),
-            Arc::clone(rules),
-            plan,
-            head,
-            kept,
-            account,
-        );
+        let retrying =
+            Retrying::new(self.inner.clone(), Arc::clone(rules), plan, head, kept, account);
         ResponseFuture::retrying(called, timer, retrying)
     }
 }

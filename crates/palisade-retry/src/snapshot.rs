@@ -94,18 +94,10 @@ impl Snapshot {
     /// Where the request goes.
     pub(crate) fn target(&self) -> Target<'_> {
         let ([_, authority, _], mut fields) = read(&self.parts);
-        let host = || {
-            fields
-                .find(|field| field.0 == HOST.as_str().as_bytes())
-                .map(|field| field.1)
-        };
+        let host = || fields.find(|field| field.0 == HOST.as_str().as_bytes()).map(|field| field.1);
         let authority = authority.or_else(host);
         let authority = authority.and_then(|authority| str::from_utf8(authority).ok());
-        Target::new(
-            Endpoint::of(&self.extensions),
-            Some(&self.method),
-            authority,
-        )
+        Target::new(Endpoint::of(&self.extensions), Some(&self.method), authority)
     }
 }
 
@@ -136,9 +128,7 @@ impl<'p> Iterator for Fields<'p> {
 }
 
 fn length(length: usize) -> Option<u32> {
-    u32::try_from(length)
-        .ok()
-        .filter(|length| *length < SENSITIVE)
+    u32::try_from(length).ok().filter(|length| *length < SENSITIVE)
 }
 
 fn take_length(parts: &mut &[u8]) -> Option<u32> {
@@ -206,9 +196,7 @@ mod tests {
     fn many_values_of_one_name_survive() {
         let mut request = Request::new(());
         for _ in 0..24_577 {
-            request
-                .headers_mut()
-                .append(COOKIE, HeaderValue::from_static("a=b"));
+            request.headers_mut().append(COOKIE, HeaderValue::from_static("a=b"));
         }
         check(&request);
     }
@@ -219,9 +207,7 @@ mod tests {
         let mut token = HeaderValue::from_static("secret");
         token.set_sensitive(true);
         request.headers_mut().append(AUTHORIZATION, token);
-        request
-            .headers_mut()
-            .append(COOKIE, HeaderValue::from_static(""));
+        request.headers_mut().append(COOKIE, HeaderValue::from_static(""));
         check(&request);
     }
 
@@ -231,9 +217,7 @@ mod tests {
         request.extensions_mut().insert(7_u32);
         let snapshot = Snapshot::of(&request).unwrap();
         let mut first = snapshot.rebuild();
-        first
-            .extensions_mut()
-            .insert("written by the first attempt");
+        first.extensions_mut().insert("written by the first attempt");
         let second = snapshot.rebuild();
         assert_eq!(second.extensions().get::<u32>(), Some(&7));
         assert!(second.extensions().get::<&str>().is_none());
@@ -243,22 +227,11 @@ mod tests {
     fn names_the_target() {
         let target = |uri: &str, host: &'static str| {
             let mut request = Request::get(uri).body(()).unwrap();
-            request
-                .headers_mut()
-                .insert("accept", HeaderValue::from_static("a/b"));
-            request
-                .headers_mut()
-                .insert(HOST, HeaderValue::from_static(host));
-            Snapshot::of(&request)
-                .unwrap()
-                .target()
-                .authority
-                .map(ToOwned::to_owned)
+            request.headers_mut().insert("accept", HeaderValue::from_static("a/b"));
+            request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+            Snapshot::of(&request).unwrap().target().authority.map(ToOwned::to_owned)
         };
-        assert_eq!(
-            target("https://a.example/x", "b.example").as_deref(),
-            Some("a.example")
-        );
+        assert_eq!(target("https://a.example/x", "b.example").as_deref(), Some("a.example"));
         assert_eq!(target("/x", "b.example").as_deref(), Some("b.example"));
     }
 
@@ -268,18 +241,13 @@ mod tests {
         for field in 0..8 {
             let value = Bytes::from(format!("value {field}").into_bytes());
             let name = HeaderName::from_bytes(format!("x-{field}").as_bytes()).unwrap();
-            request
-                .headers_mut()
-                .append(name, HeaderValue::from_maybe_shared(value).unwrap());
+            request.headers_mut().append(name, HeaderValue::from_maybe_shared(value).unwrap());
         }
         let mut snapshot = None;
         let counted = allocation_counter::measure(|| snapshot = Snapshot::of(&request));
         assert_eq!(counted.count_total, 1);
         let kept = snapshot.unwrap().parts.len() as u64;
-        assert!(
-            counted.bytes_total <= kept + 9 * NAME as u64,
-            "little is spare"
-        );
+        assert!(counted.bytes_total <= kept + 9 * NAME as u64, "little is spare");
     }
 
     fn name() -> impl Strategy<Value = HeaderName> {
@@ -291,10 +259,8 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = HeaderValue> {
-        let bytes = prop::collection::vec(
-            prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8],
-            0..40,
-        );
+        let bytes =
+            prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8], 0..40);
         (bytes, any::<bool>()).prop_map(|(bytes, sensitive)| {
             let mut value = HeaderValue::from_bytes(&bytes).unwrap();
             value.set_sensitive(sensitive);

@@ -62,10 +62,7 @@ impl<E: From<AttemptTimedOut>> AttemptLimit<E> for AttemptTimeout {
     type Timer = AttemptTimer;
 
     fn timer(&self) -> AttemptTimer {
-        AttemptTimer {
-            limit: self.limit,
-            sleep: None,
-        }
+        AttemptTimer { limit: self.limit, sleep: None }
     }
 
     fn poll(timer: &mut AttemptTimer, cx: &mut Context<'_>) -> Poll<E> {
@@ -73,10 +70,7 @@ impl<E: From<AttemptTimedOut>> AttemptLimit<E> for AttemptTimeout {
         // Armed when the attempt is first found waiting: one that succeeds at
         // once has no timer.
         let sleep = timer.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
-        sleep
-            .as_mut()
-            .poll(cx)
-            .map(|()| E::from(AttemptTimedOut::new(limit)))
+        sleep.as_mut().poll(cx).map(|()| E::from(AttemptTimedOut::new(limit)))
     }
 }
 
@@ -88,8 +82,6 @@ pub struct AttemptTimer {
 
 impl fmt::Debug for AttemptTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptTimer")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("AttemptTimer").field("limit", &self.limit).finish_non_exhaustive()
     }
 }

@@ -48,16 +48,11 @@ where
     // A back-off of tower's goes forward only, so it goes through all steps up
     // to this one. A sleep that is not polled costs no timer.
     fn delay(&self, step: &Step) -> Duration {
-        let mut backoff = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .make_backoff();
+        let mut backoff = self.0.lock().unwrap_or_else(PoisonError::into_inner).make_backoff();
         let sleeps = (0..step.retry).map(|_| backoff.next_backoff());
         let deadline = sleeps.last().map(|sleep| sleep.deadline());
-        deadline.map_or(Duration::ZERO, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        })
+        deadline
+            .map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -164,11 +159,7 @@ impl<C, Q, K, G: Budget, M, T> RetryLayer<Rules<C, Q, K, G, M, T>> {
     /// The same rules as a [`tower::retry::Policy`].
     #[expect(clippy::type_complexity, reason = "all parameters must be named")]
     pub fn into_policy(self) -> HttpPolicy<Rules<C, Q, K, G, M, T>, G::Account, G::Ticket> {
-        HttpPolicy {
-            rules: self.into_shared(),
-            begun: None,
-            call: None,
-        }
+        HttpPolicy { rules: self.into_shared(), begun: None, call: None }
     }
 }
 
@@ -265,11 +256,7 @@ impl<A, Tk> Progressing<A, Tk> {
 /// A policy for another call.
 impl<R, A, Tk> Clone for HttpPolicy<R, A, Tk> {
     fn clone(&self) -> Self {
-        Self {
-            rules: Arc::clone(&self.rules),
-            begun: self.begun,
-            call: None,
-        }
+        Self { rules: Arc::clone(&self.rules), begun: self.begun, call: None }
     }
 }
 

@@ -59,9 +59,7 @@ struct Dependency {
 
 impl Package {
     pub(crate) fn depends_on(&self, name: &str) -> bool {
-        self.dependencies
-            .iter()
-            .any(|dependency| dependency.name == name)
+        self.dependencies.iter().any(|dependency| dependency.name == name)
     }
 }
 
@@ -73,10 +71,8 @@ enum Kind {
 }
 
 fn violations(packages: &[Package]) -> Vec<String> {
-    let ours: BTreeMap<&str, &Package> = packages
-        .iter()
-        .map(|package| (&*package.name, package))
-        .collect();
+    let ours: BTreeMap<&str, &Package> =
+        packages.iter().map(|package| (&*package.name, package)).collect();
 
     let mut violations = Vec::new();
     for package in packages {
@@ -93,10 +89,10 @@ fn violations(packages: &[Package]) -> Vec<String> {
                 continue;
             };
             if let Some(reason) = refusal(package, row, dependency, target) {
-                violations.push(format!(
-                    "{} must not depend on {}: {reason}",
-                    package.name, target.name,
-                ));
+                violations
+                    .push(
+                        format!("{} must not depend on {}: {reason}", package.name, target.name,),
+                    );
             }
         }
     }
@@ -157,13 +153,8 @@ fn package_of(package: &Value) -> Option<Package> {
     Some(Package {
         name: package["name"].as_str()?.to_owned(),
         // A list of registries; null stands for all of them.
-        published: package["publish"]
-            .as_array()
-            .is_none_or(|registries| !registries.is_empty()),
-        dependencies: dependencies
-            .iter()
-            .map(dependency_of)
-            .collect::<Option<_>>()?,
+        published: package["publish"].as_array().is_none_or(|registries| !registries.is_empty()),
+        dependencies: dependencies.iter().map(dependency_of).collect::<Option<_>>()?,
     })
 }
 
@@ -185,36 +176,21 @@ mod tests {
     use super::*;
 
     fn published(name: &str) -> Package {
-        Package {
-            name: name.to_owned(),
-            published: true,
-            dependencies: Vec::new(),
-        }
+        Package { name: name.to_owned(), published: true, dependencies: Vec::new() }
     }
 
     fn unpublished(name: &str) -> Package {
-        Package {
-            published: false,
-            ..published(name)
-        }
+        Package { published: false, ..published(name) }
     }
 
     impl Package {
         fn needs(mut self, kind: Kind, name: &str) -> Self {
-            self.dependencies.push(Dependency {
-                name: name.to_owned(),
-                kind,
-                path_only: false,
-            });
+            self.dependencies.push(Dependency { name: name.to_owned(), kind, path_only: false });
             self
         }
 
         fn needs_by_path(mut self, kind: Kind, name: &str) -> Self {
-            self.dependencies.push(Dependency {
-                name: name.to_owned(),
-                kind,
-                path_only: true,
-            });
+            self.dependencies.push(Dependency { name: name.to_owned(), kind, path_only: true });
             self
         }
     }
@@ -241,10 +217,7 @@ mod tests {
                 check(published("palisade-retry").needs(kind, name), &[]);
             }
         }
-        check(
-            published("palisade-redis").needs(Kind::Normal, "palisade-cache"),
-            &[],
-        );
+        check(published("palisade-redis").needs(Kind::Normal, "palisade-cache"), &[]);
     }
 
     #[test]
@@ -277,18 +250,12 @@ mod tests {
                 ],
             );
         }
-        check(
-            published("palisade-core").needs_by_path(Kind::Dev, TESTKIT),
-            &[],
-        );
+        check(published("palisade-core").needs_by_path(Kind::Dev, TESTKIT), &[]);
     }
 
     #[test]
     fn keeps_the_testkit_to_the_base() {
-        check(
-            unpublished(TESTKIT).needs(Kind::Normal, "palisade-core"),
-            &[],
-        );
+        check(unpublished(TESTKIT).needs(Kind::Normal, "palisade-core"), &[]);
         check(
             unpublished(TESTKIT).needs(Kind::Normal, "palisade-cache"),
             &[
@@ -321,10 +288,7 @@ mod tests {
             &["palisade-retry must not depend on palisade: \
                give the dev-dependency by path alone, or neither can be published first"],
         );
-        check(
-            published("palisade-retry").needs_by_path(Kind::Dev, "palisade"),
-            &[],
-        );
+        check(published("palisade-retry").needs_by_path(Kind::Dev, "palisade"), &[]);
     }
 
     #[test]

@@ -9,11 +9,8 @@ use crate::run::{Failure, Outcome, Tool, command, missing, output, succeed};
 const MANIFEST: &str = "crates/palisade-bench/Cargo.toml";
 const LOCKFILE: &str = "crates/palisade-bench/Cargo.lock";
 
-const VALGRIND: Tool = Tool {
-    name: "valgrind",
-    probe: "valgrind --version",
-    install: "apt-get install valgrind",
-};
+const VALGRIND: Tool =
+    Tool { name: "valgrind", probe: "valgrind --version", install: "apt-get install valgrind" };
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -46,9 +43,7 @@ fn times(options: &Options) -> Outcome {
         "cargo build --release --quiet --manifest-path {MANIFEST} --bins"
     )))?;
 
-    let mut bench = command(&format!(
-        "cargo run --release --quiet --manifest-path {MANIFEST} --"
-    ));
+    let mut bench = command(&format!("cargo run --release --quiet --manifest-path {MANIFEST} --"));
     bench.args(&options.filter);
     if options.json {
         bench.arg("--json");
@@ -63,9 +58,8 @@ fn instructions(options: &Options) -> Outcome {
     VALGRIND.require()?;
     require_runner()?;
 
-    let mut bench = command(&format!(
-        "cargo bench --quiet --manifest-path {MANIFEST} --bench ir --"
-    ));
+    let mut bench =
+        command(&format!("cargo bench --quiet --manifest-path {MANIFEST} --bench ir --"));
     // Here a filter is a pattern for all of the name.
     bench.args(options.filter.iter().map(|filter| format!("*{filter}*")));
     succeed(&mut bench)
@@ -92,10 +86,7 @@ fn require_runner() -> Outcome {
 fn locked_version<'a>(lockfile: &'a str, package: &str) -> Option<&'a str> {
     let name = format!("name = \"{package}\"");
     let mut lines = lockfile.lines().skip_while(|line| *line != name);
-    lines
-        .nth(1)?
-        .strip_prefix("version = \"")?
-        .strip_suffix('"')
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
 }
 
 #[cfg(test)]

@@ -8,11 +8,7 @@ use crate::{
 };
 
 const TOOLS: [Tool; 4] = [
-    Tool {
-        name: "rustfmt",
-        probe: "cargo fmt --version",
-        install: "rustup component add rustfmt",
-    },
+    Tool { name: "rustfmt", probe: "cargo fmt --version", install: "rustup component add rustfmt" },
     Tool {
         name: "clippy",
         probe: "cargo clippy --version",

@@ -75,7 +75,5 @@ fn targets() -> Outcome<Vec<String>> {
 
 fn fuzz(command_name: &str) -> std::process::Command {
     // The cargo that runs this program is of one toolchain and knows no `+nightly`.
-    command(&format!(
-        "rustup run nightly cargo fuzz {command_name} --fuzz-dir {FUZZ_DIR}"
-    ))
+    command(&format!("rustup run nightly cargo fuzz {command_name} --fuzz-dir {FUZZ_DIR}"))
 }

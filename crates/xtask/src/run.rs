@@ -101,11 +101,7 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     match output.status.success() {
         true => String::from_utf8(output.stdout)
             .map_err(|error| Failure::new(format!("{}: {error}", line_of(command)))),
-        false => Err(Failure::new(format!(
-            "{}: {}",
-            output.status,
-            line_of(command)
-        ))),
+        false => Err(Failure::new(format!("{}: {}", output.status, line_of(command)))),
     }
 }
 
@@ -120,7 +116,5 @@ fn line_of(command: &Command) -> String {
     command
         .get_args()
         .map(|argument| argument.to_string_lossy())
-        .fold(program.into_owned(), |line, argument| {
-            line + " " + &argument
-        })
+        .fold(program.into_owned(), |line, argument| line + " " + &argument)
 }

@@ -24,11 +24,7 @@ pub(super) fn get() -> Vec<Subject> {
         Subject::immediate(BARE, Healthy, request::get),
         Subject::immediate("palisade", RetryLayer::http().layer(Healthy), request::get),
         Subject::immediate("tower", tower_retry(Healthy), request::get),
-        Subject::immediate(
-            "tower-resilience",
-            resilience_retry().layer(Healthy),
-            request::get,
-        ),
+        Subject::immediate("tower-resilience", resilience_retry().layer(Healthy), request::get),
     ]
 }
 
@@ -42,11 +38,7 @@ pub(super) fn post() -> Vec<Subject> {
             request::post,
         ),
         Subject::immediate("tower", tower_retry(Healthy), request::post),
-        Subject::immediate(
-            "tower-resilience",
-            resilience_retry().layer(Healthy),
-            request::post,
-        ),
+        Subject::immediate("tower-resilience", resilience_retry().layer(Healthy), request::post),
     ]
 }
 

@@ -38,9 +38,8 @@ fn play(bench: &'static str, backoff: Duration) -> Vec<Row> {
         row(
             "palisade",
             connections(async |uri| {
-                let layer = RetryLayer::http()
-                    .attempts(ATTEMPTS)
-                    .backoff(Backoff::constant(backoff));
+                let layer =
+                    RetryLayer::http().attempts(ATTEMPTS).backoff(Backoff::constant(backoff));
                 call(layer.layer(client()), uri).await
             }),
         ),
@@ -70,10 +69,8 @@ fn play(bench: &'static str, backoff: Duration) -> Vec<Row> {
 
 /// Has a server of its own called, and counts the connections that it accepts.
 fn connections(call: impl AsyncFnOnce(&str) -> StatusCode) -> u32 {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("the system has a poll for us");
+    let runtime =
+        Builder::new_current_thread().enable_all().build().expect("the system has a poll for us");
 
     runtime.block_on(async {
         let server = LateBodies::bind().await.expect("loopback has a free port");
@@ -101,9 +98,7 @@ async fn call<S, ResB>(mut service: S, uri: &str) -> StatusCode
 where
     S: Service<Request<Body>, Response = Response<ResB>, Error: fmt::Debug>,
 {
-    poll_fn(|cx| service.poll_ready(cx))
-        .await
-        .expect("a ready client");
+    poll_fn(|cx| service.poll_ready(cx)).await.expect("a ready client");
     let answer = service.call(request(uri)).await;
     answer.expect("an answer").status()
 }

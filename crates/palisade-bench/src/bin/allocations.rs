@@ -10,10 +10,7 @@ const CALLS: usize = 101;
 
 fn main() {
     let filter = env::args().nth(1);
-    for bench in benches()
-        .iter()
-        .filter(|bench| bench.matches(filter.as_deref()))
-    {
+    for bench in benches().iter().filter(|bench| bench.matches(filter.as_deref())) {
         let Work::Calls(subjects) = bench.work else {
             continue;
         };

@@ -18,7 +18,5 @@ pub(crate) fn client(attempts: u32, backoff: Duration) -> ClientWithMiddleware {
         .no_proxy()
         .build()
         .expect("a client without TLS needs nothing from the system");
-    ClientBuilder::new(client)
-        .with(RetryTransientMiddleware::new_with_policy(policy))
-        .build()
+    ClientBuilder::new(client).with(RetryTransientMiddleware::new_with_policy(policy)).build()
 }

@@ -8,10 +8,7 @@ use super::is_idempotent;
 ///
 /// `wait` makes the future of the back-off.
 pub(crate) fn retry<S, W>(inner: S, attempts: u32, wait: W) -> Retry<ServerErrors<W>, S> {
-    let policy = ServerErrors {
-        left: attempts - 1,
-        wait,
-    };
+    let policy = ServerErrors { left: attempts - 1, wait };
     Retry::new(policy, inner)
 }
 

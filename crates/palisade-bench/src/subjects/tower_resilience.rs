@@ -18,12 +18,10 @@ where
     E: 'static,
 {
     RetryLayer::builder()
-        .max_attempts_fn(
-            move |request: &Request<B>| match is_idempotent(request.method()) {
-                true => attempts,
-                false => 1,
-            },
-        )
+        .max_attempts_fn(move |request: &Request<B>| match is_idempotent(request.method()) {
+            true => attempts,
+            false => 1,
+        })
         .fixed_backoff(backoff)
         .retry_on_response(|response: &Response<ResB>| response.status().is_server_error())
         .build()

@@ -27,9 +27,7 @@ impl Body for Endless {
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         self.polls += 1;
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(
-            self.frame.as_bytes(),
-        )))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.frame.as_bytes())))))
     }
 }
 
@@ -58,11 +56,7 @@ fn reads_to_the_end_within_the_cap() {
         (five(), 0, Drained::Capped),
         (vec![], 0, Drained::End),
         (vec![Play::Yield], 0, Drained::End),
-        (
-            vec![data("ab"), Play::Trailers(trailers())],
-            2,
-            Drained::End,
-        ),
+        (vec![data("ab"), Play::Trailers(trailers())], 2, Drained::End),
         (vec![Play::Trailers(trailers())], 0, Drained::End),
         (vec![data("ab"), Play::Fail("gone")], 2, Drained::Failed),
         (vec![Play::Fail("gone")], 0, Drained::Failed),
@@ -108,10 +102,7 @@ fn stops_at_the_trailers_and_at_a_known_end() {
 
 #[test]
 fn does_not_read_what_announces_to_be_too_long() {
-    assert_eq!(
-        drain(Script::new([data("abc"), Play::Panic]).sized(), 2),
-        (Drained::Capped, 1)
-    );
+    assert_eq!(drain(Script::new([data("abc"), Play::Panic]).sized(), 2), (Drained::Capped, 1));
     // Nor goes it on once that is clear.
     struct Learns(Script, bool);
 
@@ -128,65 +119,31 @@ fn does_not_read_what_announces_to_be_too_long() {
         }
 
         fn size_hint(&self) -> SizeHint {
-            if self.1 {
-                SizeHint::with_exact(9)
-            } else {
-                SizeHint::new()
-            }
+            if self.1 { SizeHint::with_exact(9) } else { SizeHint::new() }
         }
     }
 
-    assert_eq!(
-        drain(Learns(Script::new([data("a"), Play::Panic]), false), 9).0,
-        Drained::Capped
-    );
+    assert_eq!(drain(Learns(Script::new([data("a"), Play::Panic]), false), 9).0, Drained::Capped);
 }
 
 #[test]
 fn lets_others_run_while_a_body_is_always_ready() {
-    let mut body = Endless {
-        frame: "1234567890",
-        polls: 0,
-    };
+    let mut body = Endless { frame: "1234567890", polls: 0 };
     let task = Task::new();
     let waker = Waker::from(Arc::clone(&task));
     let mut endless = pin!(Drain::new(&mut body, usize::MAX));
-    assert!(
-        endless
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(endless.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(task.woken(), 1);
 
-    let (drained, polls) = drain(
-        Endless {
-            frame: "1234567890",
-            polls: 0,
-        },
-        1_000,
-    );
+    let (drained, polls) = drain(Endless { frame: "1234567890", polls: 0 }, 1_000);
     assert_eq!(drained, Drained::Capped);
     assert!(1 < polls && polls < 100, "{polls}");
 }
 
 #[test]
 fn empty_frames_do_not_hold_it() {
-    assert_eq!(
-        drain(
-            Endless {
-                frame: "",
-                polls: 0
-            },
-            1_000
-        )
-        .0,
-        Drained::Capped
-    );
-    let mut body = Endless {
-        frame: "",
-        polls: 0,
-    };
+    assert_eq!(drain(Endless { frame: "", polls: 0 }, 1_000).0, Drained::Capped);
+    let mut body = Endless { frame: "", polls: 0 };
     assert_eq!(drain(&mut body, 10).0, Drained::Capped);
     assert_eq!(body.polls, 11);
 }
@@ -196,17 +153,9 @@ fn waits_for_a_body_that_is_not_ready() {
     let task = Task::new();
     let waker = Waker::from(Arc::clone(&task));
     let mut drain = pin!(Drain::new(Script::new([Play::Stall, data("ab")]), 2));
-    assert!(
-        drain
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(drain.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(task.woken(), 0, "only the body knows when to go on");
-    assert_eq!(
-        drain.as_mut().poll(&mut Context::from_waker(&waker)),
-        Poll::Ready(Drained::End)
-    );
+    assert_eq!(drain.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Drained::End));
 }
 
 #[test]

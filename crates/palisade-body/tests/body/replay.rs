@@ -54,10 +54,8 @@ fn records_up_to_exactly_the_cap() {
 
 #[test]
 fn body_over_the_cap_is_still_sent_by_the_attempt_that_reads_it() {
-    let (mut first, mut replay) = ReplayBody::new(
-        Script::new([data("ab"), data("cd"), Play::Trailers(trailers())]),
-        3,
-    );
+    let (mut first, mut replay) =
+        ReplayBody::new(Script::new([data("ab"), data("cd"), Play::Trailers(trailers())]), 3);
     assert_eq!(text(next(&mut first)), "ab");
     // The second attempt passes the cap only after it has replayed what was under it.
     let mut second = replay.next_body().unwrap();
@@ -68,10 +66,7 @@ fn body_over_the_cap_is_still_sent_by_the_attempt_that_reads_it() {
     assert_eq!(replay.next_body().unwrap_err(), NotReplayable::TooLarge);
     assert!(!replay.is_complete());
     // That it was refused does not disturb the one that is reading.
-    assert_eq!(
-        next(&mut second).unwrap().unwrap().into_trailers().unwrap(),
-        trailers()
-    );
+    assert_eq!(next(&mut second).unwrap().unwrap().into_trailers().unwrap(), trailers());
     assert!(replay.is_complete());
 }
 
@@ -89,19 +84,15 @@ fn complete_means_sent_to_the_end_with_trailers_by_the_current_attempt() {
     assert!(!replay.is_complete() && !second.is_end_stream());
     assert_eq!(text(next(&mut second)), "ab");
     assert!(!replay.is_complete() && !second.is_end_stream());
-    assert_eq!(
-        next(&mut second).unwrap().unwrap().into_trailers().unwrap(),
-        trailers()
-    );
+    assert_eq!(next(&mut second).unwrap().unwrap().into_trailers().unwrap(), trailers());
     assert!(replay.is_complete() && second.is_end_stream());
 }
 
 #[test]
 fn end_is_known_with_the_last_frame_if_the_source_knows_it() {
-    for (script, known) in [
-        (Script::new([data("ab")]).telling_its_end(), true),
-        (Script::new([data("ab")]), false),
-    ] {
+    for (script, known) in
+        [(Script::new([data("ab")]).telling_its_end(), true), (Script::new([data("ab")]), false)]
+    {
         let (mut first, replay) = ReplayBody::new(script, 64);
         assert_eq!(text(next(&mut first)), "ab");
         assert_eq!(first.is_end_stream(), known);
@@ -135,11 +126,7 @@ fn dropped_after_the_last_byte_of_a_known_length_is_complete() {
         drop(second);
         assert!(!replay.is_complete(), "only the current attempt counts");
         drop(third);
-        assert_eq!(
-            replay.is_complete(),
-            complete && frames == 0,
-            "it sent nothing"
-        );
+        assert_eq!(replay.is_complete(), complete && frames == 0, "it sent nothing");
     }
 }
 
@@ -159,10 +146,7 @@ fn dropped_before_the_trailers_of_an_unknown_length_is_not_complete() {
 /// it.
 #[test]
 fn length_that_was_unknown_at_first_stays_unknown() {
-    for plays in [
-        vec![data("ab"), Play::Trailers(trailers())],
-        vec![Play::Trailers(trailers())],
-    ] {
+    for plays in [vec![data("ab"), Play::Trailers(trailers())], vec![Play::Trailers(trailers())]] {
         let (mut first, mut replay) = ReplayBody::new(Script::new(plays), 64);
         let (sent, _) = read(&mut first).unwrap();
         let second = replay.next_body().unwrap();
@@ -190,10 +174,7 @@ fn superseded_attempt_is_woken_and_never_touches_the_source() {
             Poll::Ready(Some(Err(ReplayError::Superseded)))
         ));
     }
-    assert!(matches!(
-        retried.poll(&mut second),
-        Poll::Ready(Some(Ok(_)))
-    ));
+    assert!(matches!(retried.poll(&mut second), Poll::Ready(Some(Ok(_)))));
     drop(first);
     assert_eq!(text(next(&mut second)), "cd");
     assert!(next(&mut second).is_none());
@@ -267,10 +248,8 @@ fn take_over_while_polled(then: Play, cap: usize, last: bool) -> TakenOver {
             *second.lock().unwrap() = Some(body);
         }
     };
-    let (mut first, replay) = ReplayBody::new(
-        Script::new([data("ab"), Play::Run(Box::new(run)), then]),
-        cap,
-    );
+    let (mut first, replay) =
+        ReplayBody::new(Script::new([data("ab"), Play::Run(Box::new(run)), then]), cap);
     *handle.lock().unwrap() = Some(replay);
     assert_eq!(text(next(&mut first)), "ab");
     assert_eq!(task.woken(), 0);
@@ -278,12 +257,7 @@ fn take_over_while_polled(then: Play, cap: usize, last: bool) -> TakenOver {
     assert_eq!(task.woken(), 1, "the second attempt waits for the source");
     let second = second.lock().unwrap().take().unwrap();
     let replay = handle.lock().unwrap().take();
-    TakenOver {
-        polled,
-        second,
-        task,
-        replay,
-    }
+    TakenOver { polled, second, task, replay }
 }
 
 #[test]
@@ -298,10 +272,7 @@ fn frame_that_a_superseded_poll_brings_goes_to_the_later_attempt() {
             assert!(matches!(taken.polled, Some(Err(ReplayError::Superseded))));
             // It has sent its "ab" already.
             let (data, trailers) = read(&mut taken.second).unwrap();
-            assert_eq!(
-                (&*data, trailers.as_ref()),
-                (&whole.0.as_bytes()[2..], whole.1.as_ref())
-            );
+            assert_eq!((&*data, trailers.as_ref()), (&whole.0.as_bytes()[2..], whole.1.as_ref()));
             if let Some(mut replay) = taken.replay {
                 let (data, trailers) = read(&mut replay.next_body().unwrap()).unwrap();
                 assert_eq!((&*data, trailers), (whole.0.as_bytes(), whole.1));
@@ -314,10 +285,7 @@ fn frame_that_a_superseded_poll_brings_goes_to_the_later_attempt() {
 fn frame_over_the_cap_that_a_superseded_poll_brings_is_not_lost() {
     let mut taken = take_over_while_polled(data("cd"), 3, false);
     assert!(matches!(taken.polled, Some(Err(ReplayError::Superseded))));
-    assert_eq!(
-        taken.replay.unwrap().replayable(),
-        Err(NotReplayable::TooLarge)
-    );
+    assert_eq!(taken.replay.unwrap().replayable(), Err(NotReplayable::TooLarge));
     assert_eq!(taken.second.size_hint().lower(), 2);
     assert_eq!(read(&mut taken.second).unwrap().0, b"cd");
 }
@@ -325,14 +293,8 @@ fn frame_over_the_cap_that_a_superseded_poll_brings_is_not_lost() {
 #[test]
 fn superseded_poll_that_finds_nothing_hands_the_source_on() {
     let mut taken = take_over_while_polled(Play::Stall, 64, false);
-    assert!(
-        matches!(taken.polled, Some(Err(ReplayError::Superseded))),
-        "it would never be woken"
-    );
-    assert!(matches!(
-        taken.task.poll(&mut taken.second),
-        Poll::Ready(None)
-    ));
+    assert!(matches!(taken.polled, Some(Err(ReplayError::Superseded))), "it would never be woken");
+    assert!(matches!(taken.task.poll(&mut taken.second), Poll::Ready(None)));
 }
 
 #[test]
@@ -340,27 +302,15 @@ fn error_that_a_superseded_poll_meets_goes_to_the_later_attempt() {
     let mut taken = take_over_while_polled(Play::Fail("gone"), 64, false);
     assert!(matches!(taken.polled, Some(Err(ReplayError::Superseded))));
     let error = next(&mut taken.second).unwrap().unwrap_err();
-    assert_eq!(
-        error.source().unwrap().downcast_ref(),
-        Some(&Failure("gone"))
-    );
-    assert_eq!(
-        taken.replay.unwrap().replayable(),
-        Err(NotReplayable::Failed)
-    );
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Failure("gone")));
+    assert_eq!(taken.replay.unwrap().replayable(), Err(NotReplayable::Failed));
 }
 
 #[test]
 fn panic_of_a_superseded_poll_wakes_the_later_attempt() {
     let mut taken = take_over_while_polled(Play::Panic, 64, false);
-    assert!(matches!(
-        next(&mut taken.second),
-        Some(Err(ReplayError::Failed))
-    ));
-    assert_eq!(
-        taken.replay.unwrap().replayable(),
-        Err(NotReplayable::Failed)
-    );
+    assert!(matches!(next(&mut taken.second), Some(Err(ReplayError::Failed))));
+    assert_eq!(taken.replay.unwrap().replayable(), Err(NotReplayable::Failed));
 }
 
 /// As above with a second thread, which is in the poll of the source while this one takes over.
@@ -394,16 +344,10 @@ fn later_attempt_waits_for_the_thread_that_polls() {
     let mut second = replay.next_body().unwrap();
     let task = Task::new();
     assert!(task.poll(&mut second).is_pending());
-    assert_eq!(
-        (second.size_hint().lower(), second.is_end_stream()),
-        (0, false)
-    );
+    assert_eq!((second.size_hint().lower(), second.is_end_stream()), (0, false));
     assert_eq!(task.woken(), 0);
     leave.send(()).unwrap();
-    assert!(matches!(
-        connection.join().unwrap(),
-        Some(Err(ReplayError::Superseded))
-    ));
+    assert!(matches!(connection.join().unwrap(), Some(Err(ReplayError::Superseded))));
     assert_eq!(task.woken(), 1);
     assert_eq!(read(&mut second).unwrap().0, b"abc");
 }
@@ -426,19 +370,13 @@ fn attempt_that_waits_for_the_source_can_be_superseded_too() {
     let (mut first, replay) =
         ReplayBody::new(Script::new([Play::Run(Box::new(run)), data("abc")]), 64);
     *handle.lock().unwrap() = Some(replay);
-    assert!(matches!(
-        next(&mut first),
-        Some(Err(ReplayError::Superseded))
-    ));
+    assert!(matches!(next(&mut first), Some(Err(ReplayError::Superseded))));
 
     let (mut third, task) = later.lock().unwrap().pop().unwrap();
     assert_eq!(task.woken(), 1);
     let (mut second, task) = later.lock().unwrap().pop().unwrap();
     assert_eq!(task.woken(), 1);
-    assert!(matches!(
-        next(&mut second),
-        Some(Err(ReplayError::Superseded))
-    ));
+    assert!(matches!(next(&mut second), Some(Err(ReplayError::Superseded))));
     assert_eq!(read(&mut third).unwrap().0, b"abc");
 }
 
@@ -454,11 +392,7 @@ fn wakes_the_task_that_polled_last() {
     assert_eq!(tasks.each_ref().map(|task| task.woken()), [0, 1, 0]);
     assert!(tasks[2].poll(&mut second).is_pending());
     let mut sender = sender;
-    assert!(
-        sender
-            .try_send(Frame::data(Bytes::from_static(b"abc")))
-            .is_ok()
-    );
+    assert!(sender.try_send(Frame::data(Bytes::from_static(b"abc"))).is_ok());
     assert_eq!(tasks.each_ref().map(|task| task.woken()), [0, 1, 1]);
     assert_eq!(text(next(&mut second)), "abc");
     // That no further attempt will be made is no news to the one that waits.
@@ -475,10 +409,7 @@ fn error_of_the_body_is_the_source_and_ends_the_replay() {
     let error = next(&mut first).unwrap().unwrap_err();
     assert!(matches!(error, ReplayError::Body(_)));
     assert_eq!(error.to_string(), "request body failed");
-    assert_eq!(
-        error.source().unwrap().downcast_ref(),
-        Some(&Failure("gone"))
-    );
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Failure("gone")));
     assert_eq!(replay.replayable(), Err(NotReplayable::Failed));
     assert_eq!(replay.next_body().unwrap_err(), NotReplayable::Failed);
     // It must not look whole to one who reads on.
@@ -513,11 +444,7 @@ fn errors_of_every_kind_become_boxed_ones() {
         check(ReplayBody::new(failing().map_err(Box::<dyn Error + Send + Sync>::from), 8).0),
     ] {
         let error = error.unwrap();
-        let cause = error
-            .downcast_ref::<ReplayError>()
-            .unwrap()
-            .source()
-            .unwrap();
+        let cause = error.downcast_ref::<ReplayError>().unwrap().source().unwrap();
         assert_eq!(cause.downcast_ref(), Some(&Failure("gone")));
     }
 }
@@ -529,11 +456,7 @@ fn data_that_is_not_bytes_is_copied_whole() {
             .map_frame(|frame| frame.map_data(|data| (&b"__"[..]).chain(data)))
     };
     let (mut first, mut replay) = ReplayBody::new(source(), 64);
-    for body in [
-        &mut first,
-        &mut replay.next_body().unwrap(),
-        &mut ReplayBody::pass(source()),
-    ] {
+    for body in [&mut first, &mut replay.next_body().unwrap(), &mut ReplayBody::pass(source())] {
         if let Some(Ok(frame)) = next(body) {
             assert_eq!(frame.into_data().unwrap(), "__abcd");
         }
@@ -638,10 +561,7 @@ fn dropped_handle_ends_the_recording_and_not_the_attempt() {
     assert_eq!(alive.load(Ordering::SeqCst), 3);
     drop(replay);
     assert_eq!(alive.load(Ordering::SeqCst), 2);
-    assert_eq!(
-        read(&mut second).unwrap(),
-        (b"12341234".to_vec(), Some(trailers()))
-    );
+    assert_eq!(read(&mut second).unwrap(), (b"12341234".to_vec(), Some(trailers())));
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
 
@@ -689,10 +609,7 @@ fn nothing_of_others_is_dropped_under_the_lock() {
             assert_eq!(before, 0);
             drop(replay);
         }
-        assert!(
-            0 < looked.load(Ordering::SeqCst),
-            "cap {cap}, {frames} frames"
-        );
+        assert!(0 < looked.load(Ordering::SeqCst), "cap {cap}, {frames} frames");
         // The chunks hold the body, which holds the chunks.
         let first = body.lock().unwrap().take();
         drop(first);
@@ -753,12 +670,7 @@ fn nobody_is_woken_under_the_lock() {
     }
 
     // The source comes back, fails, or is lost; at last the waiting attempt is superseded.
-    for then in [
-        data("ab"),
-        Play::Fail("gone"),
-        Play::Panic,
-        Play::Run(Box::new(|| ())),
-    ] {
+    for then in [data("ab"), Play::Fail("gone"), Play::Panic, Play::Run(Box::new(|| ()))] {
         let superseded_at_last = matches!(then, Play::Run(_));
         let curious = Arc::<Curious>::default();
         let waker = Waker::from(Arc::clone(&curious));
@@ -805,11 +717,7 @@ fn hint_follows_a_source_that_learns_its_length() {
         }
 
         fn size_hint(&self) -> SizeHint {
-            if self.0 {
-                SizeHint::with_exact(7)
-            } else {
-                SizeHint::new()
-            }
+            if self.0 { SizeHint::with_exact(7) } else { SizeHint::new() }
         }
     }
 
@@ -863,8 +771,5 @@ fn everything_is_debug_for_every_body() {
         format!("{first:?} {second:?}"),
         "ReplayBody { attempt: 0, .. } ReplayBody { attempt: 1, .. }"
     );
-    assert_eq!(
-        format!("{replay:?}"),
-        "Replay { replayable: Ok(()), complete: false, .. }"
-    );
+    assert_eq!(format!("{replay:?}"), "Replay { replayable: Ok(()), complete: false, .. }");
 }

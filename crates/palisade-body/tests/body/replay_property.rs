@@ -32,10 +32,7 @@ struct Attempt {
 
 impl Source {
     fn data(&self) -> Vec<u8> {
-        self.chunks
-            .iter()
-            .flat_map(|(chunk, _)| chunk.iter().copied())
-            .collect()
+        self.chunks.iter().flat_map(|(chunk, _)| chunk.iter().copied()).collect()
     }
 
     /// Runs `at.1` from within the poll that brings frame `at.0`.
@@ -69,20 +66,12 @@ impl Source {
 fn sources() -> impl Strategy<Value = Source> {
     let chunks = vec((vec(any::<u8>(), 0..4), 0..3_usize), 0..6);
     (chunks, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(chunks, trailers, sized, tells_end)| Source {
-            chunks,
-            trailers,
-            sized,
-            tells_end,
-        },
+        |(chunks, trailers, sized, tells_end)| Source { chunks, trailers, sized, tells_end },
     )
 }
 
 fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
-    vec(
-        (0..8_usize, any::<bool>()).prop_map(|(frames, kept)| Attempt { frames, kept }),
-        0..5,
-    )
+    vec((0..8_usize, any::<bool>()).prop_map(|(frames, kept)| Attempt { frames, kept }), 0..5)
 }
 
 /// Reads on in one attempt, and checks everything it says on the way.
@@ -124,10 +113,7 @@ impl<'a> Reader<'a> {
             prop_assert!(hint.upper().is_none() && hint.lower() <= left);
         }
         if self.recorded && all_sent && (self.source.trailers || self.ended) {
-            prop_assert!(
-                self.body.is_end_stream(),
-                "does not say that it is at its end"
-            );
+            prop_assert!(self.body.is_end_stream(), "does not say that it is at its end");
         }
         match next(&mut self.body) {
             None => self.ended = true,

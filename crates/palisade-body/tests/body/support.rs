@@ -41,22 +41,15 @@ pub(crate) struct Script {
 impl Script {
     /// A body of unknown length, which does not know its end before it is polled for it.
     pub(crate) fn new(plays: impl IntoIterator<Item = Play>) -> Self {
-        Self {
-            plays: plays.into_iter().collect(),
-            size: None,
-            tells_end: false,
-        }
+        Self { plays: plays.into_iter().collect(), size: None, tells_end: false }
     }
 
     /// Announces the length of what is to come.
     pub(crate) fn sized(mut self) -> Self {
-        let data = self.plays.iter().map(|play| {
-            if let Play::Data(data) = play {
-                data.len() as u64
-            } else {
-                0
-            }
-        });
+        let data = self
+            .plays
+            .iter()
+            .map(|play| if let Play::Data(data) = play { data.len() as u64 } else { 0 });
         self.size = Some(data.sum());
         self
     }
@@ -161,10 +154,7 @@ pub(crate) fn next<B: Body + Unpin>(body: &mut B) -> Option<FrameOf<B>> {
         let before = task.woken();
         match task.poll(body) {
             Poll::Ready(polled) => return polled,
-            Poll::Pending => assert!(
-                before < task.woken(),
-                "the body would never be polled again"
-            ),
+            Poll::Pending => assert!(before < task.woken(), "the body would never be polled again"),
         }
     }
 }

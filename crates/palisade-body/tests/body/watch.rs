@@ -45,16 +45,8 @@ fn tells_each_ending_once() {
         (complete(), "2 Dropped.", 1),
         (complete(), "Dropped.", 0),
         (failing, "2 Failed(Failure(\"gone\")).", 9),
-        (
-            Script::new([data("ab"), Play::Trailers(trailers())]),
-            "2 Complete.",
-            2,
-        ),
-        (
-            Script::new([data("ab"), Play::Trailers(trailers())]),
-            "2 Dropped.",
-            1,
-        ),
+        (Script::new([data("ab"), Play::Trailers(trailers())]), "2 Complete.", 2),
+        (Script::new([data("ab"), Play::Trailers(trailers())]), "2 Dropped.", 1),
         (Script::new([Play::Trailers(trailers())]), "Complete.", 1),
         (Script::new([]), "Complete.", 1),
         (Script::new([]), "Dropped.", 0),
@@ -121,9 +113,7 @@ fn body_that_panics_is_dropped_while_unwinding() {
 #[test]
 fn reader_sees_the_body_unchanged() {
     let script = || {
-        Script::new([data("ab"), data("c"), Play::Trailers(trailers())])
-            .sized()
-            .telling_its_end()
+        Script::new([data("ab"), data("c"), Play::Trailers(trailers())]).sized().telling_its_end()
     };
     let (mut bare, mut watched) = (script(), WatchBody::new(script(), Log::default()));
     for _ in 0..4 {
@@ -132,10 +122,7 @@ fn reader_sees_the_body_unchanged() {
         assert_eq!(next(&mut watched).is_some(), next(&mut bare).is_some());
     }
     let mut watched = WatchBody::new(script(), Log::default());
-    assert_eq!(
-        read(&mut watched).unwrap(),
-        (b"abc".to_vec(), Some(trailers()))
-    );
+    assert_eq!(read(&mut watched).unwrap(), (b"abc".to_vec(), Some(trailers())));
 }
 
 #[tokio::test]

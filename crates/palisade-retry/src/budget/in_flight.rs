@@ -77,13 +77,8 @@ impl Budget for InFlightBudget {
         let calls = self.gauge.calls.load(Ordering::Relaxed);
         let most = (calls * self.gauge.ratio / 1000).max(self.gauge.min);
         let grow = |retries| (retries < most).then_some(retries + 1);
-        let taken = self
-            .gauge
-            .retries
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow);
-        taken
-            .is_ok()
-            .then(|| InFlightTicket(Arc::clone(&self.gauge)))
+        let taken = self.gauge.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow);
+        taken.is_ok().then(|| InFlightTicket(Arc::clone(&self.gauge)))
     }
 }
 
@@ -121,9 +116,7 @@ mod tests {
     #[test]
     fn retries_follow_the_calls_in_flight() {
         let budget = InFlightBudget::new(0.2, 1);
-        let mut calls: Vec<_> = (0..20)
-            .map(|_| budget.open(Head::of(&Request::new(()))))
-            .collect();
+        let mut calls: Vec<_> = (0..20).map(|_| budget.open(Head::of(&Request::new(())))).collect();
         let mut tickets: Vec<_> = std::iter::from_fn(|| budget.withdraw(&calls[0])).collect();
         assert_eq!(tickets.len(), 4);
 

@@ -64,9 +64,7 @@ where
             ));
         }
         let budgets = Cache::new(capacity);
-        Ok(Self {
-            shared: Arc::new(Shared { by, make, budgets }),
-        })
+        Ok(Self { shared: Arc::new(Shared { by, make, budgets }) })
     }
 
     /// How many budgets are kept now.
@@ -82,9 +80,7 @@ where
 
 impl<K: KeyBy, G, F> Clone for KeyedBudget<K, G, F> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -164,10 +160,7 @@ mod tests {
 
     fn retry(budget: &impl Budget, host: &str) -> bool {
         let account = budget.open(Head::of(&request(host)));
-        budget
-            .withdraw(&account)
-            .map(|mut ticket| ticket.spend())
-            .is_some()
+        budget.withdraw(&account).map(|mut ticket| ticket.spend()).is_some()
     }
 
     #[test]

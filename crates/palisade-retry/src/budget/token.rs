@@ -90,16 +90,12 @@ impl Purse {
     fn earn(&self, amount: u64) {
         let grow = |balance: u64| (balance < self.most).then(|| (balance + amount).min(self.most));
         // `Err` says that the purse is full: nothing is written then.
-        let _ = self
-            .balance
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow);
+        let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow);
     }
 
     fn take(&self) -> bool {
         let shrink = |balance: u64| balance.checked_sub(RETRY);
-        self.balance
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink)
-            .is_ok()
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink).is_ok()
     }
 }
 
@@ -112,9 +108,7 @@ impl Budget for TokenBudget {
     }
 
     fn withdraw(&self, (): &()) -> Option<TokenTicket> {
-        self.purse.take().then(|| TokenTicket {
-            unspent: Some(Arc::clone(&self.purse)),
-        })
+        self.purse.take().then(|| TokenTicket { unspent: Some(Arc::clone(&self.purse)) })
     }
 }
 
@@ -149,10 +143,7 @@ mod tests {
     }
 
     fn spend(budget: &TokenBudget) -> bool {
-        budget
-            .withdraw(&())
-            .map(|mut ticket| ticket.spend())
-            .is_some()
+        budget.withdraw(&()).map(|mut ticket| ticket.spend()).is_some()
     }
 
     #[test]
@@ -221,11 +212,7 @@ mod models {
 
     fn budget(balance: u64, most: u64) -> TokenBudget {
         TokenBudget {
-            purse: Arc::new(Purse {
-                balance: AtomicU64::new(balance),
-                most,
-                earned: 600,
-            }),
+            purse: Arc::new(Purse { balance: AtomicU64::new(balance), most, earned: 600 }),
         }
     }
 

@@ -79,9 +79,7 @@ impl Budget for WindowBudget {
 
     fn withdraw(&self, (): &()) -> Option<WindowTicket> {
         let taken = self.shared.window.take(self.shared.now())?;
-        Some(WindowTicket {
-            unspent: Some((Arc::clone(&self.shared), taken)),
-        })
+        Some(WindowTicket { unspent: Some((Arc::clone(&self.shared), taken)) })
     }
 }
 
@@ -133,11 +131,7 @@ const HOUR: u64 = 3600;
 
 impl Slot {
     fn unpack(word: u64) -> Self {
-        Self {
-            second: word >> 36,
-            calls: (word >> 18) & COUNT,
-            retries: word & COUNT,
-        }
+        Self { second: word >> 36, calls: (word >> 18) & COUNT, retries: word & COUNT }
     }
 
     fn pack(self) -> u64 {
@@ -156,10 +150,7 @@ impl Slot {
         match late_by {
             0 => Some(self),
             1..HOUR => None,
-            _ => Some(Self {
-                second,
-                ..Self::default()
-            }),
+            _ => Some(Self { second, ..Self::default() }),
         }
     }
 }
@@ -209,9 +200,7 @@ impl Window {
 /// This second, or a later one that others have written already: who read the
 /// clock before them must not be judged without them.
 fn latest(slots: &[Slot], now: u64) -> u64 {
-    let ahead = slots
-        .iter()
-        .map(|slot| slot.second.wrapping_sub(now) & SECOND);
+    let ahead = slots.iter().map(|slot| slot.second.wrapping_sub(now) & SECOND);
     now + ahead.filter(|ahead| *ahead < HOUR).max().unwrap_or(0)
 }
 
@@ -219,9 +208,7 @@ fn latest(slots: &[Slot], now: u64) -> u64 {
 fn sums(slots: &[Slot], now: u64) -> (u64, u64) {
     let fresh = |slot: &&Slot| now.wrapping_sub(slot.second) & SECOND < SECONDS;
     let slots = slots.iter().filter(fresh);
-    slots.fold((0, 0), |(calls, retries), slot| {
-        (calls + slot.calls, retries + slot.retries)
-    })
+    slots.fold((0, 0), |(calls, retries), slot| (calls + slot.calls, retries + slot.retries))
 }
 
 #[cfg(test)]
@@ -255,10 +242,7 @@ mod tests {
         assert!(!take(&window, 3));
         (0..10).for_each(|_| assert!(take(&window, 13)));
         window.refund(3);
-        assert!(
-            !take(&window, 13),
-            "an old refund does not reach the new second"
-        );
+        assert!(!take(&window, 13), "an old refund does not reach the new second");
     }
 
     #[test]
@@ -271,10 +255,7 @@ mod tests {
     #[test]
     fn a_second_has_no_more_retries_than_it_can_count() {
         let window = Window::new(u32::MAX, 0);
-        let all_but_one = Slot {
-            retries: COUNT - 1,
-            ..Slot::default()
-        };
+        let all_but_one = Slot { retries: COUNT - 1, ..Slot::default() };
         window.slots[0].store(all_but_one.pack(), Ordering::Relaxed);
         assert!(take(&window, 0));
         assert!(!take(&window, 0));
@@ -286,11 +267,7 @@ mod tests {
         let window = Window::new(1, 0);
         let mut now = 0;
         for idle in [20, HOUR, SECOND / 2, SECOND - 3 * HOUR, 20] {
-            assert_eq!(
-                (0..100).filter(|_| take(&window, now)).count(),
-                10,
-                "at {now}"
-            );
+            assert_eq!((0..100).filter(|_| take(&window, now)).count(), 10, "at {now}");
             now += idle;
         }
     }
@@ -313,11 +290,7 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            (0..15_u64).prop_map(Step::Pass),
-            Just(Step::Call),
-            Just(Step::Take),
-        ]
+        prop_oneof![(0..15_u64).prop_map(Step::Pass), Just(Step::Call), Just(Step::Take),]
     }
 
     proptest! {

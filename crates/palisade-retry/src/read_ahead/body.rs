@@ -26,17 +26,11 @@ impl<B: Body> Unpin for ReadAheadBody<B> {}
 impl<B: Body> ReadAheadBody<B> {
     pub(super) fn new(body: B) -> Self {
         let rest = (!body.is_end_stream()).then(|| Box::pin(body));
-        Self {
-            rest,
-            ..Self::empty()
-        }
+        Self { rest, ..Self::empty() }
     }
 
     pub(super) fn empty() -> Self {
-        Self {
-            front: VecDeque::new(),
-            rest: None,
-        }
+        Self { front: VecDeque::new(), rest: None }
     }
 
     /// Reads on, until the end or until there are more than `cap` bytes.
@@ -95,12 +89,7 @@ impl<B: Body> Body for ReadAheadBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let front: usize = self
-            .front
-            .iter()
-            .filter_map(Frame::data_ref)
-            .map(Buf::remaining)
-            .sum();
+        let front: usize = self.front.iter().filter_map(Frame::data_ref).map(Buf::remaining).sum();
         let front = front as u64;
         let rest = match &self.rest {
             Some(rest) => rest.size_hint(),

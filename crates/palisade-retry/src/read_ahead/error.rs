@@ -19,9 +19,7 @@ impl BodyLost {
             ErrorKind::Other | ErrorKind::Protocol => ErrorKind::Closed,
             kind => kind,
         };
-        Self {
-            fault: Fault::new(kind, error),
-        }
+        Self { fault: Fault::new(kind, error) }
     }
 }
 

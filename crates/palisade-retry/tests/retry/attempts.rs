@@ -103,11 +103,7 @@ async fn the_request_may_set_its_own_limits() {
     for (wish, method, attempts) in [
         (RetryOverride::new().attempts(5), "GET", 5),
         (RetryOverride::new().attempts(1), "GET", 1),
-        (
-            RetryOverride::new().repeatable(Repeatable::Always),
-            "POST",
-            3,
-        ),
+        (RetryOverride::new().repeatable(Repeatable::Always), "POST", 3),
         (RetryOverride::new().repeatable(Repeatable::Never), "GET", 1),
         (RetryOverride::new().deadline(30 * MS), "GET", 2),
     ] {
@@ -124,9 +120,7 @@ async fn the_request_may_set_its_own_limits() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_idempotent_can_be_left_alone() {
     let upstream = Upstream::new((0..10).map(|_| status(429)));
-    let client = RetryLayer::http()
-        .requests(IdempotentOnly)
-        .layer(upstream.clone());
+    let client = RetryLayer::http().requests(IdempotentOnly).layer(upstream.clone());
     let response = client.oneshot(request("POST")).await.unwrap();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(response.extensions().is_empty());
@@ -136,12 +130,10 @@ async fn what_is_not_idempotent_can_be_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn results_can_be_judged_by_a_function() {
     let upstream = Upstream::new([status(202), status(202)]);
-    let classify = classify_fn(
-        |result: Result<&http::Response<_>, &BoxError>| match result {
-            Ok(response) if response.status() == StatusCode::ACCEPTED => Outcome::Transient,
-            _ => Outcome::Success,
-        },
-    );
+    let classify = classify_fn(|result: Result<&http::Response<_>, &BoxError>| match result {
+        Ok(response) if response.status() == StatusCode::ACCEPTED => Outcome::Transient,
+        _ => Outcome::Success,
+    });
     let client = RetryLayer::new(classify).layer(upstream.clone());
     let response = client.oneshot(request("GET")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -152,49 +144,31 @@ async fn results_can_be_judged_by_a_function() {
 async fn further_attempts_carry_their_number() {
     let upstream = Upstream::new([status(503), status(503)]);
     let name = HeaderName::from_static("x-attempt");
-    let client = RetryLayer::http()
-        .attempt_header(name.clone())
-        .layer(upstream.clone());
+    let client = RetryLayer::http().attempt_header(name.clone()).layer(upstream.clone());
     client.oneshot(request("GET")).await.unwrap();
-    let numbers: Vec<_> = upstream
-        .take()
-        .iter()
-        .map(|seen| seen.head.headers.get(&name).cloned())
-        .collect();
-    assert_eq!(
-        numbers,
-        [None, Some(HeaderValue::from(2)), Some(HeaderValue::from(3))]
-    );
+    let numbers: Vec<_> =
+        upstream.take().iter().map(|seen| seen.head.headers.get(&name).cloned()).collect();
+    assert_eq!(numbers, [None, Some(HeaderValue::from(2)), Some(HeaderValue::from(3))]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_generated_key_makes_a_request_repeatable() {
     let generate = |_: palisade_core::Head<'_>| HeaderValue::from_static("generated");
-    for (method, own, expected) in [
-        ("POST", None, Some("generated")),
-        ("POST", Some("own"), Some("own")),
-        ("GET", None, None),
-    ] {
+    for (method, own, expected) in
+        [("POST", None, Some("generated")), ("POST", Some("own"), Some("own")), ("GET", None, None)]
+    {
         let upstream = Upstream::new([status(503)]);
-        let client = RetryLayer::http()
-            .idempotency_key(generate)
-            .layer(upstream.clone());
+        let client = RetryLayer::http().idempotency_key(generate).layer(upstream.clone());
         let mut request = request(method);
         if let Some(own) = own {
-            request
-                .headers_mut()
-                .insert("idempotency-key", HeaderValue::from_static(own));
+            request.headers_mut().insert("idempotency-key", HeaderValue::from_static(own));
         }
         client.oneshot(request).await.unwrap();
         let seen = upstream.take();
         assert_eq!(seen.len(), 2);
         for seen in seen {
             let key = seen.head.headers.get("idempotency-key");
-            assert_eq!(
-                key.map(|key| key.to_str().unwrap()),
-                expected,
-                "{method} {own:?}"
-            );
+            assert_eq!(key.map(|key| key.to_str().unwrap()), expected, "{method} {own:?}");
         }
     }
 }
@@ -207,50 +181,31 @@ async fn an_attempt_that_takes_too_long_is_given_up() {
     let layer = || RetryLayer::http().backoff(backoff).attempt_timeout(SECOND);
     let client = layer().layer(upstream.clone());
     let start = tokio::time::Instant::now();
-    assert_eq!(
-        client.oneshot(request("GET")).await.unwrap().status(),
-        StatusCode::OK
-    );
+    assert_eq!(client.oneshot(request("GET")).await.unwrap().status(), StatusCode::OK);
     assert_eq!(start.elapsed(), SECOND + 20 * MS);
 
     let upstream = Upstream::new([hang(), hang(), hang()]);
-    let error = layer()
-        .layer(upstream.clone())
-        .oneshot(request("GET"))
-        .await
-        .unwrap_err();
+    let error = layer().layer(upstream.clone()).oneshot(request("GET")).await.unwrap_err();
     assert_eq!(error.downcast::<AttemptTimedOut>().unwrap().limit(), SECOND);
     assert_eq!(upstream.count(), 3);
 
     // A post may have been processed. It is cut off as well, and not repeated.
     let upstream = Upstream::new([hang()]);
-    let error = layer()
-        .layer(upstream.clone())
-        .oneshot(request("POST"))
-        .await
-        .unwrap_err();
+    let error = layer().layer(upstream.clone()).oneshot(request("POST")).await.unwrap_err();
     assert_eq!(Kind::of(&*error), Kind::Timeout);
     assert_eq!(upstream.count(), 1);
 
     // So is one that is never retried.
     let upstream = Upstream::new([hang()]);
     let client = layer().attempts(1).layer(upstream.clone());
-    assert!(
-        client
-            .oneshot(request("GET"))
-            .await
-            .unwrap_err()
-            .is::<AttemptTimedOut>()
-    );
+    assert!(client.oneshot(request("GET")).await.unwrap_err().is::<AttemptTimedOut>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_hand_beats_the_attempt_timeout() {
     let slow = tower::service_fn(|_: http::Request<_>| async {
         tokio::time::sleep(SECOND).await;
-        Ok::<_, BoxError>(http::Response::new(
-            http_body_util::Full::<bytes::Bytes>::default(),
-        ))
+        Ok::<_, BoxError>(http::Response::new(http_body_util::Full::<bytes::Bytes>::default()))
     });
     let client = RetryLayer::http().attempt_timeout(SECOND).layer(slow);
     assert!(client.oneshot(request("GET")).await.is_ok());
@@ -261,15 +216,9 @@ async fn settings_from_outside_are_checked() {
     let layer = || -> RetryLayer { RetryLayer::http() };
     assert!(layer().try_attempts(0).is_err());
     assert!(layer().try_deadline(std::time::Duration::ZERO).is_err());
-    assert!(
-        layer()
-            .try_attempt_timeout(std::time::Duration::ZERO)
-            .is_err()
-    );
+    assert!(layer().try_attempt_timeout(std::time::Duration::ZERO).is_err());
     assert!(RetryOverride::new().try_attempts(0).is_err());
-    let invalid = RetryOverride::new()
-        .try_deadline(std::time::Duration::ZERO)
-        .unwrap_err();
+    let invalid = RetryOverride::new().try_deadline(std::time::Duration::ZERO).unwrap_err();
     assert!(invalid.to_string().contains("write `attempts(1)`"));
 }
 
@@ -282,13 +231,8 @@ fn settings_in_the_program_panic() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_deadline_is_none() {
     let upstream = Upstream::new([status(503)]);
-    let client = RetryLayer::http()
-        .deadline(std::time::Duration::MAX)
-        .layer(upstream.clone());
-    assert_eq!(
-        client.oneshot(request("GET")).await.unwrap().status(),
-        StatusCode::OK
-    );
+    let client = RetryLayer::http().deadline(std::time::Duration::MAX).layer(upstream.clone());
+    assert_eq!(client.oneshot(request("GET")).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,16 +240,8 @@ async fn a_layer_can_be_shared_and_then_changed() {
     let layer = Arc::new(RetryLayer::http());
     let other = RetryLayer::clone(&layer).attempts(5);
     let upstream = Upstream::new((0..8).map(|_| with(503, &[])));
-    layer
-        .layer(upstream.clone())
-        .oneshot(request("GET"))
-        .await
-        .unwrap();
+    layer.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
     assert_eq!(upstream.take().len(), 3);
-    other
-        .layer(upstream.clone())
-        .oneshot(request("GET"))
-        .await
-        .unwrap();
+    other.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
     assert_eq!(upstream.take().len(), 5);
 }

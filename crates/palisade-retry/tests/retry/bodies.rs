@@ -38,9 +38,7 @@ impl Body for CountsClones {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.1)
-            .poll_frame(cx)
-            .map_err(|never| match never {})
+        Pin::new(&mut self.1).poll_frame(cx).map_err(|never| match never {})
     }
 }
 
@@ -49,17 +47,11 @@ async fn the_last_attempt_takes_the_body() {
     for (attempts, clones) in [(1, 0), (2, 1), (3, 2)] {
         let counted = Arc::new(AtomicUsize::new(0));
         let upstream = Upstream::new((0..3).map(|_| status(503)));
-        let client = RetryLayer::http()
-            .attempts(attempts)
-            .layer(upstream.clone());
+        let client = RetryLayer::http().attempts(attempts).layer(upstream.clone());
         let body = CountsClones(Arc::clone(&counted), Full::from("x"));
         client.oneshot(request("PUT").map(|_| body)).await.unwrap();
         assert_eq!(upstream.count(), attempts as usize);
-        assert_eq!(
-            counted.load(Ordering::Relaxed),
-            clones,
-            "{attempts} attempts"
-        );
+        assert_eq!(counted.load(Ordering::Relaxed), clones, "{attempts} attempts");
     }
 }
 
@@ -67,12 +59,7 @@ async fn the_last_attempt_takes_the_body() {
 struct Stream(VecDeque<Result<Bytes, BoxError>>);
 
 fn stream(chunks: &[&'static str]) -> Stream {
-    Stream(
-        chunks
-            .iter()
-            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
-            .collect(),
-    )
+    Stream(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect())
 }
 
 impl Body for Stream {
@@ -83,12 +70,7 @@ impl Body for Stream {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Poll::Ready(
-            self.get_mut()
-                .0
-                .pop_front()
-                .map(|chunk| chunk.map(Frame::data)),
-        )
+        Poll::Ready(self.get_mut().0.pop_front().map(|chunk| chunk.map(Frame::data)))
     }
 }
 
@@ -100,10 +82,7 @@ fn put(body: Stream) -> Request<Stream> {
 async fn a_stream_is_sent_again_as_it_was() {
     let upstream = Upstream::new([status(503), error(io::ErrorKind::ConnectionReset)]);
     let client = RetryLayer::http().replay(100).layer(upstream.clone());
-    let response = client
-        .oneshot(put(stream(&["some", " ", "text"])))
-        .await
-        .unwrap();
+    let response = client.oneshot(put(stream(&["some", " ", "text"]))).await.unwrap();
     assert_eq!(response.status(), 200);
     let seen = upstream.take();
     assert_eq!(seen.len(), 3);
@@ -141,10 +120,7 @@ fn breaks_off(
             // A connection's task may hold the body for longer than the call.
             kept.lock().unwrap().push(request);
             match answered {
-                true => Ok(Response::builder()
-                    .status(503)
-                    .body(Full::default())
-                    .unwrap()),
+                true => Ok(Response::builder().status(503).body(Full::default()).unwrap()),
                 false => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
             }
         }
@@ -159,10 +135,7 @@ async fn an_upload_that_breaks_off_is_taken_up_where_it_was() {
         for second in 0..=4 {
             let (service, upstream) = breaks_off([first, second], false);
             let client = RetryLayer::http().replay(100).layer(service);
-            let response = client
-                .oneshot(put(stream(&["ab", "cd", "ef"])))
-                .await
-                .unwrap();
+            let response = client.oneshot(put(stream(&["ab", "cd", "ef"]))).await.unwrap();
             assert_eq!(response.status(), 200);
             assert_eq!(upstream.take()[0].body, "abcdef", "{first} {second}");
         }
@@ -186,11 +159,7 @@ async fn a_body_over_the_cap_is_sent_once() {
         let upstream = Upstream::new([status(503)]);
         let client = RetryLayer::http().replay(cap).layer(upstream.clone());
         let response = client.oneshot(put(stream(&["ab", "cd"]))).await.unwrap();
-        assert_eq!(
-            response.extensions().get().and_then(RetryInfo::stop),
-            stop,
-            "{cap}"
-        );
+        assert_eq!(response.extensions().get().and_then(RetryInfo::stop), stop, "{cap}");
         let seen = upstream.take();
         assert_eq!(seen.len(), attempts, "{cap}");
         assert!(seen.iter().all(|seen| seen.body == "abcd"), "{cap}");
@@ -221,10 +190,7 @@ async fn a_body_that_fails_is_not_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_sent_once_is_not_recorded() {
     let upstream = Upstream::new([status(503)]);
-    let client = RetryLayer::http()
-        .replay(100)
-        .attempts(1)
-        .layer(upstream.clone());
+    let client = RetryLayer::http().replay(100).attempts(1).layer(upstream.clone());
     let response = client.oneshot(put(stream(&["ab", "cd"]))).await.unwrap();
     assert!(response.extensions().is_empty());
     assert_eq!(upstream.take()[0].body, "abcd");

@@ -24,11 +24,7 @@ async fn storm(budget: impl Budget + Clone, calls: usize) -> usize {
     let upstream = Upstream::new((0..calls * 3).map(|_| status(503)));
     let layer = RetryLayer::http().budget(budget);
     for _ in 0..calls {
-        layer
-            .layer(upstream.clone())
-            .oneshot(request("GET"))
-            .await
-            .unwrap();
+        layer.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
     }
     upstream.count()
 }
@@ -48,19 +44,12 @@ async fn retries_stay_within_the_window() {
         .budget(WindowBudget::new(1, 0.0))
         .backoff(Backoff::constant(MS).jitter(Jitter::None));
     for _ in 0..1000 {
-        layer
-            .layer(upstream.clone())
-            .oneshot(request("GET"))
-            .await
-            .unwrap();
+        layer.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
         tokio::time::advance(100 * MS).await;
     }
     let seconds = started.elapsed().as_secs() as usize;
     let retries = upstream.count() - 1000;
-    assert!(
-        (seconds - 10..=seconds + 10).contains(&retries),
-        "{retries} in {seconds} s"
-    );
+    assert!((seconds - 10..=seconds + 10).contains(&retries), "{retries} in {seconds} s");
 }
 
 /// Sends many requests at once to a service that refuses them all, and counts
@@ -75,9 +64,7 @@ async fn refused(calls: usize, budget: TokenBudget) -> usize {
             Err::<Response<Full<Bytes>>, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
         }
     });
-    let layer = RetryLayer::http()
-        .backoff(Backoff::constant(MS))
-        .budget(budget);
+    let layer = RetryLayer::http().backoff(Backoff::constant(MS)).budget(budget);
     let client = layer.layer(refusing);
     let mut tasks = JoinSet::new();
     for _ in 0..calls {
@@ -92,10 +79,7 @@ async fn refused(calls: usize, budget: TokenBudget) -> usize {
 #[test]
 fn many_calls_at_once_stay_within_the_budget_and_leave_nothing() {
     const CALLS: usize = 10_000;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let run = || {
         let budget = TokenBudget::new(0.2, 100);
         let attempts = runtime.block_on(refused(CALLS, budget.clone()));
@@ -112,9 +96,7 @@ fn many_calls_at_once_stay_within_the_budget_and_leave_nothing() {
 #[tokio::test(start_paused = true)]
 async fn says_that_the_budget_is_spent() {
     let upstream = Upstream::new([status(503)]);
-    let client = RetryLayer::http()
-        .budget(TokenBudget::new(0.0, 0))
-        .layer(upstream.clone());
+    let client = RetryLayer::http().budget(TokenBudget::new(0.0, 0)).layer(upstream.clone());
     let response = client.oneshot(request("GET")).await.unwrap();
     let info: &RetryInfo = response.extensions().get().unwrap();
     assert_eq!((info.attempts(), info.stop()), (1, Some(Stop::Budget)));
@@ -130,10 +112,7 @@ async fn layers_and_clones_share_a_budget() {
         async |client: crate::upstream::Client<_>| client.oneshot(request("GET")).await.unwrap();
     send(crate::upstream::Client::new(one.layer(upstream.clone()))).await;
     assert_eq!(upstream.take().len(), 3);
-    send(crate::upstream::Client::new(
-        one.clone().layer(upstream.clone()),
-    ))
-    .await;
+    send(crate::upstream::Client::new(one.clone().layer(upstream.clone()))).await;
     send(crate::upstream::Client::new(two.layer(upstream.clone()))).await;
     assert_eq!(upstream.take().len(), 2);
 }
@@ -168,9 +147,7 @@ async fn a_ticket_of_a_window_goes_back_too() {
 async fn a_ticket_stays_spent_when_the_retry_was_sent() {
     let budget = TokenBudget::new(0.0, 5);
     let upstream = Upstream::new([status(503), crate::upstream::Answer::Hang]);
-    let client = RetryLayer::http()
-        .budget(budget.clone())
-        .layer(upstream.clone());
+    let client = RetryLayer::http().budget(budget.clone()).layer(upstream.clone());
     let call = client.oneshot(request("GET"));
     assert!(tokio::time::timeout(SECOND, call).await.is_err());
     assert_eq!(upstream.count(), 2);
@@ -182,17 +159,12 @@ async fn a_call_counts_once_in_the_in_flight_budget() {
     // One may be in flight: the second retry of the same call needs the ticket of the first.
     let budget = InFlightBudget::new(0.0, 1);
     let upstream = Upstream::new((0..2).map(|_| status(503)));
-    let client = RetryLayer::http()
-        .budget(budget.clone())
-        .layer(upstream.clone());
+    let client = RetryLayer::http().budget(budget.clone()).layer(upstream.clone());
     client.oneshot(request("GET")).await.unwrap();
     assert_eq!(upstream.count(), 3);
     let bare = request("GET");
     let account = budget.open(Head::of(&bare));
-    assert!(
-        budget.withdraw(&account).is_some(),
-        "everything was given back"
-    );
+    assert!(budget.withdraw(&account).is_some(), "everything was given back");
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,11 +176,7 @@ async fn a_host_that_is_down_uses_up_its_own_budget_only() {
         let upstream = Upstream::new((0..3).map(|_| status(503)));
         let mut request = request("GET");
         *request.uri_mut() = format!("https://{host}/").parse().unwrap();
-        layer
-            .layer(upstream.clone())
-            .oneshot(request)
-            .await
-            .unwrap();
+        layer.layer(upstream.clone()).oneshot(request).await.unwrap();
         attempts.push(upstream.count());
     }
     assert_eq!(attempts, [2, 1, 2]);

@@ -53,10 +53,7 @@ fn failing(
 + Clone {
     let living = Arc::clone(living);
     service_fn(move |_: Request<Full<Bytes>>| {
-        let response = Response::builder()
-            .status(503)
-            .body(Counted::new(&living))
-            .unwrap();
+        let response = Response::builder().status(503).body(Counted::new(&living)).unwrap();
         async { Ok(response) }
     })
 }
@@ -97,10 +94,7 @@ async fn an_endless_body_does_not_make_the_wait_longer() {
         response = client.oneshot(request("GET")) => response.unwrap(),
         () = advance => unreachable!(),
     };
-    assert_eq!(
-        response.extensions().get().map(RetryInfo::attempts),
-        Some(3)
-    );
+    assert_eq!(response.extensions().get().map(RetryInfo::attempts), Some(3));
     assert!(start.elapsed() < 3 * SECOND);
     drop(response);
     assert_eq!(living.load(Ordering::Relaxed), 0);
@@ -127,10 +121,7 @@ impl Service<Request<Full<Bytes>>> for Unready {
             };
         }
         self.ready.fetch_sub(1, Ordering::Relaxed);
-        ready!(Service::<Request<Full<Bytes>>>::poll_ready(
-            &mut self.inner,
-            cx
-        ))?;
+        ready!(Service::<Request<Full<Bytes>>>::poll_ready(&mut self.inner, cx))?;
         Poll::Ready(Ok(()))
     }
 
@@ -140,28 +131,20 @@ impl Service<Request<Full<Bytes>>> for Unready {
 }
 
 fn unready(fails: bool) -> Unready {
-    Unready {
-        inner: Upstream::new([status(503)]),
-        ready: Arc::new(AtomicUsize::new(1)),
-        fails,
-    }
+    Unready { inner: Upstream::new([status(503)]), ready: Arc::new(AtomicUsize::new(1)), fails }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_original_answer_can_be_returned_when_the_service_is_not_ready() {
     for fails in [false, true] {
         let inner = unready(fails);
-        let client = RetryLayer::http()
-            .when_unready(WhenUnready::ReturnOriginal)
-            .layer(inner.clone());
+        let client =
+            RetryLayer::http().when_unready(WhenUnready::ReturnOriginal).layer(inner.clone());
         let response = client.oneshot(request("GET")).await.unwrap();
         let info: &RetryInfo = response.extensions().get().unwrap();
         assert_eq!((info.attempts(), info.stop()), (1, Some(Stop::NotReady)));
         use http_body_util::BodyExt;
-        assert_eq!(
-            response.into_body().collect().await.unwrap().to_bytes(),
-            "it failed"
-        );
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "it failed");
         assert_eq!(inner.inner.count(), 1);
     }
 }

@@ -15,9 +15,7 @@ async fn keeps_the_contract() {
 
 #[tokio::test(start_paused = true)]
 async fn keeps_it_without_an_allocation_for_what_is_sent_once() {
-    contract!(RetryLayer::http().requests(requests_fn(|_| Repeatable::Never)))
-        .check()
-        .await;
+    contract!(RetryLayer::http().requests(requests_fn(|_| Repeatable::Never))).check().await;
     contract!(RetryLayer::http().attempts(1)).check().await;
 }
 

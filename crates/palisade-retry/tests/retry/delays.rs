@@ -18,21 +18,12 @@ fn steady() -> Backoff {
 async fn waits_by_the_schedule() {
     for (backoff, expected) in [
         (steady(), [0, 100, 200, 300, 400]),
-        (
-            Backoff::exponential(100 * MS).jitter(Jitter::None),
-            [0, 100, 300, 700, 1500],
-        ),
-        (
-            Backoff::fibonacci(100 * MS).jitter(Jitter::None),
-            [0, 100, 200, 400, 700],
-        ),
+        (Backoff::exponential(100 * MS).jitter(Jitter::None), [0, 100, 300, 700, 1500]),
+        (Backoff::fibonacci(100 * MS).jitter(Jitter::None), [0, 100, 200, 400, 700]),
         (Backoff::constant(Duration::ZERO), [0, 0, 0, 0, 0]),
     ] {
         let upstream = Upstream::new((0..4).map(|_| status(503)));
-        let client = RetryLayer::http()
-            .attempts(5)
-            .backoff(backoff)
-            .layer(upstream.clone());
+        let client = RetryLayer::http().attempts(5).backoff(backoff).layer(upstream.clone());
         let response = client.oneshot(request("GET")).await.unwrap();
         assert_eq!(upstream.times(), expected, "{backoff:?}");
         let info: &RetryInfo = response.extensions().get().unwrap();
@@ -47,10 +38,7 @@ async fn waits_by_the_schedule() {
 async fn a_seed_fixes_the_delays() {
     let times = async |seed| {
         let upstream = Upstream::new((0..4).map(|_| status(503)));
-        let client = RetryLayer::http()
-            .attempts(5)
-            .seed(seed)
-            .layer(upstream.clone());
+        let client = RetryLayer::http().attempts(5).seed(seed).layer(upstream.clone());
         client.oneshot(request("GET")).await.unwrap();
         upstream.times()
     };
@@ -62,10 +50,7 @@ async fn a_seed_fixes_the_delays() {
 async fn a_function_is_told_the_step() {
     let upstream = Upstream::new((0..3).map(|_| status(503)));
     let backoff = schedule_fn(|step| step.previous + 10 * MS * step.retry);
-    let client = RetryLayer::http()
-        .attempts(4)
-        .backoff(backoff)
-        .layer(upstream.clone());
+    let client = RetryLayer::http().attempts(4).backoff(backoff).layer(upstream.clone());
     client.oneshot(request("GET")).await.unwrap();
     assert_eq!(upstream.times(), [0, 10, 40, 100]);
 }
@@ -76,16 +61,9 @@ async fn after(answer: Answer) -> (Option<Duration>, Option<Stop>) {
     let clock =
         PausedClock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let hints = Hints::new().clock(Arc::new(clock));
-    let layer = RetryLayer::http()
-        .attempts(2)
-        .backoff(steady())
-        .hints(hints);
+    let layer = RetryLayer::http().attempts(2).backoff(steady()).hints(hints);
     let start = Instant::now();
-    let response = layer
-        .layer(upstream.clone())
-        .oneshot(request("GET"))
-        .await
-        .unwrap();
+    let response = layer.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
     let stop = response.extensions().get().and_then(RetryInfo::stop);
     ((upstream.count() == 2).then(|| start.elapsed()), stop)
 }
@@ -109,10 +87,7 @@ async fn waits_as_long_as_the_server_asks() {
         let (waited, stop) = after(with(429, &[field])).await;
         let waited = waited.unwrap().as_millis();
         // Up to a tenth is added, and a timer is exact to the millisecond.
-        assert!(
-            (least..=least + least / 10 + 1).contains(&waited),
-            "{field:?}: {waited}"
-        );
+        assert!((least..=least + least / 10 + 1).contains(&waited), "{field:?}: {waited}");
         assert_eq!(stop, None);
     }
 }
@@ -150,16 +125,9 @@ async fn never_waits_past_the_deadline() {
         (10_000, 5, None),
     ] {
         let upstream = Upstream::new((0..4).map(|_| status(503)));
-        let layer = RetryLayer::http()
-            .attempts(5)
-            .backoff(steady())
-            .deadline(deadline * MS);
+        let layer = RetryLayer::http().attempts(5).backoff(steady()).deadline(deadline * MS);
         let start = Instant::now();
-        let response = layer
-            .layer(upstream.clone())
-            .oneshot(request("GET"))
-            .await
-            .unwrap();
+        let response = layer.layer(upstream.clone()).oneshot(request("GET")).await.unwrap();
         assert_eq!(upstream.count(), attempts, "{deadline}");
         assert_eq!(response.extensions().get().and_then(RetryInfo::stop), stop);
         assert!(start.elapsed() < deadline * MS);
@@ -169,31 +137,19 @@ async fn never_waits_past_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_hint_past_the_deadline_is_not_waited_for() {
     let upstream = Upstream::new([with(503, &[("retry-after", "7")])]);
-    let client = RetryLayer::http()
-        .deadline(5 * SECOND)
-        .layer(upstream.clone());
+    let client = RetryLayer::http().deadline(5 * SECOND).layer(upstream.clone());
     let start = Instant::now();
     let response = client.oneshot(request("GET")).await.unwrap();
-    assert_eq!(
-        response.extensions().get().and_then(RetryInfo::stop),
-        Some(Stop::Deadline)
-    );
+    assert_eq!(response.extensions().get().and_then(RetryInfo::stop), Some(Stop::Deadline));
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pushback_leaves_the_schedule_where_it_was() {
-    let answers = [
-        status(503),
-        with(503, &[("grpc-retry-pushback-ms", "7")]),
-        status(503),
-    ];
+    let answers = [status(503), with(503, &[("grpc-retry-pushback-ms", "7")]), status(503)];
     let upstream = Upstream::new(answers);
     let backoff = schedule_fn(|step| step.previous + 10 * MS);
-    let client = RetryLayer::http()
-        .attempts(4)
-        .backoff(backoff)
-        .layer(upstream.clone());
+    let client = RetryLayer::http().attempts(4).backoff(backoff).layer(upstream.clone());
     client.oneshot(request("GET")).await.unwrap();
     assert_eq!(upstream.times(), [0, 10, 17, 37]);
 }

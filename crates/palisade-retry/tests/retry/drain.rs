@@ -128,11 +128,7 @@ async fn a_body_that_ends_later_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_kept() {
-    let case = Case {
-        late: 500,
-        deadline: 25,
-        ..USUAL
-    };
+    let case = Case { late: 500, deadline: 25, ..USUAL };
     assert_eq!(play(case).await, (24, false));
 }
 
@@ -140,18 +136,9 @@ async fn the_deadline_is_kept() {
 async fn what_saves_no_connection_is_not_read() {
     for case in [
         Case { drain: 0, ..USUAL },
-        Case {
-            version: Version::HTTP_2,
-            ..USUAL
-        },
-        Case {
-            version: Version::HTTP_10,
-            ..USUAL
-        },
-        Case {
-            connection: Some("Keep-Alive, Close"),
-            ..USUAL
-        },
+        Case { version: Version::HTTP_2, ..USUAL },
+        Case { version: Version::HTTP_10, ..USUAL },
+        Case { connection: Some("Keep-Alive, Close"), ..USUAL },
     ] {
         let name = format!("{} {:?} {:?}", case.drain, case.version, case.connection);
         assert_eq!(play(case).await, (10, false), "{name}");
@@ -176,19 +163,11 @@ async fn what_is_long_is_read_no_further_than_the_cap() {
     }
     let counter = Arc::clone(&pulled);
     let service = service_fn(move |_: Request<Full<Bytes>>| {
-        let response = Response::builder()
-            .status(503)
-            .body(Endless(Arc::clone(&counter)));
+        let response = Response::builder().status(503).body(Endless(Arc::clone(&counter)));
         async { response.map_err(BoxError::from) }
     });
-    let client = RetryLayer::http()
-        .attempts(2)
-        .backoff(Backoff::constant(MS))
-        .drain(95)
-        .layer(service);
+    let client =
+        RetryLayer::http().attempts(2).backoff(Backoff::constant(MS)).drain(95).layer(service);
     client.oneshot(request("GET")).await.unwrap();
-    assert!(
-        (10..=11).contains(&pulled.load(Ordering::Relaxed)),
-        "{pulled:?}"
-    );
+    assert!((10..=11).contains(&pulled.load(Ordering::Relaxed)), "{pulled:?}");
 }

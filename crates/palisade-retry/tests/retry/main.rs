@@ -1,10 +1,6 @@
 //! The retry layer as a black box, over a scripted inner service and paused time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests are tests as well"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 
 mod attempts;
 mod bodies;

@@ -53,19 +53,13 @@ async fn text(body: ReadAheadBody<Steps>) -> Result<Bytes, BoxError> {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_retried() {
-    let upstream = bodies([
-        vec![data("ha"), Err("cut".into())],
-        vec![data("wh"), data("ole")],
-    ]);
+    let upstream = bodies([vec![data("ha"), Err("cut".into())], vec![data("wh"), data("ole")]]);
     let client = ServiceBuilder::new()
         .layer(RetryLayer::http())
         .layer(ReadAheadLayer::new(100))
         .service(upstream);
     let response = client.oneshot(request("GET")).await.unwrap();
-    assert_eq!(
-        response.extensions().get().map(RetryInfo::attempts),
-        Some(2)
-    );
+    assert_eq!(response.extensions().get().map(RetryInfo::attempts), Some(2));
     assert_eq!(text(response.into_body()).await.unwrap(), "whole");
 }
 
@@ -104,22 +98,12 @@ async fn a_body_of_nothing_without_end_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn keeps_the_contract() {
-    contract!(ReadAheadLayer::new(1024))
-        .allocations(7)
-        .check()
-        .await;
+    contract!(ReadAheadLayer::new(1024)).allocations(7).check().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_body_is_passed_on() {
-    for (cap, fails) in [
-        (3, false),
-        (3, true),
-        (4, true),
-        (5, true),
-        (6, false),
-        (0, false),
-    ] {
+    for (cap, fails) in [(3, false), (3, true), (4, true), (5, true), (6, false), (0, false)] {
         let mut steps = vec![data("1234"), data("56")];
         if fails {
             steps.push(Err("cut".into()));
@@ -144,10 +128,7 @@ async fn frames_and_hints_are_those_of_the_body() {
     let mut body = client.oneshot(request("GET")).await.unwrap().into_body();
     assert_eq!(body.size_hint().exact(), Some(6));
     assert!(!body.is_end_stream());
-    assert_eq!(
-        body.frame().await.unwrap().unwrap().into_data().unwrap(),
-        "123456"
-    );
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "123456");
     assert_eq!(body.size_hint().exact(), Some(0));
     assert!(body.is_end_stream());
 }
@@ -159,26 +140,13 @@ async fn trailers_that_say_it_failed_are_retried() {
         trailers.insert("grpc-status", HeaderValue::from_static(status));
         Ok(Frame::trailers(trailers))
     };
-    let upstream = bodies([
-        vec![data("x"), trailers("14")],
-        vec![data("x"), trailers("0")],
-    ]);
+    let upstream = bodies([vec![data("x"), trailers("14")], vec![data("x"), trailers("0")]]);
     let client = ServiceBuilder::new()
         .layer(RetryLayer::new(HttpClassify::new().grpc()))
         .layer(ReadAheadLayer::new(100))
         .service(upstream);
     let response = client.oneshot(request("GET")).await.unwrap();
-    assert_eq!(
-        response.extensions().get().map(RetryInfo::attempts),
-        Some(2)
-    );
-    let trailers = response
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .trailers()
-        .cloned()
-        .unwrap();
+    assert_eq!(response.extensions().get().map(RetryInfo::attempts), Some(2));
+    let trailers = response.into_body().collect().await.unwrap().trailers().cloned().unwrap();
     assert_eq!(trailers["grpc-status"], "0");
 }

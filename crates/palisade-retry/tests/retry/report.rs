@@ -25,23 +25,13 @@ async fn observe(method: &str, answers: Vec<Answer>) -> Vec<String> {
         assert_eq!(recorded.method.as_ref().unwrap(), method);
         assert_eq!(recorded.authority.as_deref(), Some("api.example"));
     }
-    recorded
-        .into_iter()
-        .map(|recorded| recorded.event)
-        .collect()
+    recorded.into_iter().map(|recorded| recorded.event).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_is_told_of_retries_and_their_end() {
-    let events = observe(
-        "GET",
-        vec![
-            status(503),
-            error(ErrorKind::ConnectionRefused),
-            status(429),
-        ],
-    )
-    .await;
+    let events =
+        observe("GET", vec![status(503), error(ErrorKind::ConnectionRefused), status(429)]).await;
     assert_eq!(
         events,
         [
@@ -88,10 +78,7 @@ async fn the_response_says_what_was_done() {
         .layer(Upstream::new((0..3).map(|_| status(503))));
     let response = client.oneshot(request("GET")).await.unwrap();
     let info: &RetryInfo = response.extensions().get().unwrap();
-    assert_eq!(
-        (info.attempts(), info.delay(), info.stop()),
-        (3, 40 * MS, Some(Stop::Attempts))
-    );
+    assert_eq!((info.attempts(), info.delay(), info.stop()), (3, 40 * MS, Some(Stop::Attempts)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,8 +86,5 @@ async fn the_last_answer_is_returned_untouched() {
     use http_body_util::BodyExt;
     let client = RetryLayer::http().layer(Upstream::new((0..3).map(|_| status(503))));
     let response = client.oneshot(request("GET")).await.unwrap();
-    assert_eq!(
-        response.into_body().collect().await.unwrap().to_bytes(),
-        "it failed"
-    );
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "it failed");
 }

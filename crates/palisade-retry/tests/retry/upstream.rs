@@ -59,10 +59,7 @@ impl Upstream {
 
     /// When each request arrived, in milliseconds.
     pub(crate) fn times(&self) -> Vec<u128> {
-        self.take()
-            .iter()
-            .map(|seen| seen.after.as_millis())
-            .collect()
+        self.take().iter().map(|seen| seen.after.as_millis()).collect()
     }
 }
 
