@@ -77,11 +77,13 @@ impl Step {
 /// ```
 /// use std::time::Duration;
 /// use palisade_retry::{RetryLayer, Step, schedule_fn};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// let table = [50, 200, 1000].map(Duration::from_millis);
 /// let backoff = schedule_fn(move |step: &Step| table[table.len().min(step.retry as usize) - 1]);
-/// let layer = RetryLayer::http().backoff(backoff);
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().backoff(backoff).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 pub fn schedule_fn<F>(delay: F) -> ScheduleFn<F>
 where

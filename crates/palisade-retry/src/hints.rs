@@ -24,10 +24,12 @@ use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, date_of, parse_
 /// ```
 /// use std::time::Duration;
 /// use palisade_retry::{HintSource, Hints, RetryLayer};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// let hints = Hints::new().max(Duration::from_secs(5)).sources([HintSource::RetryAfter]);
-/// let layer = RetryLayer::http().hints(hints);
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().hints(hints).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

@@ -6,9 +6,11 @@ use palisade_core::Head;
 ///
 /// ```
 /// use palisade_retry::{RetryLayer, random_key};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
-/// let layer = RetryLayer::http().idempotency_key(random_key);
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().idempotency_key(random_key).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 #[expect(clippy::missing_panics_doc, reason = "a UUID is visible ASCII")]
 pub fn random_key(_: Head<'_>) -> HeaderValue {

@@ -75,15 +75,17 @@ impl Requests for IdempotentOnly {
 ///
 /// ```
 /// use palisade_retry::{ByMethod, Repeatable, Requests, RetryLayer, requests_fn};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// // This API's searches are reads, though they are posted.
-/// let layer = RetryLayer::http().requests(requests_fn(|head| {
+/// let client = RetryLayer::http().requests(requests_fn(|head| {
 ///     if head.uri.path() == "/search" {
 ///         return Repeatable::Always;
 ///     }
 ///     ByMethod.repeatable(head)
-/// }));
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// })).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 pub fn requests_fn<F>(repeatable: F) -> RequestsFn<F>
 where

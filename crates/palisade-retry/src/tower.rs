@@ -24,11 +24,13 @@ use crate::{
 /// use std::time::Duration;
 /// use palisade_retry::{RetryLayer, tower_backoff};
 /// use tower::{retry::backoff::ExponentialBackoffMaker, util::rng::HasherRng};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// let (min, max) = (Duration::from_millis(50), Duration::from_secs(10));
 /// let maker = ExponentialBackoffMaker::new(min, max, 0.5, HasherRng::default())?;
-/// let layer = RetryLayer::http().backoff(tower_backoff(maker));
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().backoff(tower_backoff(maker)).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// # Ok::<_, tower::retry::backoff::InvalidBackoff>(())
 /// ```
 pub fn tower_backoff<M>(make: M) -> TowerBackoff<M>
@@ -77,9 +79,11 @@ impl<M> fmt::Debug for TowerBackoff<M> {
 /// use std::sync::Arc;
 /// use palisade_retry::{RetryLayer, tower_budget};
 /// use tower::retry::budget::TpsBudget;
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
-/// let layer = RetryLayer::http().budget(tower_budget(Arc::new(TpsBudget::default())));
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().budget(tower_budget(Arc::new(TpsBudget::default()))).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 pub fn tower_budget<G>(budget: Arc<G>) -> TowerBudget<G>
 where

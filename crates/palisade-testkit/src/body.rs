@@ -92,11 +92,7 @@ impl Body for ReplyBody {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         match self.cut {
-            None => Poll::Ready(
-                self.trailers
-                    .take()
-                    .map(|trailers| Ok(Frame::trailers(trailers))),
-            ),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
             // END_STREAM says all that is to be said.
             Some(Cut { reset: false, .. }) if self.http2 => Poll::Ready(None),
             Some(Cut { reset, .. }) => {

@@ -30,10 +30,7 @@ pub struct PausedClock {
 impl PausedClock {
     /// A clock that shows `start` now.
     pub fn starting_at(start: SystemTime) -> Self {
-        Self {
-            start,
-            origin: Instant::now(),
-        }
+        Self { start, origin: Instant::now() }
     }
 }
 

@@ -102,18 +102,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self {
-            stream: Some(stream),
-            connection,
-        }
+        Self { stream: Some(stream), connection }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(
-            self.stream
-                .as_mut()
-                .expect("the stream is there until the drop"),
-        )
+        Pin::new(self.stream.as_mut().expect("the stream is there until the drop"))
     }
 
     fn wrote(&self, written: &io::Result<usize>) {

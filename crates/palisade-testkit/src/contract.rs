@@ -115,11 +115,7 @@ where
             plain: Box::new(plain),
             boxed: Box::new(boxed),
             sharing: None,
-            limits: Limits {
-                readiness: Readiness::Forwarded,
-                allocations: 0,
-                future_size: 256,
-            },
+            limits: Limits { readiness: Readiness::Forwarded, allocations: 0, future_size: 256 },
         }
     }
 
@@ -164,9 +160,8 @@ where
         F: Fn(A::Service, A::Service, ProbeHandle) -> T + 'a,
         T: Future<Output = bool> + 'a,
     {
-        self.sharing = Some(Box::new(move |one, other, handle| {
-            Box::pin(shares(one, other, handle))
-        }));
+        self.sharing =
+            Some(Box::new(move |one, other, handle| Box::pin(shares(one, other, handle))));
         self
     }
 
@@ -179,11 +174,7 @@ where
     pub async fn check(self) {
         let violations = self.violations().await;
         let sentences: Vec<_> = violations.iter().map(|v| format!("\n  {v}")).collect();
-        assert!(
-            violations.is_empty(),
-            "the layer breaks its contract:{}",
-            sentences.concat()
-        );
+        assert!(violations.is_empty(), "the layer breaks its contract:{}", sentences.concat());
     }
 
     /// Checks every rule and returns what was broken.
@@ -199,9 +190,7 @@ where
         // Panics where time is not paused: a layer that hangs would hang the test.
         tokio::time::advance(Duration::ZERO).await;
 
-        let mut found = self
-            .of_kind::<_, ProbeError>("ProbeError", &*self.plain)
-            .await;
+        let mut found = self.of_kind::<_, ProbeError>("ProbeError", &*self.plain).await;
         found.extend(self.of_kind::<_, BoxError>("BoxError", &*self.boxed).await);
         if let Some(shares) = &self.sharing {
             let verdict = sharing::observe(&*self.plain, shares).await;
@@ -218,16 +207,10 @@ where
         let service = |handle: &ProbeHandle| layer().layer(handle.probe());
         let fixture = &Fixture::new(&service);
         let mut report = Report::new(error, fixture);
-        let Limits {
-            readiness,
-            allocations,
-            future_size,
-        } = self.limits;
+        let Limits { readiness, allocations, future_size } = self.limits;
 
         // All that follows depends on these.
-        let basics = report
-            .check(Rule::Readiness, readiness::check(fixture, readiness))
-            .await
+        let basics = report.check(Rule::Readiness, readiness::check(fixture, readiness)).await
             && report.check(Rule::Wakers, wakers::check(fixture)).await
             && report.check(Rule::Instance, instance::check(fixture)).await;
         if !basics {
@@ -305,11 +288,7 @@ struct Report<'a, S> {
 impl<'a, S: Subject> Report<'a, S> {
     fn new(error: &'static str, fixture: &'a Fixture<'a, S>) -> Self {
         let found = Vec::new();
-        Self {
-            error,
-            fixture,
-            found,
-        }
+        Self { error, fixture, found }
     }
 
     /// Whether the check finds the rule kept.

@@ -141,12 +141,7 @@ impl Session {
             stats.open_connections += 1;
             number = stats.connections;
         });
-        Self {
-            stream,
-            received: BytesMut::new(),
-            number,
-            open: Open(stats),
-        }
+        Self { stream, received: BytesMut::new(), number, open: Open(stats) }
     }
 
     async fn run(mut self, Steps(steps): Steps) -> io::Result<()> {
@@ -180,11 +175,7 @@ impl Session {
     async fn read_head(&mut self) -> io::Result<()> {
         const END: &[u8] = b"\r\n\r\n";
         loop {
-            if let Some(end) = self
-                .received
-                .windows(END.len())
-                .position(|bytes| bytes == END)
-            {
+            if let Some(end) = self.received.windows(END.len()).position(|bytes| bytes == END) {
                 self.received.advance(end + END.len());
                 return Ok(());
             }
@@ -233,8 +224,7 @@ impl Session {
                 (PING, _) if flags & ACK == 0 => self.write_frame(PING, ACK, 0, &payload).await?,
                 (HEADERS, Http2::GoAwayOnRequest) => self.go_away().await?,
                 (HEADERS, Http2::RefuseStreams) => {
-                    self.write_frame(RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes())
-                        .await?;
+                    self.write_frame(RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes()).await?;
                 }
                 _ => {}
             }

@@ -65,11 +65,7 @@ impl FlakyApi {
             tasks: tasks.clone(),
         });
         tasks.spawn(server.listen(listener));
-        Self {
-            addr,
-            recorder,
-            tasks,
-        }
+        Self { addr, recorder, tasks }
     }
 
     /// The address it listens on.
@@ -131,8 +127,7 @@ impl Server {
         loop {
             let stream = loopback::accept(&listener).await;
             let connection = Arc::new(Connection::new(Arc::clone(&self.recorder)));
-            self.tasks
-                .spawn(Arc::clone(&self).serve(stream, connection));
+            self.tasks.spawn(Arc::clone(&self).serve(stream, connection));
         }
     }
 
@@ -166,13 +161,8 @@ impl Server {
         let (parts, body) = request.into_parts();
         let route = self.script.find(&parts);
         let mut record =
-            self.recorder
-                .request(&parts, route, connection.number, !body.is_end_stream());
-        let Decision {
-            mut reply,
-            delay,
-            limit,
-        } = self.script.decide(route, &parts);
+            self.recorder.request(&parts, route, connection.number, !body.is_end_stream());
+        let Decision { mut reply, delay, limit } = self.script.decide(route, &parts);
         let mut body = Some(body);
         if !reply.early
             && let Some(body) = body.take()
@@ -221,10 +211,7 @@ impl Server {
         }
         if self.script.clock.is_some() && !headers.contains_key(header::DATE) {
             let date = httpdate::fmt_http_date(self.clock.now());
-            headers.insert(
-                header::DATE,
-                HeaderValue::try_from(date).expect("a date is ASCII"),
-            );
+            headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is ASCII"));
         }
         if reply.close {
             match request.version {
@@ -241,18 +228,13 @@ impl Server {
 
     /// Adds the headers of a rate limit.
     fn describe(&self, limit: Verdict, headers: &mut HeaderMap) {
-        let Verdict {
-            quota, remaining, ..
-        } = limit;
+        let Verdict { quota, remaining, .. } = limit;
         let window = whole_seconds(limit.window);
         let reset = whole_seconds(limit.reset);
         let since_epoch = self.clock.now().duration_since(SystemTime::UNIX_EPOCH);
         let reset_at = since_epoch.map_or(0, |now| whole_seconds(now + limit.reset));
         for (name, value) in [
-            (
-                "ratelimit-policy",
-                format!("\"default\";q={quota};w={window}"),
-            ),
+            ("ratelimit-policy", format!("\"default\";q={quota};w={window}")),
             ("ratelimit", format!("\"default\";r={remaining};t={reset}")),
             ("x-ratelimit-limit", quota.to_string()),
             ("x-ratelimit-remaining", remaining.to_string()),

@@ -23,12 +23,7 @@ pub(crate) struct Verdict {
 
 impl Limit {
     pub(crate) fn new(quota: u64, window: Duration) -> Self {
-        Self {
-            quota,
-            window,
-            opened: None,
-            used: 0,
-        }
+        Self { quota, window, opened: None, used: 0 }
     }
 
     pub(crate) fn take(&mut self, now: Instant) -> Verdict {
@@ -76,11 +71,7 @@ mod tests {
             let verdict = limit.take(start + Duration::from_secs(second));
             assert_eq!(verdict.admitted, admitted, "at second {second}");
             assert_eq!(verdict.remaining, remaining, "at second {second}");
-            assert_eq!(
-                verdict.reset,
-                Duration::from_secs(reset),
-                "at second {second}"
-            );
+            assert_eq!(verdict.reset, Duration::from_secs(reset), "at second {second}");
         }
     }
 

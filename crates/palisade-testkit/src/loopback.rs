@@ -10,9 +10,8 @@ use tokio::{
 };
 
 pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a loopback port can be bound");
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port can be bound");
     let addr = listener.local_addr().expect("a listener has an address");
     (listener, addr)
 }
@@ -35,7 +34,5 @@ pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
 
 pub(crate) fn url(addr: SocketAddr, path: &str) -> Uri {
     assert!(path.starts_with('/'), "path {path:?} begins with a slash");
-    format!("http://{addr}{path}")
-        .parse()
-        .expect("a path is valid in a URI")
+    format!("http://{addr}{path}").parse().expect("a path is valid in a URI")
 }

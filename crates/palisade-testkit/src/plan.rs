@@ -19,10 +19,7 @@ type ReplyFn = dyn Fn(&Call<'_>) -> Reply + Send + Sync;
 enum Kind {
     Sequence(Vec<Reply>),
     Cycle(Vec<Reply>),
-    Random {
-        weighted: Vec<(u32, Reply)>,
-        total: u64,
-    },
+    Random { weighted: Vec<(u32, Reply)>, total: u64 },
     With(Box<ReplyFn>),
 }
 

@@ -149,9 +149,7 @@ impl<E, M> Clone for Probe<E, M> {
 
 impl<E, M> fmt::Debug for Probe<E, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probe")
-            .field("ready", &self.ready)
-            .finish_non_exhaustive()
+        f.debug_struct("Probe").field("ready", &self.ready).finish_non_exhaustive()
     }
 }
 
@@ -174,10 +172,7 @@ impl<E: From<ProbeError>, M: Unpin> Future for ProbeFuture<E, M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        assert!(
-            !this.finished,
-            "the inner future was polled after it had finished"
-        );
+        assert!(!this.finished, "the inner future was polled after it had finished");
         let plan = this.handle.plan();
         let pace = plan.pace.of_call(this.number);
         ready!(this.handle.wait(pace, this.id, &mut this.waited, cx));
@@ -249,10 +244,7 @@ const HEADERS: [(&str, &str); 7] = [
     ("accept-encoding", "gzip, br"),
     ("accept-language", "en"),
     ("user-agent", "palisade-testkit"),
-    (
-        "traceparent",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    ),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ("x-request-id", "4f3c8f0e-6f0c-4a1b-9d55-2f1d6a1f1c11"),
     ("x-tenant", "palisade"),
 ];

@@ -58,9 +58,6 @@ mod tests {
             let drawn = Random::new(7, "/a", number).below(10);
             counts[usize::try_from(drawn).unwrap()] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (900..1_100).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
     }
 }

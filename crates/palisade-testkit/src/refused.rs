@@ -20,9 +20,7 @@ pub fn refused_addr() -> SocketAddr {
     static BOUND: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
 
     let socket = TcpSocket::new_v4().expect("a socket can be opened");
-    socket
-        .bind((Ipv4Addr::LOCALHOST, 0).into())
-        .expect("a loopback port can be bound");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port can be bound");
     let addr = socket.local_addr().expect("a bound socket has an address");
     lock(&BOUND).push(socket);
     addr

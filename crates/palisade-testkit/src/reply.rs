@@ -79,18 +79,12 @@ impl Reply {
     /// The reset comes after the request body was read and the [`latency`](Self::latency) has
     /// passed; see [`early`](Self::early).
     pub fn reset() -> Self {
-        Self {
-            fate: Fate::Reset,
-            ..Self::status(200)
-        }
+        Self { fate: Fate::Reset, ..Self::status(200) }
     }
 
     /// No answer at all, for as long as the client keeps the connection or the stream open.
     pub fn never() -> Self {
-        Self {
-            fate: Fate::Never,
-            ..Self::status(200)
-        }
+        Self { fate: Fate::Never, ..Self::status(200) }
     }
 
     /// Adds a header; earlier ones of the same name stay.
@@ -175,10 +169,7 @@ impl Reply {
     /// `Content-Length` says more than that: the length of the body, or `after + 1` if the body is
     /// not longer than `after`. Over HTTP/2 the stream ends there, and the connection stays.
     pub fn truncated(mut self, after: usize) -> Self {
-        self.cut = Some(Cut {
-            after,
-            reset: false,
-        });
+        self.cut = Some(Cut { after, reset: false });
         self
     }
 
@@ -247,9 +238,7 @@ where
     V: TryInto<HeaderValue, Error: Debug>,
 {
     let name = name.try_into().expect("a header name is a token");
-    let value = value
-        .try_into()
-        .expect("a header value has no control characters");
+    let value = value.try_into().expect("a header value has no control characters");
     headers.append(name, value);
 }
 

@@ -54,13 +54,7 @@ pub(crate) struct Decision {
 impl Script {
     /// A script without routes.
     pub fn new() -> Self {
-        Self {
-            seed: 0,
-            routes: Vec::new(),
-            clock: None,
-            max_requests: 10_000,
-            max_body: 64 * 1024,
-        }
+        Self { seed: 0, routes: Vec::new(), clock: None, max_requests: 10_000, max_body: 64 * 1024 }
     }
 
     /// Sets what all randomness derives from. Defaults to 0.
@@ -81,10 +75,7 @@ impl Script {
     ///
     /// Panics if the route is malformed or already in the script.
     pub fn route(mut self, route: &str, plan: impl Into<Plan>) -> Self {
-        assert!(
-            self.position(route).is_none(),
-            "route {route:?} is in the script already"
-        );
+        assert!(self.position(route).is_none(), "route {route:?} is in the script already");
         let (method, path) = match route.split_once(' ') {
             Some((method, path)) => {
                 let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
@@ -92,10 +83,7 @@ impl Script {
             }
             None => (None, route),
         };
-        assert!(
-            path.starts_with('/'),
-            "the path of route {route:?} begins with a slash"
-        );
+        assert!(path.starts_with('/'), "the path of route {route:?} begins with a slash");
         self.routes.push(Route {
             name: route.into(),
             method,
@@ -121,10 +109,7 @@ impl Script {
         let Some(position) = self.position(route) else {
             panic!("route {route:?} is in the script before its limit");
         };
-        let progress = Progress {
-            requests: 0,
-            limit: Some(Limit::new(quota, window)),
-        };
+        let progress = Progress { requests: 0, limit: Some(Limit::new(quota, window)) };
         self.routes[position].progress = Mutex::new(progress);
         self
     }
@@ -166,11 +151,7 @@ impl Script {
 
     pub(crate) fn decide(&self, route: Option<usize>, parts: &request::Parts) -> Decision {
         let Some(route) = route.map(|index| &self.routes[index]) else {
-            return Decision {
-                reply: Reply::status(404),
-                delay: Duration::ZERO,
-                limit: None,
-            };
+            return Decision { reply: Reply::status(404), delay: Duration::ZERO, limit: None };
         };
         let (number, limit) = route.progress(Instant::now());
         let Some(number) = number else {
@@ -184,11 +165,7 @@ impl Script {
         let mut random = Random::new(self.seed, &route.name, number);
         let reply = route.plan.reply(&Call { parts, number }, &mut random);
         let delay = reply.delay(&mut random);
-        Decision {
-            reply,
-            delay,
-            limit,
-        }
+        Decision { reply, delay, limit }
     }
 
     fn position(&self, name: &str) -> Option<usize> {

@@ -163,10 +163,7 @@ impl Recorder {
             open_connections: 0,
             requests: 0,
             in_flight: 0,
-            by_route: script
-                .routes()
-                .map(|route| (Arc::clone(&route.name), 0))
-                .collect(),
+            by_route: script.routes().map(|route| (Arc::clone(&route.name), 0)).collect(),
             by_status: BTreeMap::new(),
             bodies_whole: 0,
             bodies_incomplete: 0,
@@ -240,11 +237,7 @@ impl Recorder {
                 stats.by_route[route].1 += 1;
             }
         });
-        RequestRecord {
-            recorder: Arc::clone(self),
-            index,
-            unread_body: has_body,
-        }
+        RequestRecord { recorder: Arc::clone(self), index, unread_body: has_body }
     }
 }
 
@@ -276,9 +269,7 @@ impl RequestRecord {
         if self.unread_body {
             self.unread_body = false;
             self.update(|received| received.complete = true);
-            self.recorder
-                .stats
-                .send_modify(|stats| stats.bodies_whole += 1);
+            self.recorder.stats.send_modify(|stats| stats.bodies_whole += 1);
         }
     }
 

@@ -130,9 +130,7 @@ impl Steps {
 
     /// Something that is not HTTP.
     pub fn garbage() -> Self {
-        Self::new()
-            .read_head()
-            .write(&b"\x15\x03\x03\x00\x02\x02\x16 this is not HTTP\r\n\r\n"[..])
+        Self::new().read_head().write(&b"\x15\x03\x03\x00\x02\x02\x16 this is not HTTP\r\n\r\n"[..])
     }
 
     /// Half a head, then a proper close.
@@ -147,9 +145,7 @@ impl Steps {
 
     /// A `Content-Length` of 10 for a body of 5 bytes, then a proper close.
     pub fn content_length_too_long() -> Self {
-        Self::new()
-            .read_head()
-            .write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
+        Self::new().read_head().write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
     }
 
     /// A `Content-Length` of 5 for a body of 10 bytes, `helloworld`, on a connection that stays
@@ -187,9 +183,7 @@ impl Steps {
 
     /// A whole `200` before anything was read, on a connection that stays open.
     pub fn unsolicited() -> Self {
-        Self::new()
-            .write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
-            .read_to_end()
+        Self::new().write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").read_to_end()
     }
 
     /// A whole `413` to the head of the request. The body is never read, and the connection stays
@@ -203,9 +197,7 @@ impl Steps {
 
     /// An HTTP/1.0 answer without `Content-Length`: its body, `hello`, ends with the connection.
     pub fn close_delimited() -> Self {
-        Self::new()
-            .read_head()
-            .write("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhello")
+        Self::new().read_head().write("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhello")
     }
 
     /// HTTP/2: `GOAWAY` with `NO_ERROR` and last stream 0 as soon as the client's preface is there,

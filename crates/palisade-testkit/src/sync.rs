@@ -37,9 +37,7 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self {
-            running: Arc::new(Mutex::new(Some(JoinSet::new()))),
-        }
+        Self { running: Arc::new(Mutex::new(Some(JoinSet::new()))) }
     }
 
     /// Spawns `future`, or drops it when the server is already stopped.

@@ -17,10 +17,12 @@ use crate::{
 ///
 /// ```
 /// use palisade_retry::{InFlightBudget, RetryLayer};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// // Of the calls in flight, one in five may be at a retry; three always may.
-/// let layer = RetryLayer::http().budget(InFlightBudget::new(0.2, 3));
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().budget(InFlightBudget::new(0.2, 3)).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct InFlightBudget {

@@ -20,10 +20,12 @@ use crate::{InvalidSetting, error::literal};
 /// ```
 /// use palisade_core::ByAuthority;
 /// use palisade_retry::{KeyedBudget, RetryLayer, TokenBudget};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// let budget = KeyedBudget::new(ByAuthority, 10_000, TokenBudget::default);
-/// let layer = RetryLayer::http().budget(budget);
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().budget(budget).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 pub struct KeyedBudget<K: KeyBy, G, F = fn() -> G> {
     shared: Arc<Shared<K, G, F>>,

@@ -20,11 +20,13 @@ use crate::{
 ///
 /// ```
 /// use palisade_retry::{RetryLayer, TokenBudget};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// // At most one retry in ten calls, and 50 more.
 /// let budget = TokenBudget::new(0.1, 50);
-/// let layer = RetryLayer::http().budget(budget.clone());
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().budget(budget.clone()).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// assert_eq!(budget.available(), 50);
 /// ```
 #[derive(Clone, Debug)]

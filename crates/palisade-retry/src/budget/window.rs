@@ -21,10 +21,12 @@ use crate::{
 ///
 /// ```
 /// use palisade_retry::{RetryLayer, WindowBudget};
+/// use tower::Layer;
+/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
 ///
 /// // Ten retries a second, and one in five calls.
-/// let layer = RetryLayer::http().budget(WindowBudget::new(10, 0.2));
-/// # let layer: RetryLayer<palisade_retry::Rules<palisade_core::HttpClassify, _, _, _, _, _>> = layer;
+/// let client = RetryLayer::http().budget(WindowBudget::new(10, 0.2)).layer(client);
+/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct WindowBudget {

@@ -16,11 +16,7 @@ pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     for payload in [Payload::Whole, Payload::Unsized, Payload::Empty] {
         for body_pace in [Pace::AtOnce, Pace::After(1)] {
             let (handle, mut service) = fixture.set_up();
-            handle.set(ProbePlan {
-                payload,
-                body_pace,
-                ..ProbePlan::default()
-            });
+            handle.set(ProbePlan { payload, body_pace, ..ProbePlan::default() });
             let walk = async {
                 let response = respond(&handle, &mut service).await;
                 let response = response.map_err(|error| format!("the call fails: {error}"))?;
@@ -53,9 +49,7 @@ where
         let left = expected.len().saturating_sub(data.len()) as u64;
         let hint = body.size_hint();
         if left < hint.lower() || hint.upper().is_some_and(|upper| upper < left) {
-            return Err(format!(
-                "the size hint is {hint:?} while {left} bytes are left"
-            ));
+            return Err(format!("the size hint is {hint:?} while {left} bytes are left"));
         }
         if payload != Payload::Unsized && hint.exact().is_none() {
             return Err(format!("the exact size is lost: {hint:?}"));
@@ -63,9 +57,7 @@ where
         let at_end = left == 0 && (payload == Payload::Empty || trailers.is_some());
         match body.is_end_stream() {
             true if !at_end => {
-                return Err(format!(
-                    "says it ends, while {left} bytes and trailers are left"
-                ));
+                return Err(format!("says it ends, while {left} bytes and trailers are left"));
             }
             false if at_end => {
                 return Err("does not say it ends, although the inner body does".to_owned());

@@ -17,26 +17,12 @@ const STORM: usize = 100;
 pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     for plan in [
         // Dropped while the inner service works.
-        ProbePlan {
-            pace: Pace::Held,
-            ..ProbePlan::default()
-        },
+        ProbePlan { pace: Pace::Held, ..ProbePlan::default() },
         // Dropped with the answer under way.
-        ProbePlan {
-            pace: Pace::After(3),
-            ..ProbePlan::default()
-        },
+        ProbePlan { pace: Pace::After(3), ..ProbePlan::default() },
         // Dropped with an answer that a layer may not like, and while it waits for a better one.
-        ProbePlan {
-            pace: Pace::After(1),
-            answer: Answer::Unavailable,
-            ..ProbePlan::default()
-        },
-        ProbePlan {
-            pace: Pace::After(1),
-            answer: Answer::Fails,
-            ..ProbePlan::default()
-        },
+        ProbePlan { pace: Pace::After(1), answer: Answer::Unavailable, ..ProbePlan::default() },
+        ProbePlan { pace: Pace::After(1), answer: Answer::Fails, ..ProbePlan::default() },
     ] {
         for polls in 0..=MOST {
             let finished = drop_future(fixture, plan, polls).await.map_err(|detail| {
@@ -88,10 +74,7 @@ async fn drop_future<S: Subject>(
 async fn drop_body<S: Subject>(fixture: &Fixture<'_, S>, frames: u32) -> Verdict {
     let (handle, mut service) = fixture.set_up();
     handle.capacity(1);
-    handle.set(ProbePlan {
-        body_pace: Pace::After(1),
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { body_pace: Pace::After(1), ..ProbePlan::default() });
     let response = within(respond(&handle, &mut service)).await;
     let Some(Ok(response)) = response else {
         return Err("the call itself does not succeed".to_owned());
@@ -118,10 +101,7 @@ async fn drop_unused<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
 
 async fn drop_many<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        pace: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { pace: Pace::Held, ..ProbePlan::default() });
     for _ in 0..STORM {
         get_ready(&mut service).await?;
         let mut future = service.call(probe_request(handle.next_id()));
@@ -133,10 +113,7 @@ async fn drop_many<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
 async fn get_ready<S: Subject>(service: &mut S) -> Verdict {
     match within(ready(service)).await {
         Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(format!(
-            "the service is not ready any more: {}",
-            error.into()
-        )),
+        Some(Err(error)) => Err(format!("the service is not ready any more: {}", error.into())),
         None => Err("the service never gets ready again".to_owned()),
     }
 }

@@ -181,10 +181,7 @@ impl Panic {
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = match (
-            self.0.downcast_ref::<&str>(),
-            self.0.downcast_ref::<String>(),
-        ) {
+        let message = match (self.0.downcast_ref::<&str>(), self.0.downcast_ref::<String>()) {
             (Some(message), _) => message,
             (_, Some(message)) => message.as_str(),
             _ if self.is_scripted() => "by the inner service",

@@ -9,23 +9,14 @@ use super::{
 use crate::probe::{Answer, Payload, ProbeError, ProbePlan};
 
 pub(super) async fn of_call<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
-    let readiness = ProbePlan {
-        ready_fails: true,
-        ..ProbePlan::default()
-    };
+    let readiness = ProbePlan { ready_fails: true, ..ProbePlan::default() };
     arrives(fixture, readiness, ProbeError::Readiness).await?;
-    let answer = ProbePlan {
-        answer: Answer::Fails,
-        ..ProbePlan::default()
-    };
+    let answer = ProbePlan { answer: Answer::Fails, ..ProbePlan::default() };
     arrives(fixture, answer, ProbeError::Answer).await
 }
 
 pub(super) async fn of_body<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
-    let body = ProbePlan {
-        payload: Payload::Fails,
-        ..ProbePlan::default()
-    };
+    let body = ProbePlan { payload: Payload::Fails, ..ProbePlan::default() };
     arrives(fixture, body, ProbeError::Body).await
 }
 

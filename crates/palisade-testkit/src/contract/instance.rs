@@ -32,10 +32,7 @@ async fn uses_its_readiness<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     for answer in [Answer::Responds, Answer::Unavailable, Answer::Fails] {
         let (handle, mut service) = fixture.set_up();
         handle.capacity(1);
-        handle.set(ProbePlan {
-            answer,
-            ..ProbePlan::default()
-        });
+        handle.set(ProbePlan { answer, ..ProbePlan::default() });
         for _ in 0..3 {
             if within(converse(&handle, &mut service)).await.is_none() {
                 return Err(format!(

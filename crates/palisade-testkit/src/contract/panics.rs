@@ -12,19 +12,10 @@ use super::{
 use crate::probe::{Answer, Pace, Payload, ProbeHandle, ProbePlan, probe_request};
 
 pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
-    let call = ProbePlan {
-        answer: Answer::PanicsInCall,
-        ..ProbePlan::default()
-    };
-    let poll = ProbePlan {
-        answer: Answer::PanicsInPoll,
-        pace: Pace::After(1),
-        ..ProbePlan::default()
-    };
-    let body = ProbePlan {
-        payload: Payload::Panics,
-        ..ProbePlan::default()
-    };
+    let call = ProbePlan { answer: Answer::PanicsInCall, ..ProbePlan::default() };
+    let poll =
+        ProbePlan { answer: Answer::PanicsInPoll, pace: Pace::After(1), ..ProbePlan::default() };
+    let body = ProbePlan { payload: Payload::Panics, ..ProbePlan::default() };
     for (place, plan) in [("call", call), ("future", poll), ("response body", body)] {
         for unwinding in [false, true] {
             let verdict = survives(fixture, plan, unwinding).await;

@@ -15,10 +15,7 @@ pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>, readiness: Readi
 
 async fn passes_pending<S: Subject>(fixture: &Fixture<'_, S>, readiness: Readiness) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        ready: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { ready: Pace::Held, ..ProbePlan::default() });
     match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => return Ok(()),
         Poll::Ready(Err(error)) => {
@@ -45,10 +42,7 @@ async fn passes_pending<S: Subject>(fixture: &Fixture<'_, S>, readiness: Readine
 
 async fn passes_errors<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        ready_fails: true,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { ready_fails: true, ..ProbePlan::default() });
     let outcome = async {
         ready(&mut service).await?;
         // The inner service must not be called after its error, and the probe would tell.

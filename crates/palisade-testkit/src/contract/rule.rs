@@ -72,11 +72,7 @@ pub struct Violation {
 impl Violation {
     pub(super) fn of(rule: Rule, error: &'static str, verdict: Verdict) -> Option<Self> {
         let detail = verdict.err()?;
-        Some(Self {
-            rule,
-            detail,
-            error,
-        })
+        Some(Self { rule, detail, error })
     }
 
     /// The rule that was broken.
@@ -92,11 +88,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            rule,
-            detail,
-            error,
-        } = self;
+        let Self { rule, detail, error } = self;
         write!(f, "{rule}: {detail} (inner error type: {error})")
     }
 }

@@ -24,10 +24,7 @@ pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
 
 async fn readiness<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        ready: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { ready: Pace::Held, ..ProbePlan::default() });
     // A layer that is ready on its own waits in the call.
     let mut future = None;
     let poll = poll_fn(|cx| {
@@ -49,10 +46,7 @@ async fn readiness<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
 
 async fn response<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        pace: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { pace: Pace::Held, ..ProbePlan::default() });
     if !matches!(within(ready(&mut service)).await, Some(Ok(()))) {
         return Err("is not ready although the inner service is".to_owned());
     }
@@ -62,10 +56,7 @@ async fn response<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
 
 async fn body<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
     let (handle, mut service) = fixture.set_up();
-    handle.set(ProbePlan {
-        body_pace: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { body_pace: Pace::Held, ..ProbePlan::default() });
     // A layer may read the body before it answers.
     let mut response = Box::pin(respond(&handle, &mut service));
     let mut body = None;
@@ -105,11 +96,7 @@ async fn is_woken(handle: &ProbeHandle, what: &str, future: impl Future) -> Verd
     let mut future = pin!(future);
     let last = Arc::new(Flag::default());
     for waker in [Waker::noop(), &Waker::from(Arc::clone(&last))] {
-        if future
-            .as_mut()
-            .poll(&mut Context::from_waker(waker))
-            .is_ready()
-        {
+        if future.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
             // Without a wait there is nobody to wake.
             return Ok(());
         }

@@ -104,9 +104,6 @@ impl<M> fmt::Debug for ProbeBody<M> {
 fn trailers() -> HeaderMap {
     let (name, value) = TRAILER;
     let mut trailers = HeaderMap::new();
-    trailers.insert(
-        HeaderName::from_static(name),
-        HeaderValue::from_static(value),
-    );
+    trailers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     trailers
 }

@@ -23,9 +23,7 @@ pub(crate) fn http1() -> HttpClient {
 }
 
 pub(crate) fn http2() -> HttpClient {
-    Client::builder(TokioExecutor::new())
-        .http2_only(true)
-        .build_http()
+    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
 }
 
 /// Both, with a name to tell them apart by.
@@ -104,12 +102,7 @@ pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
         let read = stream.read_buf(&mut bytes).await.unwrap();
-        assert_ne!(
-            read,
-            0,
-            "closed after {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
     }
     String::from_utf8(bytes).unwrap()
 }

@@ -137,10 +137,7 @@ async fn goes_away_before_it_processed_anything() {
 async fn goes_away_with_the_preface() {
     let server = FaultServer::start(|_| Steps::h2_go_away()).await;
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     let mut frames = [0; 9 + 9 + 8];
     stream.read_exact(&mut frames).await.unwrap();
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -157,11 +154,7 @@ async fn refuses_every_stream_of_one_connection() {
     let client = http2();
     for _ in 0..3 {
         let error = client.request(get(server.url("/"))).await.unwrap_err();
-        assert_eq!(
-            reason(&error),
-            Some(h2::Reason::REFUSED_STREAM),
-            "{error:?}"
-        );
+        assert_eq!(reason(&error), Some(h2::Reason::REFUSED_STREAM), "{error:?}");
     }
     assert_eq!(server.stats().connections(), 1);
 }

@@ -10,10 +10,7 @@ use crate::client::{HttpClient, fetch, http1};
 const WINDOW: Duration = Duration::from_secs(60);
 
 fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
-    response
-        .headers()
-        .get(name)
-        .map(|value| value.to_str().unwrap())
+    response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
 async fn check(

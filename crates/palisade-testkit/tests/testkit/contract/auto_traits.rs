@@ -73,10 +73,7 @@ impl<S: Service<ProbeRequest>, T, U: Clone> Service<ProbeRequest> for Carrier<S,
     }
 
     fn call(&mut self, request: ProbeRequest) -> Self::Future {
-        CarrierFuture {
-            inner: self.inner.call(request),
-            _in_future: self.in_future.clone(),
-        }
+        CarrierFuture { inner: self.inner.call(request), _in_future: self.in_future.clone() }
     }
 }
 

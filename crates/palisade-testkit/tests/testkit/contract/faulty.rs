@@ -100,12 +100,7 @@ impl<S> Layer<S> for FaultyLayer {
             _ => (Arc::clone(&self.shared), Vec::new()),
         };
         let fault = self.fault;
-        Faulty {
-            inner: Some(inner),
-            fault,
-            shared,
-            copied,
-        }
+        Faulty { inner: Some(inner), fault, shared, copied }
     }
 }
 

@@ -17,9 +17,7 @@ async fn passes_what_adds_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn passes_layers_of_tower() {
-    contract!(MapRequestLayer::new(|request| request))
-        .check()
-        .await;
+    contract!(MapRequestLayer::new(|request| request)).check().await;
     contract!(GlobalConcurrencyLimitLayer::new(1)).check().await;
     contract!(RetryLayer::new(Patient { attempts: 3 }))
         .allocations(10)
@@ -40,11 +38,7 @@ async fn passes_an_allocation_that_is_declared() {
 
 #[tokio::test(start_paused = true)]
 async fn passes_a_layer_that_is_ready_on_its_own() {
-    contract!(LateLayer)
-        .readiness(Readiness::Independent)
-        .allocations(1)
-        .check()
-        .await;
+    contract!(LateLayer).readiness(Readiness::Independent).allocations(1).check().await;
 }
 
 #[tokio::test(start_paused = true)]

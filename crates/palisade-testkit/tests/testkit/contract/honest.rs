@@ -90,10 +90,7 @@ where
 }
 
 pub(super) enum LateFuture<S: Service<ProbeRequest>> {
-    Waiting {
-        service: S,
-        request: Option<Box<ProbeRequest>>,
-    },
+    Waiting { service: S, request: Option<Box<ProbeRequest>> },
     Called(S::Future),
 }
 

@@ -48,10 +48,7 @@ async fn counts_what_is_alive() {
     let mut probe: Probe = handle.probe();
     ready(&mut probe).await.unwrap();
     let future = probe.call(probe_request(1));
-    assert_eq!(
-        (handle.instances(), handle.futures(), handle.bodies()),
-        (1, 1, 0)
-    );
+    assert_eq!((handle.instances(), handle.futures(), handle.bodies()), (1, 1, 0));
 
     let response = future.await.unwrap();
     assert_eq!((handle.futures(), handle.bodies()), (0, 1));
@@ -62,10 +59,7 @@ async fn counts_what_is_alive() {
 #[tokio::test]
 async fn holds_until_it_is_released() {
     let handle = ProbeHandle::new();
-    handle.set(ProbePlan {
-        ready: Pace::Held,
-        ..ProbePlan::default()
-    });
+    handle.set(ProbePlan { ready: Pace::Held, ..ProbePlan::default() });
     let mut probe: Probe = handle.probe();
     let mut waiting = Box::pin(ready(&mut probe));
     let cx = &mut Context::from_waker(Waker::noop());

@@ -66,11 +66,7 @@ async fn hears_of_an_error_of_readiness_that_is_swallowed() {
 #[tokio::test(start_paused = true)]
 async fn sees_answers_that_are_mixed_up() {
     let contract = contract!(FaultyLayer::new(Fault::MixesAnswers)).allocations(8);
-    check(
-        &contract.violations().await,
-        Rule::Concurrency,
-        "MixesAnswers",
-    );
+    check(&contract.violations().await, Rule::Concurrency, "MixesAnswers");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,10 +111,8 @@ async fn asks_whether_state_in_line_is_shared() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(
-    expected = "a call that succeeds at once must not allocate more than it says: \
-                           1 instead of 0 (inner error type: BoxError)"
-)]
+#[should_panic(expected = "a call that succeeds at once must not allocate more than it says: \
+                           1 instead of 0 (inner error type: BoxError)")]
 async fn panics_with_a_sentence() {
     contract!(BoxingLayer).check().await;
 }
@@ -132,11 +126,7 @@ async fn wants_time_paused() {
 /// Both kinds of inner error must show the one rule, and nothing else.
 fn check(violations: &[Violation], rule: Rule, what: &str) {
     let found: Vec<_> = violations.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        rules(violations),
-        BTreeSet::from([rule]),
-        "{what}: {found:#?}"
-    );
+    assert_eq!(rules(violations), BTreeSet::from([rule]), "{what}: {found:#?}");
     assert_eq!(violations.len(), 2, "{what}: {found:#?}");
 }
 

@@ -49,16 +49,10 @@ async fn sends_no_body_where_none_may_be() {
         ] {
             let mut request = get(api.url(path));
             *request.method_mut() = method;
-            let response = collect(client.request(request).await.unwrap())
-                .await
-                .unwrap();
+            let response = collect(client.request(request).await.unwrap()).await.unwrap();
             assert_eq!(response.status(), status, "{name}");
             let sent = response.headers().get("content-length");
-            assert_eq!(
-                sent.map(|value| value.to_str().unwrap()),
-                length,
-                "{name} {path}"
-            );
+            assert_eq!(sent.map(|value| value.to_str().unwrap()), length, "{name} {path}");
             assert_eq!(response.body(), "", "{name}");
         }
     }
@@ -79,14 +73,8 @@ async fn sends_no_length_when_chunked() {
     let api = start(Reply::ok("hello").chunked()).await;
     let mut stream = raw(api.addr(), REQUEST).await;
     let answer = read_until(&mut stream, "\r\n0\r\n\r\n").await;
-    assert!(
-        answer.contains("\r\ntransfer-encoding: chunked\r\n"),
-        "{answer}"
-    );
-    assert!(
-        answer.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
-        "{answer}"
-    );
+    assert!(answer.contains("\r\ntransfer-encoding: chunked\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{answer}");
 
     let response = fetch(&http2(), api.url("/")).await.unwrap();
     assert!(!response.headers().contains_key("content-length"));
@@ -98,15 +86,9 @@ async fn sends_trailers() {
     let api = start(Reply::ok("hello").trailers([("grpc-status", "0"), ("x-sum", "9")])).await;
     for (name, client) in both() {
         let mut request = get(api.url("/"));
-        request
-            .headers_mut()
-            .insert("te", "trailers".parse().unwrap());
+        request.headers_mut().insert("te", "trailers".parse().unwrap());
         let response = client.request(request).await.unwrap();
-        assert_eq!(
-            response.headers()["trailer"],
-            "grpc-status, x-sum",
-            "{name}"
-        );
+        assert_eq!(response.headers()["trailer"], "grpc-status, x-sum", "{name}");
         let body = response.into_body().collect().await.unwrap();
         let expected: HeaderMap = [("grpc-status", "0"), ("x-sum", "9")]
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
@@ -147,12 +129,7 @@ async fn draws_the_same_jitter_for_the_same_seed() {
     let drawn = delays(1).await;
     assert_eq!(delays(1).await, drawn);
     assert_ne!(delays(2).await, drawn);
-    assert!(
-        drawn
-            .iter()
-            .all(|delay| *delay <= Duration::from_millis(1_001)),
-        "{drawn:?}"
-    );
+    assert!(drawn.iter().all(|delay| *delay <= Duration::from_millis(1_001)), "{drawn:?}");
 }
 
 #[tokio::test]
@@ -163,10 +140,7 @@ async fn sends_the_head_ahead_of_the_body() {
     let head = read_until(&mut stream, "\r\n\r\n").await;
     assert!(head.contains("\r\ncontent-length: 5\r\n"), "{head}");
     for (_, client) in both() {
-        assert_eq!(
-            client.request(get(api.url("/"))).await.unwrap().status(),
-            200
-        );
+        assert_eq!(client.request(get(api.url("/"))).await.unwrap().status(), 200);
     }
 
     let late = Duration::from_millis(3);

@@ -22,10 +22,7 @@ async fn truncates_the_body() {
         let mut stream = raw(api.addr(), REQUEST).await;
         let (answer, end) = read_all(&mut stream).await;
         end.unwrap();
-        assert!(
-            answer.contains(&format!("\r\ncontent-length: {length}\r\n")),
-            "{answer}"
-        );
+        assert!(answer.contains(&format!("\r\ncontent-length: {length}\r\n")), "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{sent}")), "{answer}");
 
         let response = http1().request(get(api.url("/"))).await.unwrap();
@@ -38,11 +35,7 @@ async fn truncates_the_body() {
         let (bytes, error) = broken(response).await;
         assert!(sent.as_bytes().starts_with(&bytes));
         // RFC 9113, section 8.1.1: a length that is not that of the data is a stream error.
-        assert_eq!(
-            reason(&error),
-            Some(h2::Reason::PROTOCOL_ERROR),
-            "{error:?}"
-        );
+        assert_eq!(reason(&error), Some(h2::Reason::PROTOCOL_ERROR), "{error:?}");
         assert_eq!(api.stats().connections(), 3);
         assert_eq!(api.stats().answered(200), 3);
     }
@@ -68,16 +61,10 @@ async fn resets_before_the_answer() {
     assert_eq!(fetch(&http1(), api.url("/")).await.unwrap().body(), "hello");
 
     let api = start(Reply::reset()).await;
-    let error = http1()
-        .request(post(api.url("/"), "data"))
-        .await
-        .unwrap_err();
+    let error = http1().request(post(api.url("/"), "data")).await.unwrap_err();
     assert!(is_reset(&error), "{error:?}");
     let stats = api.stats();
-    assert_eq!(
-        (stats.requests(), stats.bodies_whole(), stats.answered(200)),
-        (1, 1, 0)
-    );
+    assert_eq!((stats.requests(), stats.bodies_whole(), stats.answered(200)), (1, 1, 0));
 }
 
 #[tokio::test]
@@ -86,11 +73,7 @@ async fn resets_one_stream_of_http2() {
     let api = FlakyApi::start(script).await;
     let client = http2();
     let error = client.request(get(api.url("/"))).await.unwrap_err();
-    assert_eq!(
-        reason(&error),
-        Some(h2::Reason::INTERNAL_ERROR),
-        "{error:?}"
-    );
+    assert_eq!(reason(&error), Some(h2::Reason::INTERNAL_ERROR), "{error:?}");
     assert_eq!(fetch(&client, api.url("/")).await.unwrap().body(), "hello");
     assert_eq!(api.stats().connections(), 1);
 }
@@ -113,21 +96,16 @@ async fn resets_within_the_body() {
         let response = client.request(get(api.url("/"))).await.unwrap();
         let (bytes, error) = broken(response).await;
         assert_eq!(bytes, sent.as_bytes());
-        assert_eq!(
-            reason(&error),
-            Some(h2::Reason::INTERNAL_ERROR),
-            "{error:?}"
-        );
+        assert_eq!(reason(&error), Some(h2::Reason::INTERNAL_ERROR), "{error:?}");
     }
 }
 
 #[tokio::test]
 async fn delivers_a_long_body_up_to_the_cut() {
     let body = vec![b'x'; 100_000];
-    for reply in [
-        Reply::ok(body.clone()).truncated(60_000),
-        Reply::ok(body.clone()).reset_after(60_000),
-    ] {
+    for reply in
+        [Reply::ok(body.clone()).truncated(60_000), Reply::ok(body.clone()).reset_after(60_000)]
+    {
         let api = start(reply).await;
         for client in [http1(), http2()] {
             let response = client.request(get(api.url("/"))).await.unwrap();
@@ -203,10 +181,7 @@ async fn answers_a_long_upload_early() {
 #[tokio::test]
 async fn a_reset_may_come_early() {
     let api = start(Reply::reset().early()).await;
-    let error = http1()
-        .request(post(api.url("/"), "data"))
-        .await
-        .unwrap_err();
+    let error = http1().request(post(api.url("/"), "data")).await.unwrap_err();
     assert!(cause::<std::io::Error>(&error).is_some(), "{error:?}");
     assert_eq!(api.stats().bodies_incomplete(), 1);
 }

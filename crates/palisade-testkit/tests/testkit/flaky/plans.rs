@@ -48,14 +48,7 @@ async fn finds_the_route() {
     assert_eq!(stats.requests_on("/a"), 4);
     assert_eq!(stats.requests_on("POST /a"), 2);
     assert_eq!(stats.requests_on("DELETE /b"), 0);
-    assert_eq!(
-        (
-            stats.answered(200),
-            stats.answered(404),
-            stats.answered(500)
-        ),
-        (6, 4, 0)
-    );
+    assert_eq!((stats.answered(200), stats.answered(404), stats.answered(500)), (6, 4, 0));
 }
 
 #[tokio::test]
@@ -78,28 +71,18 @@ async fn goes_through_replies() {
 #[tokio::test]
 async fn asks_a_function() {
     let plan = Plan::with(|call| {
-        let attempt = call
-            .headers()
-            .get("attempt")
-            .map_or("none", |value| value.to_str().unwrap());
+        let attempt = call.headers().get("attempt").map_or("none", |value| value.to_str().unwrap());
         let Some(query) = call.uri().query() else {
             return Reply::status(400);
         };
-        Reply::ok(format!(
-            "{} {} {query} {attempt} {}",
-            call.method(),
-            call.path(),
-            call.number()
-        ))
+        Reply::ok(format!("{} {} {query} {attempt} {}", call.method(), call.path(), call.number()))
     });
     let api = FlakyApi::start(Script::new().route("/f", plan)).await;
     let client = http1();
     for number in 1..=2 {
         let mut request = get(api.url("/f?q"));
         request.headers_mut().insert("attempt", number.into());
-        let response = collect(client.request(request).await.unwrap())
-            .await
-            .unwrap();
+        let response = collect(client.request(request).await.unwrap()).await.unwrap();
         assert_eq!(response.body(), &format!("GET /f q {number} {number}"));
     }
     assert_eq!(statuses(&api, "/f", 1).await, [400]);
@@ -108,10 +91,7 @@ async fn asks_a_function() {
 #[tokio::test]
 async fn draws_the_same_for_the_same_seed() {
     let start = async |seed| {
-        let script = Script::new()
-            .seed(seed)
-            .route("/a", coin())
-            .route("/b", coin());
+        let script = Script::new().seed(seed).route("/a", coin()).route("/b", coin());
         FlakyApi::start(script).await
     };
     let (one, same, other) = (start(1).await, start(1).await, start(2).await);
@@ -123,10 +103,7 @@ async fn draws_the_same_for_the_same_seed() {
     assert_ne!(statuses(&other, "/a", 64).await, drawn);
 
     let failures = drawn.iter().filter(|status| **status == 503).count();
-    assert!(
-        (4..32).contains(&failures),
-        "{failures} of 64 at odds of one in four"
-    );
+    assert!((4..32).contains(&failures), "{failures} of 64 at odds of one in four");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,11 +117,7 @@ async fn draws_the_same_in_any_interleaving() {
     let client = http2();
     let worker = async || {
         for _ in 0..10 {
-            let response = client
-                .clone()
-                .oneshot(get(crowded.url("/a")))
-                .await
-                .unwrap();
+            let response = client.clone().oneshot(get(crowded.url("/a"))).await.unwrap();
             drawn.lock().unwrap().push(response.status().as_u16());
         }
     };
@@ -161,17 +134,9 @@ fn refuses_nonsense() {
     let panics = |build: fn() -> Script| std::panic::catch_unwind(build).is_err();
     assert!(panics(|| Script::new().route("a", Reply::ok(""))));
     assert!(panics(|| Script::new().route("G=T /a", Reply::ok(""))));
-    assert!(panics(|| Script::new()
-        .route("/a", Reply::ok(""))
-        .route("/a", Reply::ok(""))));
+    assert!(panics(|| Script::new().route("/a", Reply::ok("")).route("/a", Reply::ok(""))));
     assert!(panics(|| Script::new().route("/a", Vec::new())));
-    assert!(panics(
-        || Script::new().route("/a", Plan::random([(0, Reply::ok(""))]))
-    ));
-    assert!(panics(|| Script::new().limit(
-        "/a",
-        1,
-        std::time::Duration::ZERO
-    )));
+    assert!(panics(|| Script::new().route("/a", Plan::random([(0, Reply::ok(""))]))));
+    assert!(panics(|| Script::new().limit("/a", 1, std::time::Duration::ZERO)));
     assert!(panics(|| Script::new().route("/a", Reply::status(100))));
 }

@@ -97,10 +97,7 @@ async fn numbers_connections() {
     let mut two = raw(api.addr(), "").await;
     for stream in [&mut two, &mut one] {
         for _ in 0..2 {
-            stream
-                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-                .await
-                .unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             read_until(stream, "hello").await;
         }
     }

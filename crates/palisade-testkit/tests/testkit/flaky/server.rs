@@ -11,9 +11,7 @@ use crate::client::{fetch, get, http1, http2, raw, read_until};
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 async fn start() -> FlakyApi {
-    let script = Script::new()
-        .route("/", Reply::ok("hello"))
-        .route("/never", Reply::never());
+    let script = Script::new().route("/", Reply::ok("hello")).route("/never", Reply::never());
     FlakyApi::start(script).await
 }
 
@@ -82,11 +80,7 @@ async fn is_gone_once_stopped() {
     let api = start().await;
     let addr = api.addr();
     let mut busy = raw(addr, "GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let tasks = || {
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-    };
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let client = http2();
     let call = client.request(get(api.url("/never")));
     let ((), answer) = tokio::join!(
@@ -110,16 +104,11 @@ async fn is_gone_once_stopped() {
 #[tokio::test]
 async fn survives_its_clients() {
     let api = start().await;
-    for rubbish in [
-        "",
-        "GET",
-        "\r\n\r\n",
-        "rubbish\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrubbish",
-    ] {
+    for rubbish in
+        ["", "GET", "\r\n\r\n", "rubbish\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrubbish"]
+    {
         drop(raw(api.addr(), rubbish).await);
     }
-    api.wait_for(|stats| stats.connections() == 5 && stats.open_connections() == 0)
-        .await;
+    api.wait_for(|stats| stats.connections() == 5 && stats.open_connections() == 0).await;
     assert_eq!(fetch(&http1(), api.url("/")).await.unwrap().body(), "hello");
 }
