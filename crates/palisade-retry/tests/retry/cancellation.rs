@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use palisade_core::BoxError;
-use palisade_retry::{Backoff, Jitter, RetryInfo, RetryLayer, Stop, WhenUnready};
+use palisade_retry::{Backoff, Jitter, RetryInfo, RetryLayer, Stop, Unlimited, WhenUnready};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::upstream::{MS, SECOND, Upstream, request, status};
@@ -182,4 +183,24 @@ async fn after_an_error_the_service_is_waited_for_until_the_deadline() {
     assert!(error.is::<std::io::Error>());
     assert_eq!(start.elapsed(), SECOND);
     assert_eq!(inner.inner.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_without_a_delay_let_others_run() {
+    let upstream = Upstream::new((0..10_000).map(|_| status(503)));
+    let client = RetryLayer::http()
+        .attempts(10_000)
+        .backoff(Backoff::constant(Duration::ZERO))
+        .budget(Unlimited)
+        .layer(upstream.clone());
+    let call = client.oneshot(request("GET"));
+    tokio::pin!(call);
+    // As a timeout would, between two polls.
+    tokio::select! {
+        biased;
+        _ = &mut call => panic!("all attempts were made in one poll"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(upstream.count() < 100, "{}", upstream.count());
+    assert_eq!(call.await.unwrap().extensions().get().map(RetryInfo::attempts), Some(10_000));
 }
