@@ -5,8 +5,11 @@ mod cancellation;
 mod concurrency;
 mod cost;
 mod drive;
+mod endurance;
 mod errors;
 mod instance;
+mod locks;
+mod message;
 mod panics;
 mod readiness;
 mod rule;
@@ -31,8 +34,8 @@ pub use self::rule::{Readiness, Rule, Violation};
 ///
 /// The expression makes a fresh layer each time it is evaluated, so that what one check does to the state of a layer
 /// (fail, panic, cancel) does not reach the next; type parameters that the inner service decides are inferred anew for
-/// each kind. What it makes must put up with one failure and with a hundred cancelled calls, and let 32 calls pass
-/// within an hour.
+/// each kind. What it makes must put up with one failure and with a hundred cancelled calls, let 32 calls pass within
+/// an hour, and work again an hour after a thousand calls of every kind, a minute apart.
 ///
 /// Also demands, while compiling, that the layer makes a `Service` of an inner service that is neither `Send` nor
 /// `Sync`. A layer that boxes or spawns what must be `Send` uses [`Contract::new`], which does not.
@@ -180,8 +183,8 @@ where
     /// Checks every rule and returns what was broken.
     ///
     /// Checks build on each other: after a violation of readiness, wakers or instances nothing else is looked at;
-    /// errors of the body are only looked for in a body that arrives, and panics only tried on a layer that can be
-    /// cancelled.
+    /// errors of the body are only looked for in a body that arrives, panics only tried on a layer that can be
+    /// cancelled, and a thousand calls only made where both go well.
     ///
     /// # Panics
     ///
@@ -219,20 +222,24 @@ where
 
         let checks = concurrency::check(fixture);
         report.check(Rule::Concurrency, checks).await;
+        report.check(Rule::Locks, locks::check(fixture)).await;
         report.judge(Rule::SharedState, sharing::check(layer));
         let checks = cost::allocations(fixture, allocations);
         report.check(Rule::Allocations, checks).await;
         let most = size_of::<ProbeFuture<E>>() + future_size;
         report.judge(Rule::FutureSize, cost::future_size::<L::Service>(most));
 
+        report.check(Rule::Request, message::requests(fixture)).await;
+        report.check(Rule::Response, message::responses(fixture)).await;
         report.check(Rule::Errors, errors::of_call(fixture)).await;
         if report.check(Rule::Body, body::check(fixture)).await {
             report.check(Rule::Errors, errors::of_body(fixture)).await;
         }
         let checks = cancellation::check(fixture);
-        if report.check(Rule::Cancellation, checks).await {
-            report.check(Rule::Panics, panics::check(fixture)).await;
-        }
+        // Each does what the one before it did, and more.
+        let _ = report.check(Rule::Cancellation, checks).await
+            && report.check(Rule::Panics, panics::check(fixture)).await
+            && report.check(Rule::Endurance, endurance::check(fixture)).await;
         report.found
     }
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod handle;
+mod message;
 mod plan;
 
 use std::{
@@ -16,17 +17,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
 use self::handle::{Kind, Live, Permit, uncounted};
 
-pub(crate) use self::plan::{CHUNKS, TRAILER};
 pub use self::{
     body::ProbeBody,
     handle::ProbeHandle,
+    message::probe_request,
     plan::{Answer, Offence, Pace, Payload, ProbePlan},
+};
+pub(crate) use self::{
+    message::{Mark, NUMBER, enrich, rich_request},
+    plan::{CHUNKS, Place, TRAILER},
 };
 
 /// What a [`Probe`] is called with.
@@ -34,9 +39,6 @@ pub type ProbeRequest = Request<Full<Bytes>>;
 
 /// A probe that is neither `Send` nor `Sync`, and its future and body are neither.
 pub type LocalProbe = Probe<ProbeError, Rc<()>>;
-
-/// Names the call; the probe's answer repeats it.
-pub(crate) const NUMBER: HeaderName = HeaderName::from_static("x-probe-number");
 
 /// A service that does what its [`ProbeHandle`] is told, and sees whether it is used as tower asks.
 ///
@@ -97,6 +99,7 @@ impl<E: From<ProbeError>, M: Unpin> Service<ProbeRequest> for Probe<E, M> {
     type Future = ProbeFuture<E, M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        self.handle.at_work(Place::Readiness);
         if self.ready {
             return Poll::Ready(Ok(()));
         }
@@ -113,6 +116,7 @@ impl<E: From<ProbeError>, M: Unpin> Service<ProbeRequest> for Probe<E, M> {
     }
 
     fn call(&mut self, request: ProbeRequest) -> ProbeFuture<E, M> {
+        self.handle.at_work(Place::Call);
         if !self.ready {
             self.handle.report(match self.called {
                 true => Offence::CalledTwice,
@@ -122,7 +126,7 @@ impl<E: From<ProbeError>, M: Unpin> Service<ProbeRequest> for Probe<E, M> {
         self.ready = false;
         self.called = true;
         let permit = self.permit.take();
-        let number = self.handle.count_call();
+        let number = self.handle.count_call(&request);
         if self.handle.plan().answer == Answer::PanicsInCall {
             unwind();
         }
@@ -172,6 +176,7 @@ impl<E: From<ProbeError>, M: Unpin> Future for ProbeFuture<E, M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        this.handle.at_work(Place::Future);
         assert!(!this.finished, "the inner future was polled after it had finished");
         let plan = this.handle.plan();
         let pace = plan.pace.of_call(this.number);
@@ -179,7 +184,7 @@ impl<E: From<ProbeError>, M: Unpin> Future for ProbeFuture<E, M> {
         this.finished = true;
         let status = match plan.answer {
             Answer::Responds => StatusCode::OK,
-            Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Answer::Status(status) => status,
             Answer::Fails => return Poll::Ready(Err(uncounted(|| E::from(ProbeError::Answer)))),
             Answer::PanicsInCall | Answer::PanicsInPoll => unwind(),
         };
@@ -187,6 +192,9 @@ impl<E: From<ProbeError>, M: Unpin> Future for ProbeFuture<E, M> {
         *response.status_mut() = status;
         if let Some(echo) = this.echo.take() {
             uncounted(|| response.headers_mut().insert(NUMBER, echo));
+        }
+        if plan.rich {
+            uncounted(|| enrich(&mut response));
         }
         Poll::Ready(Ok(response))
     }
@@ -226,37 +234,6 @@ impl Error for ProbeError {}
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ProbePanic;
-
-/// A GET request with a URI and eight headers of its own, none of which shares memory with another request.
-pub fn probe_request(number: u64) -> ProbeRequest {
-    let mut request = Request::new(Full::default());
-    *request.uri_mut() = uri(number);
-    let headers = request.headers_mut();
-    headers.insert(NUMBER, owned(number.to_string()));
-    for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), owned(value.to_owned()));
-    }
-    request
-}
-
-const HEADERS: [(&str, &str); 7] = [
-    ("accept", "application/json"),
-    ("accept-encoding", "gzip, br"),
-    ("accept-language", "en"),
-    ("user-agent", "palisade-testkit"),
-    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-    ("x-request-id", "4f3c8f0e-6f0c-4a1b-9d55-2f1d6a1f1c11"),
-    ("x-tenant", "palisade"),
-];
-
-fn uri(number: u64) -> Uri {
-    let uri = format!("http://probe.test/{number}");
-    uri.parse().expect("a number fits into a path")
-}
-
-fn owned(value: String) -> HeaderValue {
-    HeaderValue::try_from(value).expect("plain ASCII is a header value")
-}
 
 /// Panics without the hook: a scripted panic is no news for the log.
 fn unwind() -> ! {

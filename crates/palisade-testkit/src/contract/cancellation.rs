@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::{
     Subject,
     drive::{Fixture, Verdict, is_unharmed, next_frame, poll_once, ready, respond, within},
@@ -21,7 +23,11 @@ pub(super) async fn check<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
         // Dropped with the answer under way.
         ProbePlan { pace: Pace::After(3), ..ProbePlan::default() },
         // Dropped with an answer that a layer may not like, and while it waits for a better one.
-        ProbePlan { pace: Pace::After(1), answer: Answer::Unavailable, ..ProbePlan::default() },
+        ProbePlan {
+            pace: Pace::After(1),
+            answer: Answer::Status(StatusCode::SERVICE_UNAVAILABLE),
+            ..ProbePlan::default()
+        },
         ProbePlan { pace: Pace::After(1), answer: Answer::Fails, ..ProbePlan::default() },
     ] {
         for polls in 0..=MOST {

@@ -7,12 +7,10 @@ use std::{
 
 use super::{
     Subject,
-    drive::{Fixture, Verdict, next_frame, ready, settle, within},
+    drive::{Fixture, Verdict, exchange, settle, within},
     sharing::measured,
 };
-use palisade_core::BoxError;
-
-use crate::probe::{ProbeRequest, probe_request};
+use crate::probe::probe_request;
 
 pub(super) async fn allocations<S: Subject>(fixture: &Fixture<'_, S>, most: u64) -> Verdict {
     let (handle, mut service) = fixture.set_up();
@@ -20,7 +18,7 @@ pub(super) async fn allocations<S: Subject>(fixture: &Fixture<'_, S>, most: u64)
     for warm in [false, true, true] {
         settle().await;
         let request = probe_request(handle.next_id());
-        let call = counted(whole_call(&mut service, request));
+        let call = counted(exchange(&mut service, request));
         let (outcome, allocations) = within(call).await.ok_or("the call hangs")?;
         outcome.map_err(|error| format!("the call fails: {error}"))?;
         if warm && most < allocations {
@@ -36,17 +34,6 @@ pub(super) fn future_size<S: Subject>(most: usize) -> Verdict {
         true => Ok(()),
         false => Err(format!("{size} bytes instead of {most}")),
     }
-}
-
-/// Makes a call to the end of its body, and allocates nothing for it.
-async fn whole_call<S: Subject>(service: &mut S, request: ProbeRequest) -> Result<(), BoxError> {
-    ready(service).await.map_err(Into::into)?;
-    let response = service.call(request).await.map_err(Into::into)?;
-    let mut body = pin!(response.into_body());
-    while let Some(frame) = next_frame(&mut body).await {
-        frame?;
-    }
-    Ok(())
 }
 
 /// Counts the allocations of each poll, but not those of other tasks in between.

@@ -21,13 +21,13 @@ use http_body::Body;
 use super::Subject;
 use palisade_core::BoxError;
 
-use crate::probe::{NUMBER, ProbeHandle, ProbePanic, ProbePlan, probe_request};
+use crate::probe::{NUMBER, ProbeHandle, ProbePanic, ProbePlan, ProbeRequest, probe_request};
 
 /// The sentence that tells what went wrong.
 pub(super) type Verdict = Result<(), String>;
 
 /// Longer than any back-off, and paused time makes it short.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Makes services over probes of their own.
 pub(super) struct Fixture<'a, S> {
@@ -85,6 +85,21 @@ pub(super) async fn converse<S: Subject>(
     service: &mut S,
 ) -> Result<StatusCode, BoxError> {
     let response = respond(handle, service).await?;
+    let status = response.status();
+    let mut body = pin!(response.into_body());
+    while let Some(frame) = next_frame(&mut body).await {
+        frame?;
+    }
+    Ok(status)
+}
+
+/// Makes a call with this request, to the end of its body, and allocates nothing for it.
+pub(super) async fn exchange<S: Subject>(
+    service: &mut S,
+    request: ProbeRequest,
+) -> Result<StatusCode, BoxError> {
+    ready(service).await.map_err(Into::into)?;
+    let response = service.call(request).await.map_err(Into::into)?;
     let status = response.status();
     let mut body = pin!(response.into_body());
     while let Some(frame) = next_frame(&mut body).await {

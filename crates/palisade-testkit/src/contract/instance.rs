@@ -1,5 +1,7 @@
 //! A call takes the instance that was polled ready; the probes themselves report when it does not.
 
+use http::StatusCode;
+
 use super::{
     Subject,
     drive::{Fixture, Verdict, converse, ready, within},
@@ -29,7 +31,8 @@ async fn polls_each_clone<S: Subject>(fixture: &Fixture<'_, S>) {
 /// Where only one instance can be ready or at work at a time, one that is polled and not called stands in the way of
 /// all others, and so does the future of an attempt that is over.
 async fn uses_its_readiness<S: Subject>(fixture: &Fixture<'_, S>) -> Verdict {
-    for answer in [Answer::Responds, Answer::Unavailable, Answer::Fails] {
+    for answer in [Answer::Responds, Answer::Status(StatusCode::SERVICE_UNAVAILABLE), Answer::Fails]
+    {
         let (handle, mut service) = fixture.set_up();
         handle.capacity(1);
         handle.set(ProbePlan { answer, ..ProbePlan::default() });

@@ -18,6 +18,10 @@ pub enum Rule {
     Cancellation,
     /// A panic of the inner service passes through or is handled; it leaves nothing behind, and the next call works.
     Panics,
+    /// No lock is held while the inner service, its future or its body is polled or called.
+    Locks,
+    /// After a thousand calls that ended in every way, the next call works.
+    Endurance,
     /// Clones, and services made by one layer, share its state.
     SharedState,
     /// The inner error arrives: itself, or as a `source()`.
@@ -26,6 +30,10 @@ pub enum Rule {
     Allocations,
     /// The response future is no larger than it says.
     FutureSize,
+    /// A request arrives as it was sent, each time it is tried, and once if it succeeds at once.
+    Request,
+    /// The head of the response arrives: status, version, headers and extensions.
+    Response,
     /// Data and trailers of the response arrive, and the body does not lie about its size and end.
     Body,
     /// Calls that run at the same time on clones get their own answers.
@@ -40,10 +48,14 @@ impl fmt::Display for Rule {
             Self::Wakers => "whoever polled last must be woken",
             Self::Cancellation => "a call that is dropped must leave nothing behind",
             Self::Panics => "a panic of the inner service must harm no other call",
+            Self::Endurance => "a service must serve for long, however its calls end",
+            Self::Locks => "no lock may be held while the inner service is at work",
             Self::SharedState => "clones and services of one layer must share its state",
             Self::Errors => "the inner error must arrive, itself or as a source()",
             Self::Allocations => "a call that succeeds at once must not allocate more than it says",
             Self::FutureSize => "the response future must not be larger than it says",
+            Self::Request => "a request must arrive unchanged, and once if it succeeds",
+            Self::Response => "the head of the response must arrive unchanged",
             Self::Body => "the response body must arrive unchanged",
             Self::Concurrency => "calls at the same time must get their own answers",
         })

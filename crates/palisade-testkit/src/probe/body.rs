@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    CHUNKS, Payload, ProbeError, ProbeHandle, TRAILER,
+    CHUNKS, Payload, Place, ProbeError, ProbeHandle, TRAILER,
     handle::{Kind, Live, uncounted},
     unwind,
 };
@@ -60,6 +60,7 @@ impl<M: Unpin> Body for ProbeBody<M> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProbeError>>> {
         let this = self.get_mut();
+        this.handle.at_work(Place::Body);
         if this.next == this.frames() {
             return Poll::Ready(None);
         }

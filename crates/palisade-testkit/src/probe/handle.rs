@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Offence, Pace, Probe, ProbePlan};
+use super::{Offence, Pace, Place, Probe, ProbePlan, ProbeRequest};
 
 /// Tells all [`Probe`]s made from it what to do, and counts what is left of them.
 #[derive(Clone, Default)]
@@ -25,9 +25,15 @@ struct Ledger {
     permits: usize,
     capacity: Option<usize>,
     offences: Vec<Offence>,
+    // What was received, where somebody wants to know.
+    requests: Option<Vec<ProbeRequest>>,
+    visitor: Option<Visitor>,
     // The last waker of each thing that waits.
     waiting: Vec<(u64, Waker)>,
 }
+
+/// Comes in while a probe is at work.
+struct Visitor(Box<dyn FnMut(Place) + Send>);
 
 impl ProbeHandle {
     /// A handle whose probes follow the default [`ProbePlan`].
@@ -68,6 +74,18 @@ impl ProbeHandle {
         self.lock().calls
     }
 
+    /// Keeps a copy of each request that arrives from now on.
+    ///
+    /// Not done by default: the copy keeps alive what a layer puts into the request.
+    pub fn record(&self) {
+        self.lock().requests = Some(Vec::new());
+    }
+
+    /// The requests that have arrived since [`record`](Self::record), attempts of one call included.
+    pub fn requests(&self) -> Vec<ProbeRequest> {
+        self.lock().requests.clone().unwrap_or_default()
+    }
+
     /// How many probes are alive.
     pub fn instances(&self) -> usize {
         self.lock().instances
@@ -88,6 +106,27 @@ impl ProbeHandle {
         self.lock().offences.clone()
     }
 
+    /// Calls this from within all that probes do from now on, but not from within itself.
+    ///
+    /// Has to be ended by [`dismiss`](Self::dismiss): what the visitor holds may hold the probes.
+    pub(crate) fn admit(&self, visitor: impl FnMut(Place) + Send + 'static) {
+        self.lock().visitor = Some(Visitor(Box::new(visitor)));
+    }
+
+    pub(crate) fn dismiss(&self) {
+        let visitor = self.lock().visitor.take();
+        // Without the lock: with the visitor, probes may be dropped.
+        drop(visitor);
+    }
+
+    pub(super) fn at_work(&self, place: Place) {
+        let Some(mut visitor) = self.lock().visitor.take() else {
+            return;
+        };
+        (visitor.0)(place);
+        self.lock().visitor = Some(visitor);
+    }
+
     pub(super) fn plan(&self) -> ProbePlan {
         self.lock().plan
     }
@@ -98,8 +137,11 @@ impl ProbeHandle {
         ledger.ids
     }
 
-    pub(super) fn count_call(&self) -> u64 {
+    pub(super) fn count_call(&self, request: &ProbeRequest) -> u64 {
         let mut ledger = self.lock();
+        if let Some(requests) = &mut ledger.requests {
+            uncounted(|| requests.push(request.clone()));
+        }
         ledger.calls += 1;
         ledger.calls
     }
@@ -163,6 +205,12 @@ impl ProbeHandle {
 impl fmt::Debug for ProbeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ProbeHandle").field(&*self.lock()).finish()
+    }
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visitor").finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 /// The data frames of a whole body.
 pub(crate) const CHUNKS: [&str; 2] = ["pali", "sade"];
 
@@ -21,6 +23,8 @@ pub struct ProbePlan {
     pub pace: Pace,
     /// What the call comes to.
     pub answer: Answer,
+    /// Whether the head of the response has another version, two headers of one name, and an extension.
+    pub rich: bool,
     /// The body of the response.
     pub payload: Payload,
     /// How long each frame of the body takes.
@@ -58,8 +62,8 @@ pub enum Answer {
     /// 200 with the planned body.
     #[default]
     Responds,
-    /// 503 with the planned body.
-    Unavailable,
+    /// This status with the planned body.
+    Status(StatusCode),
     /// [`ProbeError::Answer`](crate::ProbeError::Answer).
     Fails,
     /// [`ProbePanic`](crate::ProbePanic) in `Service::call`.
@@ -85,6 +89,15 @@ pub enum Payload {
     Panics,
 }
 
+/// Where a probe is at work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Readiness,
+    Call,
+    Future,
+    Body,
+}
+
 /// A use of a [`Probe`](crate::Probe) that tower forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,6 +113,17 @@ impl fmt::Display for Offence {
         f.write_str(match self {
             Self::CalledUnready => "an inner instance was called that had never said it was ready",
             Self::CalledTwice => "an inner instance was called twice after one readiness",
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Readiness => "poll_ready",
+            Self::Call => "call",
+            Self::Future => "poll of the future",
+            Self::Body => "poll of the body",
         })
     }
 }

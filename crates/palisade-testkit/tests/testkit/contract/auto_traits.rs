@@ -14,7 +14,7 @@ use palisade_testkit::{
 };
 use tower_service::Service;
 
-use super::faulty::Spawning;
+use super::careless::Spawning;
 
 /// Does not compile if the type implements the trait: two impls would then answer.
 macro_rules! assert_not_impl {

@@ -2,26 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a faulty layer may panic")]
 
+mod shared;
+
 use std::{
     future::{Future, poll_fn},
     hint::black_box,
     mem,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker, ready},
     thread,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use palisade_core::BoxError;
 use palisade_testkit::{ProbeBody, ProbeRequest};
 use tower_layer::Layer;
 use tower_service::Service;
+
+use self::shared::Shared;
 
 const NUMBER: &str = "x-probe-number";
 
@@ -48,6 +49,11 @@ pub(super) enum Fault {
     ForgetsServiceOnDrop,
     KeepsPermitOnDrop,
     KeepsPermitOnUnpolledDrop,
+
+    LocksInReady,
+    LocksInCall,
+    LocksInPoll,
+    LocksInBody,
 
     PoisonsInCall,
     PoisonsInPoll,
@@ -104,21 +110,6 @@ impl<S> Layer<S> for FaultyLayer {
     }
 }
 
-#[derive(Default)]
-struct Shared {
-    kept: AtomicUsize,
-    busy: AtomicBool,
-    lock: Mutex<()>,
-    last: Mutex<Option<HeaderValue>>,
-}
-
-impl Shared {
-    /// Locks as one should not.
-    fn locked(&self, fault: Fault, poisons: Fault) -> Option<MutexGuard<'_, ()>> {
-        (fault == poisons).then(|| self.lock.lock().unwrap())
-    }
-}
-
 pub(super) struct Faulty<S> {
     inner: Option<S>,
     fault: Fault,
@@ -152,6 +143,7 @@ where
         if kept != 0 || self.shared.busy.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
+        let _guard = self.shared.locked(self.fault, LocksInReady);
         let inner = self.inner.as_mut().unwrap();
         let noop = &mut Context::from_waker(Waker::noop());
         let poll = match self.fault {
@@ -168,7 +160,8 @@ where
     }
 
     fn call(&mut self, request: ProbeRequest) -> FaultyFuture<S> {
-        let _guard = self.shared.locked(self.fault, PoisonsInCall);
+        let _guard = self.shared.locked(self.fault, LocksInCall);
+        let _poison = self.shared.poisoned(self.fault, PoisonsInCall);
         let inner = self.inner.as_mut().unwrap();
         match self.fault {
             AllocatesInCall => drop(black_box(Box::new(1))),
@@ -240,7 +233,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let _guard = this.shared.locked(this.fault, PoisonsInPoll);
+        let _guard = this.shared.locked(this.fault, LocksInPoll);
+        let _poison = this.shared.poisoned(this.fault, PoisonsInPoll);
         this.polled = true;
         if let Stage::Polling(waiting) = &mut this.stage {
             let (service, request) = &mut **waiting;
@@ -328,7 +322,8 @@ impl<M: Unpin> Body for FaultyBody<M> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let _guard = this.shared.locked(this.fault, PoisonsInBody);
+        let _guard = this.shared.locked(this.fault, LocksInBody);
+        let _poison = this.shared.poisoned(this.fault, PoisonsInBody);
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
@@ -373,91 +368,6 @@ impl<M> Drop for FaultyBody<M> {
         if self.fault == ForgetsBodyOnDrop {
             mem::forget(self.inner.take());
         }
-    }
-}
-
-/// Goes on with the call on its own when the future is dropped, and afterwards, for ever.
-#[derive(Clone)]
-pub(super) struct SpawningLayer;
-
-impl<S> Layer<S> for SpawningLayer {
-    type Service = Spawning<S>;
-
-    fn layer(&self, inner: S) -> Spawning<S> {
-        Spawning { inner }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Spawning<S> {
-    inner: S,
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
-
-impl<S> Service<ProbeRequest> for Spawning<S>
-where
-    S: Service<ProbeRequest, Response: Send, Error: Into<BoxError> + Send>,
-    S::Response: 'static,
-    S::Error: 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Boxed<S::Response>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: ProbeRequest) -> Self::Future {
-        let future = self.inner.call(request);
-        let task = tokio::runtime::Handle::current().spawn(future);
-        Box::pin(async move {
-            match task.await {
-                Ok(outcome) => outcome.map_err(Into::into),
-                Err(error) => Err(error.into()),
-            }
-        })
-    }
-}
-
-/// Counts its calls in line, where each clone has a count of its own.
-#[derive(Clone)]
-pub(super) struct CountingLayer;
-
-impl<S> Layer<S> for CountingLayer {
-    type Service = Counting<S>;
-
-    fn layer(&self, inner: S) -> Counting<S> {
-        Counting { inner, calls: 0 }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Counting<S> {
-    inner: S,
-    calls: usize,
-}
-
-impl<S> Counting<S> {
-    pub(super) fn calls(&self) -> usize {
-        self.calls
-    }
-}
-
-impl<S: Service<ProbeRequest>> Service<ProbeRequest> for Counting<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: ProbeRequest) -> S::Future {
-        self.calls += 1;
-        self.inner.call(request)
     }
 }
 

@@ -1,6 +1,8 @@
 mod auto_traits;
+mod careless;
 mod faulty;
 mod green;
 mod honest;
+mod messages;
 mod probe;
 mod red;

@@ -69,3 +69,20 @@ async fn holds_until_it_is_released() {
     handle.release();
     waiting.await.unwrap();
 }
+
+#[tokio::test]
+async fn keeps_requests_once_it_is_told() {
+    let handle = ProbeHandle::new();
+    let mut probe: Probe = handle.probe();
+    for number in 1..=3 {
+        ready(&mut probe).await.unwrap();
+        drop(probe.call(probe_request(number)));
+        if number == 1 {
+            assert!(handle.requests().is_empty());
+            handle.record();
+        }
+    }
+    let requests = handle.requests();
+    let paths: Vec<_> = requests.iter().map(|request| request.uri().path()).collect();
+    assert_eq!(paths, ["/2", "/3"]);
+}

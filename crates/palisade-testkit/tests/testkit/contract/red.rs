@@ -1,13 +1,15 @@
 //! Whoever breaks a rule is told which.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, thread};
 
 use palisade_testkit::{Contract, Rule, Violation, contract, probe_request};
+use tokio::runtime::Builder;
 use tower::limit::ConcurrencyLimitLayer;
 use tower_service::Service;
 
 use super::{
-    faulty::{CountingLayer, Fault, FaultyLayer, SpawningLayer, ready},
+    careless::{CountingLayer, LeakingLayer, SpawningLayer},
+    faulty::{Fault, FaultyLayer, ready},
     honest::{BoxingLayer, LateLayer},
 };
 
@@ -54,6 +56,25 @@ async fn names_the_rule_that_is_broken() {
     }
 }
 
+#[test]
+fn sees_a_lock_that_is_held_while_others_work() {
+    let check_one = |fault| {
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let contract = contract!(FaultyLayer::new(fault));
+        let violations = runtime.block_on(contract.violations());
+        check(&violations, Rule::Locks, &format!("{fault:?}"));
+    };
+    // It takes real time to tell a lock from a slow machine, so all at once.
+    thread::scope(|scope| {
+        for fault in
+            [Fault::LocksInReady, Fault::LocksInCall, Fault::LocksInPoll, Fault::LocksInBody]
+        {
+            scope.spawn(move || check_one(fault));
+        }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn hears_of_an_error_of_readiness_that_is_swallowed() {
     let contract = contract!(FaultyLayer::new(Fault::SwallowsReadinessError));
@@ -73,6 +94,14 @@ async fn sees_answers_that_are_mixed_up() {
 async fn sees_a_task_that_goes_on_alone() {
     let contract = Contract::new(|| SpawningLayer, || SpawningLayer).allocations(8);
     check(&contract.violations().await, Rule::Cancellation, "spawns");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sees_a_large_pool_run_dry() {
+    for permits in [105, 500] {
+        let contract = contract!(LeakingLayer::new(permits));
+        check(&contract.violations().await, Rule::Endurance, "leaks");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +153,7 @@ async fn wants_time_paused() {
 }
 
 /// Both kinds of inner error must show the one rule, and nothing else.
-fn check(violations: &[Violation], rule: Rule, what: &str) {
+pub(super) fn check(violations: &[Violation], rule: Rule, what: &str) {
     let found: Vec<_> = violations.iter().map(ToString::to_string).collect();
     assert_eq!(rules(violations), BTreeSet::from([rule]), "{what}: {found:#?}");
     assert_eq!(violations.len(), 2, "{what}: {found:#?}");
