@@ -14,7 +14,7 @@ use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
 /// | other 4xx | `Rejected` |
 /// | other statuses | `Success` |
 /// | no connection, refused stream, GOAWAY, closed before sending | `Unsent` |
-/// | reset, closed, timeout | `Transient` |
+/// | reset, closed, unreachable, timeout, broken TLS | `Transient` |
 /// | refused by a layer on this side | `Refused` |
 /// | the caller went away, or its request body broke off | `Ignored` |
 /// | other errors | `Failed` |
@@ -45,9 +45,9 @@ pub struct HttpClassify<M = Typed> {
 impl<M> HttpClassify<M> {
     /// The verdicts of the table above.
     pub fn new() -> Self {
-        let transient = [408, 425, 500, 502, 503, 504];
-        let transient = transient.into_iter().filter_map(|code| StatusCode::from_u16(code).ok());
-        Self { transient: transient.collect(), grpc: false, status: None, errors: PhantomData }
+        let codes = [408, 425, 500, 502, 503, 504].into_iter();
+        let transient = codes.flat_map(StatusCode::from_u16).collect();
+        Self { transient, grpc: false, status: None, errors: PhantomData }
     }
 
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
@@ -161,8 +161,8 @@ pub struct Trailers(pub HeaderMap);
 
 fn is_throttled(headers: &HeaderMap) -> bool {
     let names = ["ratelimit-remaining", "x-ratelimit-remaining"];
-    let spent = |name| headers.get(name).is_some_and(|remaining| remaining == "0");
-    headers.contains_key(RETRY_AFTER) || names.into_iter().any(spent)
+    let mut remaining = names.iter().filter_map(|name| headers.get(*name));
+    headers.contains_key(RETRY_AFTER) || remaining.any(|remaining| remaining == "0")
 }
 
 fn grpc_outcome<B>(response: &Response<B>) -> Outcome {

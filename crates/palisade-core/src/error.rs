@@ -91,6 +91,7 @@ impl ErrorRef<Boxed> for BoxError {
 /// its own with a `Refusal` as its source. Other layers find it with
 /// [`find_cause`], and so learn what they need without knowing each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Refusal {
     kind: ErrorKind,
     retry_after: Option<Duration>,
@@ -140,6 +141,7 @@ impl Error for Refusal {}
 /// assert!(is_unsent(&fault));
 /// ```
 #[derive(Debug)]
+#[must_use]
 pub struct Fault {
     pub(crate) kind: ErrorKind,
     pub(crate) unsent: bool,
@@ -149,8 +151,7 @@ pub struct Fault {
 impl Fault {
     /// A failure of the given kind. The request may have been processed.
     pub fn new(kind: ErrorKind, cause: impl Into<BoxError>) -> Self {
-        let cause = cause.into();
-        Self { kind, unsent: false, cause }
+        Self { kind, unsent: false, cause: cause.into() }
     }
 
     /// Says that the request surely was not processed.

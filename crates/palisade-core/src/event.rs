@@ -79,7 +79,7 @@ pub enum Event {
     Settled {
         /// How many attempts were made.
         attempts: u32,
-        /// How long the attempts were kept apart, in sum.
+        /// How long was waited for further attempts, in sum.
         delay: Duration,
         /// What the last one came to.
         cause: Cause,
@@ -88,7 +88,7 @@ pub enum Event {
     GaveUp {
         /// How many attempts were made.
         attempts: u32,
-        /// How long the attempts were kept apart, in sum.
+        /// How long was waited for further attempts, in sum.
         delay: Duration,
         /// Why no attempt follows, in snake case.
         reason: &'static str,

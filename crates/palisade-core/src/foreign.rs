@@ -97,7 +97,7 @@ fn at_h2(error: &h2::Error) -> Option<Finding> {
     use h2::Reason;
 
     if let Some(error) = error.get_io() {
-        return at_io(error);
+        return at_io(error).or_else(|| Some(Finding::sent(ErrorKind::Closed)));
     }
     let (reset, go_away) = (error.is_reset(), error.is_go_away());
     let finding = match error.reason() {

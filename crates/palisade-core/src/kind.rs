@@ -117,10 +117,9 @@ impl Finding {
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut told = false;
         // What a fault says counts, and not what its cause would.
-        let causes =
-            causes(error).take_while(|cause| !mem::replace(&mut told, cause.is::<Fault>()));
-        let found = causes.filter_map(Self::at).reduce(Self::refine);
-        found.unwrap_or_else(|| Self::sent(ErrorKind::Other))
+        let first = |cause: &_| !mem::replace(&mut told, <dyn Error>::is::<Fault>(*cause));
+        let found = causes(error).take_while(first).filter_map(Self::at).reduce(Self::refine);
+        found.unwrap_or(Self { kind: ErrorKind::Other, unsent: false, refusal: None })
     }
 
     pub(crate) fn sent(kind: ErrorKind) -> Self {

@@ -38,8 +38,8 @@ impl RetryAfter {
         if let Ok(date) = httpdate::parse_http_date(value) {
             return Some(Self::At(date));
         }
-        let delays: Option<Vec<_>> =
-            value.split(',').map(|delay| parse_seconds(delay.trim())).collect();
+        let delays = value.split(',').map(str::trim).filter(|delay| !delay.is_empty());
+        let delays: Option<Vec<_>> = delays.map(parse_seconds).collect();
         delays?.into_iter().max().map(Self::Delay)
     }
 
@@ -142,6 +142,8 @@ mod tests {
             ("5.", None),
             ("soon", None),
             ("120, 7", seconds(120)),
+            ("120,", seconds(120)),
+            (",", None),
             ("120, soon", None),
             ("Sun, 06 Nov 1994 25:50:37 GMT", None),
         ] {

@@ -84,8 +84,9 @@ impl Hints {
         }
     }
 
-    /// Sets the longest hint that is followed. When the server asks for more,
-    /// its answer is returned at once. Defaults to 30 seconds.
+    /// Sets the longest hint that is followed, a breaker's or limiter's on this
+    /// side included. When more is asked for, the answer at hand is returned at
+    /// once. Defaults to 30 seconds.
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
@@ -160,46 +161,55 @@ fn millis(headers: &HeaderMap) -> Option<Duration> {
 fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
     let lines = headers.get_all(&RATELIMIT).iter().filter_map(|line| line.to_str().ok());
-    let limits: Vec<_> = lines.flat_map(structured_limits).collect();
-    if !limits.is_empty() {
-        return spent(&limits, throttled);
+    let mut limits: Vec<_> = lines.flat_map(structured_limits).collect();
+    let said = limits.iter().any(|limit| limit.spent.is_some());
+    limits.retain(|limit| limit.spent.unwrap_or(throttled && !said));
+    let structured = limits.iter().filter_map(|limit| limit.reset).max();
+    if said && limits.is_empty()
+        || !limits.is_empty() && limits.iter().all(|limit| limit.reset.is_some())
+    {
+        return structured;
     }
+
     let remaining = text(&RATELIMIT_REMAINING).or_else(|| text(&X_RATELIMIT_REMAINING));
-    if !remaining.map_or(throttled, |remaining| remaining == "0") {
+    if !(said || remaining.and_then(is_spent).unwrap_or(throttled)) {
         return None;
     }
     let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
-    delta.and_then(parse_seconds).or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
+    delta
+        .and_then(parse_seconds)
+        .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
+        .or(structured)
 }
 
-/// One quota of a `RateLimit` field: what remains, if it says, and for how long.
-type Limit = (Option<String>, Duration);
+/// One quota of a `RateLimit` field, as far as it says.
+struct Limit {
+    spent: Option<bool>,
+    reset: Option<Duration>,
+}
 
-/// Of the quotas that are spent, the longest counts; where none says what
-/// remains, the longest of all, if the answer was throttled.
-fn spent(limits: &[Limit], throttled: bool) -> Option<Duration> {
-    let known = limits.iter().any(|(remaining, _)| remaining.is_some());
-    let spent = |(remaining, _): &&Limit| match remaining {
-        Some(remaining) => remaining == "0",
-        None => throttled && !known,
-    };
-    limits.iter().filter(spent).map(|(_, reset)| *reset).max()
+/// Whether nothing remains; `None`, if the text does not say.
+fn is_spent(remaining: &str) -> Option<bool> {
+    remaining.parse::<i64>().ok().map(|remaining| remaining <= 0)
 }
 
 /// `"burst";r=0;t=30, "daily";r=7;t=500` of the later drafts, and `limit=100,
-/// remaining=0, reset=30` of the earlier ones.
+/// remaining=0, reset=30` of the earlier ones, which are one quota.
 fn structured_limits(line: &str) -> Vec<Limit> {
     let line = without_strings(line);
-    let items: Vec<_> = match line.contains(';') {
-        true => line.split(',').collect(),
-        false => vec![&*line],
+    let head = line.split(';').next().unwrap_or_default();
+    let items: Vec<_> = match head.contains('=') {
+        true => vec![&*line],
+        false => line.split(',').collect(),
     };
     let limit = |item: &&str| {
-        let pairs = item.split([';', ',']).filter_map(|pair| pair.split_once('='));
-        let pairs: Vec<_> = pairs.map(|(name, value)| (name.trim(), value.trim())).collect();
-        let value = |names: [&str; 2]| Some(pairs.iter().find(|(name, _)| names.contains(name))?.1);
-        let reset = parse_seconds(value(["t", "reset"])?)?;
-        Some((value(["r", "remaining"]).map(ToOwned::to_owned), reset))
+        let value = |names: [&str; 2]| {
+            let mut pairs = item.split([';', ',']).filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.trim())
+        };
+        let spent = value(["r", "remaining"]).and_then(is_spent);
+        let reset = value(["t", "reset"]).and_then(parse_seconds);
+        (spent.is_some() || reset.is_some()).then_some(Limit { spent, reset })
     };
     items.iter().filter_map(limit).collect()
 }
@@ -223,9 +233,11 @@ fn ambiguous_reset(value: &str, now: impl Fn() -> SystemTime) -> Option<Duration
     Some(since_epoch.saturating_sub(now))
 }
 
-/// Milliseconds, with the leniency of [`parse_seconds`].
+/// Milliseconds, with the leniency of [`parse_seconds`]; of several in a row,
+/// the most.
 fn milliseconds(value: &HeaderValue) -> Option<Duration> {
-    parse_seconds(value.to_str().ok()?.trim()).map(|value| value / 1000)
+    let values = value.to_str().ok()?.split(',');
+    values.filter_map(|value| parse_seconds(value.trim())).max().map(|value| value / 1000)
 }
 
 #[cfg(test)]
@@ -267,6 +279,7 @@ mod tests {
             ("retry-after-ms", "1500.5", Hint::After(Duration::from_micros(1_500_500))),
             ("retry-after-ms", "100000000000000000000", Hint::After(Duration::MAX / 1000)),
             ("x-ms-retry-after-ms", "7000", seconds(7)),
+            ("retry-after-ms", "7000, 3000", seconds(7)),
             ("ratelimit", r#""default";r=0;t=7"#, seconds(7)),
             ("ratelimit", r#""burst";r=0;t=7, "daily";r=5;t=100"#, seconds(7)),
             ("ratelimit", r#""burst";r=0;t=7, "daily";r=0;t=100"#, seconds(100)),
@@ -312,6 +325,39 @@ mod tests {
             hint(Outcome::Throttled, &[reset, ("x-ratelimit-remaining", "0")]),
             seconds(3600)
         );
+    }
+
+    #[test]
+    fn what_remains_is_a_number() {
+        for (remaining, expected) in [
+            ("0", seconds(7)),
+            ("-1", seconds(7)),
+            ("00", seconds(7)),
+            ("3", Hint::None),
+            // Who says nothing that can be read leaves it to the status.
+            ("0, 12", seconds(7)),
+            ("few", seconds(7)),
+        ] {
+            let fields = [("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", "7")];
+            assert_eq!(hint(Outcome::Throttled, &fields), expected, "{remaining}");
+        }
+        let fields = [("x-ratelimit-remaining", "few"), ("x-ratelimit-reset", "7")];
+        assert_eq!(hint(Outcome::Transient, &fields), Hint::None);
+    }
+
+    #[test]
+    fn tells_the_drafts_apart() {
+        for (line, expected) in [
+            ("limit=10;w=60, remaining=9, reset=3600", Hint::None),
+            ("limit=10;w=60, remaining=0, reset=7", seconds(7)),
+            (r#""a=b";r=0;t=7, "c";r=1;t=90"#, seconds(7)),
+            ("burst;r=0;t=7", seconds(7)),
+            (r#""a";r=00;t=7"#, seconds(7)),
+        ] {
+            assert_eq!(hint(Outcome::Throttled, &[("ratelimit", line)]), expected, "{line}");
+        }
+        let fields = [("ratelimit", r#""a";r=0, "b";r=5;t=9"#), ("x-ratelimit-reset", "7")];
+        assert_eq!(hint(Outcome::Throttled, &fields), seconds(7));
     }
 
     #[test]

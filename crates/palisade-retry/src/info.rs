@@ -6,9 +6,8 @@ use crate::{
 
 /// What was done for a response, in its extensions.
 ///
-/// It is there when the request was sent more than once, or when the response
-/// asks for a retry that was not made. For errors, an observer is told the
-/// same.
+/// It is there when the request was sent more than once, or could have been and
+/// the response asks for it. For errors, an observer is told the same.
 ///
 /// ```
 /// use palisade_retry::RetryInfo;
@@ -33,7 +32,7 @@ impl RetryInfo {
         self.attempts
     }
 
-    /// How long the attempts were kept apart, in sum.
+    /// How long was waited for further attempts, in sum.
     pub fn delay(&self) -> Duration {
         self.delay
     }
@@ -52,7 +51,8 @@ pub enum Stop {
     Attempts,
     /// The next attempt would start past the deadline.
     Deadline,
-    /// The server asks to wait longer than is allowed.
+    /// The server, or a layer on this side that refused, asks to wait longer
+    /// than is allowed.
     Hint,
     /// The server asks not to retry.
     Pushback,

@@ -148,19 +148,22 @@ where
         self.swap(|_, q, k, g, m, t| (classify, q, k, g, m, t))
     }
 
-    /// Sets which requests may be sent again. Defaults to [`ByMethod`](crate::ByMethod).
+    /// Sets which requests may be sent again. Defaults to
+    /// [`ByMethod`](crate::ByMethod).
     pub fn requests<D>(self, requests: D) -> RetryLayer<Rules<C, D, K, G, M, T>> {
         self.swap(|c, _, k, g, m, t| (c, requests, k, g, m, t))
     }
 
-    /// Sets how long to wait between attempts. Defaults to [`Backoff::default`](crate::Backoff::default): 50 milliseconds,
-    /// doubled up to 10 seconds, with full jitter.
+    /// Sets how long to wait between attempts. Defaults to
+    /// [`Backoff::default`](crate::Backoff::default): 50 milliseconds, doubled
+    /// up to 10 seconds, with full jitter.
     pub fn backoff<D>(self, backoff: D) -> RetryLayer<Rules<C, Q, D, G, M, T>> {
         self.swap(|c, q, _, g, m, t| (c, q, backoff, g, m, t))
     }
 
     /// Sets how many retries there may be over all calls. Defaults to
-    /// [`TokenBudget::default`](crate::TokenBudget::default): one in five calls, and a reserve of 100.
+    /// [`TokenBudget::default`](crate::TokenBudget::default): one in five
+    /// calls, and a reserve of 100.
     pub fn budget<D>(self, budget: D) -> RetryLayer<Rules<C, Q, K, D, M, T>> {
         self.swap(|c, q, k, _, m, t| (c, q, k, budget, m, t))
     }

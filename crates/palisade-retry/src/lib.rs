@@ -51,8 +51,9 @@
 //! | what happened | requests |
 //! |---|---|
 //! | no connection, stream refused, GOAWAY, closed before sending | all |
-//! | 429, or 403 that names a limit | all |
-//! | 408, 425, 500, 502, 503, 504, reset, closed, timeout | idempotent ones, and those with an `Idempotency-Key` |
+//! | 429, or 403 with `Retry-After` or nothing remaining | all |
+//! | refused by a limiter on this side, or by a breaker that says until when | all |
+//! | 408, 425, 500, 502, 503, 504, reset, closed, timeout, broken TLS | idempotent ones, and those with an `Idempotency-Key` |
 //! | everything else | none |
 //!
 //! The right half is up to [`Requests`] ([`RetryLayer::requests`]), the left
@@ -123,6 +124,7 @@
 //! |---|---|---|
 //! | `hyper` | yes | tells the errors of hyper, hyper-util and h2 apart |
 //! | `tower` | yes | tells the errors of tower's timeout, load shed and buffer apart; `HttpPolicy`, `tower_backoff`, `tower_budget` |
+//! | `rustls` | no | tells the errors of rustls apart |
 //! | `idempotency-key` | no | `random_key` |
 //!
 //! An error that no feature knows is taken for one that does not pass.

@@ -4,7 +4,6 @@ use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use palisade_body::Drain;
 use palisade_core::{Classify, Event, Outcome};
-use tokio::time::Instant;
 
 use crate::{
     AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
@@ -127,36 +126,20 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
             (WhenUnready::ReturnOriginal, _, result) => {
                 (None, Fallback::Now(Original { result, outcome }))
             }
-            (WhenUnready::Wait, _, Ok(response)) => (self.drain(response, delay), Fallback::None),
+            (WhenUnready::Wait, _, Ok(response)) => (self.drain(response), Fallback::None),
             (WhenUnready::Wait, None, Err(_)) => (None, Fallback::None),
             (WhenUnready::Wait, Some(deadline), result @ Err(_)) => {
                 (None, Fallback::At(deadline, Original { result, outcome }))
             }
         };
-        Box::pin(Wait::new(body, delay, drain, fallback))
+        Box::pin(Wait::new(body, delay, self.plan.deadline, drain, fallback))
     }
 
-    /// The rest of a response, if it is worth reading, and how long past its
-    /// due time the next attempt may wait for that: less than it takes to make
-    /// a connection across an ocean.
-    fn drain<ResB: Body>(
-        &self,
-        response: Response<ResB>,
-        delay: Duration,
-    ) -> Option<(Drain<ResB>, Duration)> {
-        const GRACE: Duration = Duration::from_millis(50);
+    /// The rest of a response, if it is worth reading.
+    fn drain<ResB: Body>(&self, response: Response<ResB>) -> Option<Drain<ResB>> {
         let cap = self.rules.settings.drain;
-        if cap == 0 || !is_reusable(&response) {
-            return None;
-        }
-        let grace = match self.plan.deadline {
-            Some(deadline) => deadline
-                .saturating_duration_since(Instant::now() + delay)
-                .saturating_sub(Duration::from_millis(1))
-                .min(GRACE),
-            None => GRACE,
-        };
-        Some((Drain::new(response.into_body(), cap), grace))
+        let worth = cap > 0 && is_reusable(&response);
+        worth.then(|| Drain::new(response.into_body(), cap))
     }
 
     /// The request of the next attempt.

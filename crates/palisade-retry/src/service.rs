@@ -22,7 +22,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// A wait panics outside of a tokio runtime whose timer is enabled.
+/// A wait, and an attempt that has a timeout, panic outside of a tokio runtime
+/// whose timer is enabled.
 pub struct Retry<S, R = Rules> {
     inner: S,
     rules: Arc<R>,

@@ -47,6 +47,7 @@ impl<M> Schedule for TowerBackoff<M>
 where
     M: MakeBackoff<Backoff: Backoff<Future = Sleep>>,
 {
+    // The maker wants `&mut self`, hence the lock around its code (rule 17).
     // A back-off of tower's goes forward only, so it goes through all steps up
     // to this one. A sleep that is not polled costs no timer.
     fn delay(&self, step: &Step) -> Duration {

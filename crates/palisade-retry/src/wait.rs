@@ -26,9 +26,9 @@ pin_project! {
         // connection can carry the next attempt.
         #[pin]
         drain: Option<Drain<ResB>>,
-        // How much longer to wait for its end when the next attempt is due;
-        // nothing, once it is.
-        grace: Option<Duration>,
+        // When its end is waited for no longer; nothing, once the next attempt
+        // is due.
+        grace: Option<Instant>,
         fallback: Fallback<ResB, E>,
     }
 }
@@ -60,18 +60,28 @@ pub(crate) enum Due<Next, ResB, E> {
 }
 
 impl<Next, ResB: Body, E> Wait<Next, ResB, E> {
+    /// Waits for `delay`, and then for the end of `drain`: not past `deadline`,
+    /// and for less than it takes to make a connection across an ocean.
     pub(crate) fn new(
         body: Next,
         delay: Duration,
-        drain: Option<(Drain<ResB>, Duration)>,
+        deadline: Option<Instant>,
+        drain: Option<Drain<ResB>>,
         fallback: Fallback<ResB, E>,
     ) -> Self {
-        let (drain, grace) = drain.unzip();
+        const GRACE: Duration = Duration::from_millis(50);
+        const MOMENT: Duration = Duration::from_millis(1);
+        // It knows what to do with a delay past the end of time.
+        let sleep = sleep(delay);
+        let due = sleep.deadline();
+        let left = deadline.map_or(GRACE, |deadline| {
+            deadline.saturating_duration_since(due).saturating_sub(MOMENT).min(GRACE)
+        });
         Self {
             body: Some(body),
-            sleep: (!delay.is_zero()).then(|| sleep(delay)),
+            sleep: (!delay.is_zero()).then_some(sleep),
             drain,
-            grace: Some(grace.unwrap_or_default()),
+            grace: Some(due + left),
             fallback,
         }
     }
@@ -123,7 +133,7 @@ impl<Next, ResB: Body, E> Wait<Next, ResB, E> {
                 ready!(sleep.poll(cx));
             }
             *this.grace = None;
-            this.sleep.set(this.drain.is_some().then(|| sleep(grace)));
+            this.sleep.set(this.drain.is_some().then(|| sleep_until(grace)));
         }
         // It is due, and only the last response can hold it up.
         if this.drain.is_some() {

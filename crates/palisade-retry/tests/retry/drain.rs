@@ -133,6 +133,17 @@ async fn the_deadline_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_counts_from_when_it_is_due_and_not_from_the_poll() {
+    // The task is busy elsewhere when the next attempt is due.
+    let case = Case { late: 500, delay: 10, ..USUAL };
+    let call = play(case);
+    tokio::pin!(call);
+    let _ = tokio::time::timeout(5 * MS, &mut call).await;
+    tokio::time::advance(40 * MS).await;
+    assert_eq!(call.await, (60, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_saves_no_connection_is_not_read() {
     for case in [
         Case { drain: 0, ..USUAL },
