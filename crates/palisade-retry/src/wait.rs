@@ -26,9 +26,9 @@ pin_project! {
         // connection can carry the next attempt.
         #[pin]
         drain: Option<Drain<ResB>>,
-        // When its end is waited for no longer; nothing, once the next attempt
-        // is due.
+        // When its end is waited for no longer.
         grace: Option<Instant>,
+        due: bool,
         fallback: Fallback<ResB, E>,
     }
 }
@@ -71,19 +71,17 @@ impl<Next, ResB: Body, E> Wait<Next, ResB, E> {
     ) -> Self {
         const GRACE: Duration = Duration::from_millis(50);
         const MOMENT: Duration = Duration::from_millis(1);
-        // It knows what to do with a delay past the end of time.
-        let sleep = sleep(delay);
-        let due = sleep.deadline();
-        let left = deadline.map_or(GRACE, |deadline| {
-            deadline.saturating_duration_since(due).saturating_sub(MOMENT).min(GRACE)
+        // Not made where it decides nothing. It knows what to do with a delay
+        // past the end of time.
+        let sleep = (!delay.is_zero() || drain.is_some()).then(|| sleep(delay));
+        let grace = sleep.as_ref().filter(|_| drain.is_some()).map(|sleep| {
+            let due = sleep.deadline();
+            let left = deadline.map_or(GRACE, |deadline| {
+                deadline.saturating_duration_since(due).saturating_sub(MOMENT).min(GRACE)
+            });
+            due + left
         });
-        Self {
-            body: Some(body),
-            sleep: (!delay.is_zero()).then_some(sleep),
-            drain,
-            grace: Some(due + left),
-            fallback,
-        }
+        Self { body: Some(body), sleep, drain, grace, due: false, fallback }
     }
 
     /// Ready when the next attempt can be sent, or none will be.
@@ -128,12 +126,13 @@ impl<Next, ResB: Body, E> Wait<Next, ResB, E> {
         {
             this.drain.set(None);
         }
-        if let Some(grace) = *this.grace {
+        if !*this.due {
             if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
                 ready!(sleep.poll(cx));
             }
-            *this.grace = None;
-            this.sleep.set(this.drain.is_some().then(|| sleep_until(grace)));
+            *this.due = true;
+            let grace = this.grace.filter(|_| this.drain.is_some());
+            this.sleep.set(grace.map(sleep_until));
         }
         // It is due, and only the last response can hold it up.
         if this.drain.is_some() {
