@@ -117,3 +117,16 @@ fn at_h2(error: &h2::Error) -> Option<Finding> {
     };
     Some(finding)
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(feature = "rustls")]
+    #[test]
+    fn a_failure_of_tls_is_found_where_rustls_hides_it() {
+        use super::*;
+
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let error = io::Error::new(io::ErrorKind::InvalidData, refused);
+        assert_eq!(Finding::of(&error), Finding::sent(ErrorKind::Tls));
+    }
+}
