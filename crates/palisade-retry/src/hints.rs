@@ -165,9 +165,7 @@ fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> 
     let said = limits.iter().any(|limit| limit.spent.is_some());
     limits.retain(|limit| limit.spent.unwrap_or(throttled && !said));
     let structured = limits.iter().filter_map(|limit| limit.reset).max();
-    if said && limits.is_empty()
-        || !limits.is_empty() && limits.iter().all(|limit| limit.reset.is_some())
-    {
+    if (said || !limits.is_empty()) && limits.iter().all(|limit| limit.reset.is_some()) {
         return structured;
     }
 

@@ -131,6 +131,7 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+mod attempts;
 mod backoff;
 mod bodies;
 mod budget;

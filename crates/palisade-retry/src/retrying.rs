@@ -1,13 +1,14 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http::{Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use palisade_body::Drain;
 use palisade_core::{Classify, Event, Outcome};
 
 use crate::{
     AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
-    rules::{Call, Plan, Progress},
+    attempts::Attempts,
+    rules::{Call, Plan},
     snapshot::Snapshot,
     wait::{Fallback, Original, Wait},
 };
@@ -17,12 +18,9 @@ pub(crate) struct Retrying<S, R, Kept, Account, Tk> {
     // Cloned from the one that was called, so not ready.
     inner: S,
     rules: Arc<R>,
-    plan: Plan,
-    progress: Progress,
+    attempts: Attempts<Account, Tk>,
     head: Snapshot,
     kept: Kept,
-    account: Account,
-    ticket: Option<Tk>,
 }
 
 /// What follows from the result of an attempt.
@@ -42,16 +40,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         kept: Kept,
         account: Account,
     ) -> Self {
-        Self {
-            inner,
-            rules,
-            plan,
-            progress: Progress::default(),
-            head,
-            kept,
-            account,
-            ticket: None,
-        }
+        Self { inner, rules, attempts: Attempts::new(plan, account), head, kept }
     }
 
     /// Decides what follows from the result of an attempt.
@@ -67,7 +56,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         M: Bodies<B, Kept = Kept>,
     {
         let outcome = self.rules.classify.classify(result.as_ref());
-        let stop = match self.plan.call(outcome) {
+        let stop = match self.attempts.plan.call(outcome) {
             Call::Return => None,
             Call::Stop(stop) => Some(stop),
             // All that can go wrong goes wrong before the answer is touched.
@@ -92,23 +81,18 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         G: Budget<Account = Account, Ticket = Tk>,
         M: Bodies<B, Kept = Kept>,
     {
-        let rules = &*self.rules;
-        let delay = rules.delay(&self.plan, &self.progress, result, outcome)?;
-        rules.bodies.check(&self.kept, result.is_ok())?;
-
-        // The attempt that ended gives its ticket back before another is taken.
-        self.ticket = None;
-        let ticket = rules.budget.withdraw(&self.account).ok_or(Stop::Budget)?;
-        let last = self.progress.attempt + 1 == self.plan.attempts;
-        let body = rules.bodies.next(&mut self.kept, last)?;
-        self.ticket = Some(ticket);
-        self.progress.scheduled = delay.scheduled;
-        Ok((delay.total, body))
+        let Self { rules, attempts, kept, .. } = self;
+        let delay = rules.delay(&attempts.plan, &attempts.progress, result, outcome)?;
+        rules.bodies.check(kept, result.is_ok())?;
+        let ticket = attempts.withdraw(&rules.budget)?;
+        let last = attempts.progress.attempt + 1 == attempts.plan.attempts;
+        let body = rules.bodies.next(kept, last)?;
+        Ok((attempts.wait(delay, ticket), body))
     }
 
     /// Lets go of the answer, and begins the wait.
     fn wait<Next, ResB, E>(
-        &mut self,
+        &self,
         result: Result<Response<ResB>, E>,
         outcome: Outcome,
         delay: Duration,
@@ -118,11 +102,11 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         ResB: Body,
         C: Classify<Response<ResB>, E>,
     {
-        self.progress.delay = self.progress.delay.saturating_add(delay);
-        let attempt = self.progress.attempt;
+        let Attempts { plan, progress, .. } = &self.attempts;
+        let attempt = progress.attempt;
         let target = || self.head.target();
         self.rules.report(&result, outcome, target, |cause| Event::Retry { attempt, delay, cause });
-        let (drain, fallback) = match (self.rules.settings.unready, self.plan.deadline, result) {
+        let (drain, fallback) = match (self.rules.settings.unready, plan.deadline, result) {
             (WhenUnready::ReturnOriginal, _, result) => {
                 (None, Fallback::Now(Original { result, outcome }))
             }
@@ -132,7 +116,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
                 (None, Fallback::At(deadline, Original { result, outcome }))
             }
         };
-        Box::pin(Wait::new(body, delay, self.plan.deadline, drain, fallback))
+        Box::pin(Wait::new(body, delay, plan.deadline, drain, fallback))
     }
 
     /// The rest of a response, if it is worth reading.
@@ -147,16 +131,9 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
     where
         Tk: Ticket,
     {
-        self.progress.attempt += 1;
-        if let Some(ticket) = &mut self.ticket {
-            ticket.spend();
-        }
         let mut head = self.head.rebuild();
-        if let Some(name) = &self.rules.settings.attempt_header {
-            // A map that is full does without.
-            let number = HeaderValue::from(self.progress.attempt);
-            let _ = head.headers_mut().try_insert(name, number);
-        }
+        self.attempts.count(&self.rules.settings, head.headers_mut());
+        self.attempts.spend();
         head.map(|()| body)
     }
 
@@ -205,7 +182,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         C: Classify<Response<ResB>, E>,
     {
         let target = || self.head.target();
-        self.rules.finish(&self.progress, &mut result, outcome, stop, target);
+        self.rules.finish(&self.attempts.progress, &mut result, outcome, stop, target);
         result
     }
 }

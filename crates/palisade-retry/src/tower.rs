@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use palisade_core::{Classify, Event, Head, Outcome, Target};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::retry::{
@@ -14,8 +14,7 @@ use tower::retry::{
 };
 
 use crate::{
-    Budget, Requests, RetryLayer, Rules, Schedule, Step, Stop, Ticket,
-    rules::{Call, Plan, Progress},
+    Budget, Requests, RetryLayer, Rules, Schedule, Step, Stop, attempts::Attempts, rules::Call,
 };
 
 /// Takes delays from a back-off of `tower::retry::backoff`.
@@ -150,14 +149,7 @@ pub struct HttpPolicy<R, A = (), Tk = ()> {
     // Set when a request is first cloned; tower then clones the policy for it.
     begun: Option<Instant>,
     // Set when the first result is judged; only a call's own policy has it.
-    call: Option<Progressing<A, Tk>>,
-}
-
-struct Progressing<A, Tk> {
-    plan: Plan,
-    progress: Progress,
-    account: A,
-    ticket: Option<Tk>,
+    call: Option<Attempts<A, Tk>>,
 }
 
 impl<C, Q, K, G: Budget, M, T> RetryLayer<Rules<C, Q, K, G, M, T>> {
@@ -188,19 +180,17 @@ where
         let begun = self.begun;
         let call = match &mut self.call {
             Some(call) => call,
-            none => none.insert(Progressing {
-                plan: rules.plan(request, || begun.unwrap_or_else(Instant::now))?,
-                progress: Progress::default(),
-                account: rules.budget.open(Head::of(request)),
-                ticket: None,
-            }),
+            none => {
+                let plan = rules.plan(request, || begun.unwrap_or_else(Instant::now))?;
+                none.insert(Attempts::new(plan, rules.budget.open(Head::of(request))))
+            }
         };
         let outcome = rules.classify.classify(result.as_ref());
         let target = || Target::of(Head::of(request));
         let stop = match call.plan.call(outcome) {
             Call::Return => None,
             Call::Stop(stop) => Some(stop),
-            Call::Retry => match call.reserve(rules, result, outcome) {
+            Call::Retry => match reserve(rules, call, result, outcome) {
                 Err(stop) => Some(stop),
                 Ok(delay) => {
                     let attempt = call.progress.attempt;
@@ -209,11 +199,7 @@ where
                         delay,
                         cause,
                     });
-                    call.progress.attempt += 1;
-                    if let Some(name) = &rules.settings.attempt_header {
-                        let number = HeaderValue::from(call.progress.attempt);
-                        let _ = request.headers_mut().try_insert(name, number);
-                    }
+                    call.count(&rules.settings, request.headers_mut());
                     return Some(sleep(delay));
                 }
             },
@@ -224,38 +210,30 @@ where
 
     fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
         match &mut self.call {
-            Some(call) => {
-                if let Some(ticket) = &mut call.ticket {
-                    ticket.spend();
-                }
-            }
+            Some(call) => call.spend(),
             None => {
-                let plan = self.rules.plan(request, Instant::now)?;
-                self.begun = plan.deadline.map(|_| Instant::now());
+                self.begun = None;
+                self.rules.plan(request, || *self.begun.insert(Instant::now()))?;
             }
         }
         Some(request.clone())
     }
 }
 
-impl<A, Tk> Progressing<A, Tk> {
-    fn reserve<ResB, E, C, Q, K, G, M, T>(
-        &mut self,
-        rules: &Rules<C, Q, K, G, M, T>,
-        result: &Result<Response<ResB>, E>,
-        outcome: Outcome,
-    ) -> Result<Duration, Stop>
-    where
-        K: Schedule,
-        G: Budget<Account = A, Ticket = Tk>,
-    {
-        let delay = rules.delay(&self.plan, &self.progress, result, outcome)?;
-        self.ticket = None;
-        self.ticket = Some(rules.budget.withdraw(&self.account).ok_or(Stop::Budget)?);
-        self.progress.scheduled = delay.scheduled;
-        self.progress.delay = self.progress.delay.saturating_add(delay.total);
-        Ok(delay.total)
-    }
+/// Reserves all that the next attempt needs.
+fn reserve<ResB, E, C, Q, K, G, M, T>(
+    rules: &Rules<C, Q, K, G, M, T>,
+    call: &mut Attempts<G::Account, G::Ticket>,
+    result: &Result<Response<ResB>, E>,
+    outcome: Outcome,
+) -> Result<Duration, Stop>
+where
+    K: Schedule,
+    G: Budget,
+{
+    let delay = rules.delay(&call.plan, &call.progress, result, outcome)?;
+    let ticket = call.withdraw(&rules.budget)?;
+    Ok(call.wait(delay, ticket))
 }
 
 /// A policy for another call.
