@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
-use palisade_testkit::{Reply, Script};
+use palisade_testkit::{Random, Reply, Script};
 
 const MESSAGES: &str = "/messages";
 
@@ -20,7 +20,7 @@ impl Scene {
     /// The same scene for the same seed, in whatever order the requests arrive: each resource has
     /// replies of its own.
     pub(crate) fn new(seed: u64, calls: usize) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Random::seeded(seed);
         let requests: Vec<_> = (0..calls).map(|id| request(id, &mut dice)).collect();
 
         let sent = requests.iter().filter(|request| request.uri() == MESSAGES);
@@ -41,10 +41,10 @@ impl Scene {
     }
 }
 
-fn request(id: usize, dice: &mut Dice) -> Request<Full<Bytes>> {
+fn request(id: usize, dice: &mut Random) -> Request<Full<Bytes>> {
     let post = |path| Request::post(path).header(header::CONTENT_TYPE, "application/json");
     let order = || post(format!("/carts/{id}/order"));
-    let request = match dice.percent() {
+    let request = match percent(dice) {
         0..60 => Request::get(format!("/users/{id}")).body(Full::default()),
         // The server takes an order once, however often it is sent with this key.
         60..80 => order()
@@ -60,8 +60,8 @@ fn request(id: usize, dice: &mut Dice) -> Request<Full<Bytes>> {
 
 /// What one resource answers, attempt by attempt: never more than two failures, as the retry layer
 /// makes three attempts.
-fn replies(dice: &mut Dice) -> Vec<Reply> {
-    let replies = match dice.percent() {
+fn replies(dice: &mut Random) -> Vec<Reply> {
+    let replies = match percent(dice) {
         0..14 => vec![Reply::status(503), done()],
         14..18 => vec![Reply::status(503), Reply::status(502), done()],
         18..26 => vec![Reply::reset(), done()],
@@ -80,15 +80,7 @@ fn slow(reply: Reply) -> Reply {
     reply.latency(latency).jitter(4 * latency)
 }
 
-/// Random numbers that a seed repeats: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    /// From 0 to 99.
-    fn percent(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % 100
-    }
+/// From 0 to 99.
+fn percent(dice: &mut Random) -> u64 {
+    dice.number() % 100
 }

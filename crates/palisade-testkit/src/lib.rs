@@ -81,6 +81,7 @@ pub use self::{
         Answer, LocalProbe, Offence, Pace, Payload, Probe, ProbeBody, ProbeError, ProbeFuture,
         ProbeHandle, ProbePanic, ProbePlan, ProbeRequest, probe_request,
     },
+    random::Random,
     refused::refused_addr,
     reply::Reply,
     script::Script,
