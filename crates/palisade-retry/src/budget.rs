@@ -4,6 +4,7 @@ mod token;
 mod window;
 
 use palisade_core::Head;
+use palisade_settings::InvalidSetting;
 
 pub use self::{
     in_flight::{InFlightAccount, InFlightBudget, InFlightTicket},
@@ -85,9 +86,9 @@ impl<T: Ticket> Ticket for Option<T> {
 }
 
 /// Checks a ratio of retries to calls, and counts it in thousandths.
-fn check_ratio(ratio: f64) -> Result<u64, crate::InvalidSetting> {
+fn check_ratio(ratio: f64) -> Result<u64, InvalidSetting> {
     if !(0.0..=1000.0).contains(&ratio) {
-        return Err(crate::InvalidSetting::new(
+        return Err(InvalidSetting::new(
             "a ratio of retries to calls must be from 0 to 1000: write 0.2 for one retry in five calls",
         ));
     }

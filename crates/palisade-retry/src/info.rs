@@ -1,8 +1,8 @@
 use std::{fmt, time::Duration};
 
-use crate::{
-    InvalidSetting, Repeatable, error::literal, rules::check_attempts, rules::check_deadline,
-};
+use palisade_settings::{InvalidSetting, literal};
+
+use crate::{Repeatable, rules::check_attempts, rules::check_deadline};
 
 /// What was done for a response, in its extensions.
 ///

@@ -2,12 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use palisade_core::{Head, HttpClassify, Observer};
+use palisade_settings::{InvalidSetting, Random, literal};
 use tower_layer::Layer;
 
 use crate::{
-    AttemptTimeout, Hints, InvalidSetting, ReplayBodies, Retry, Rules, WhenUnready,
-    error::literal,
-    random::Random,
+    AttemptTimeout, Hints, ReplayBodies, Retry, Rules, WhenUnready,
     rules::{Settings, check_attempts, check_deadline, check_timeout},
 };
 

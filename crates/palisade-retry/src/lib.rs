@@ -132,7 +132,6 @@
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 mod attempts;
-mod backoff;
 mod bodies;
 mod budget;
 mod error;
@@ -142,7 +141,6 @@ mod info;
 #[cfg(feature = "idempotency-key")]
 mod key;
 mod layer;
-mod random;
 mod read_ahead;
 mod requests;
 mod retrying;
@@ -160,13 +158,12 @@ pub use self::key::random_key;
 #[cfg(feature = "tower")]
 pub use self::tower::{HttpPolicy, TowerBackoff, TowerBudget, tower_backoff, tower_budget};
 pub use self::{
-    backoff::{Backoff, Chain, Jitter, Schedule, ScheduleFn, Step, schedule_fn},
     bodies::{Bodies, CloneBody, ReplayBodies},
     budget::{
         Budget, InFlightAccount, InFlightBudget, InFlightTicket, KeyedAccount, KeyedBudget, Ticket,
         TokenBudget, TokenTicket, Unlimited, WindowBudget, WindowTicket,
     },
-    error::{AttemptTimedOut, InvalidSetting},
+    error::AttemptTimedOut,
     future::ResponseFuture,
     hints::{HintSource, Hints},
     info::{RetryInfo, RetryOverride, Stop},
@@ -176,4 +173,7 @@ pub use self::{
     rules::{Rules, WhenUnready},
     service::Retry,
     timeout::{AttemptLimit, AttemptTimeout, AttemptTimer, NoTimeout},
+};
+pub use palisade_settings::{
+    Backoff, Chain, InvalidSetting, Jitter, Schedule, ScheduleFn, Step, schedule_fn,
 };

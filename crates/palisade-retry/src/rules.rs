@@ -4,12 +4,12 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use palisade_core::{
     Cause, Classify, ErrorKind, Event, Head, HttpClassify, Observer, Outcome, Target, Trailers,
 };
+use palisade_settings::{Backoff, InvalidSetting, Random, Schedule, Step};
 use tokio::time::Instant;
 
 use crate::{
-    Backoff, ByMethod, CloneBody, Hints, InvalidSetting, NoTimeout, Repeatable, Requests,
-    RetryInfo, RetryOverride, Schedule, Step, Stop, TokenBudget, hints::Hint, random::Random,
-    requests::IDEMPOTENCY_KEY,
+    ByMethod, CloneBody, Hints, NoTimeout, Repeatable, Requests, RetryInfo, RetryOverride, Stop,
+    TokenBudget, hints::Hint, requests::IDEMPOTENCY_KEY,
 };
 
 /// The rules by which a retry layer goes: the type parameter of

@@ -5,10 +5,10 @@ use std::{
 };
 
 use palisade_core::{Head, KeyBy, KeyRef};
+use palisade_settings::{InvalidSetting, literal};
 use quick_cache::{Equivalent, sync::Cache};
 
 use super::Budget;
-use crate::{InvalidSetting, error::literal};
 
 /// One budget per key: per authority, endpoint, tenant.
 ///

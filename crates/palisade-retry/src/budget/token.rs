@@ -1,13 +1,10 @@
 use std::sync::atomic::Ordering;
 
 use palisade_core::Head;
+use palisade_settings::{InvalidSetting, literal};
 
 use super::{Budget, Ticket, check_ratio};
-use crate::{
-    InvalidSetting,
-    error::literal,
-    sync::{Arc, AtomicU64},
-};
+use crate::sync::{Arc, AtomicU64};
 
 /// Each call earns a share of a retry, up to a reserve. The default.
 ///

@@ -1,14 +1,11 @@
 use std::sync::{PoisonError, atomic::Ordering};
 
 use palisade_core::Head;
+use palisade_settings::{InvalidSetting, literal};
 use tokio::time::Instant;
 
 use super::{Budget, Ticket, check_ratio};
-use crate::{
-    InvalidSetting,
-    error::literal,
-    sync::{Arc, AtomicU64, Mutex},
-};
+use crate::sync::{Arc, AtomicU64, Mutex};
 
 /// Retries per second, and a share of the calls of the last seconds.
 ///

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{InvalidSetting, error::literal};
+use crate::{InvalidSetting, literal};
 
 /// Decides how long to wait before an attempt.
 ///
@@ -14,7 +14,7 @@ pub trait Schedule {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use palisade_retry::{Backoff, Jitter, Schedule, Step};
+    /// use palisade_settings::{Backoff, Jitter, Schedule, Step};
     ///
     /// // At once, and then with growing care.
     /// let backoff = Backoff::constant(Duration::ZERO)
@@ -76,14 +76,11 @@ impl Step {
 ///
 /// ```
 /// use std::time::Duration;
-/// use palisade_retry::{RetryLayer, Step, schedule_fn};
-/// use tower::Layer;
-/// # let client = tower::service_fn(|_: http::Request<String>| async { Ok::<_, std::io::Error>(http::Response::new(String::new())) });
+/// use palisade_settings::{Schedule, Step, schedule_fn};
 ///
 /// let table = [50, 200, 1000].map(Duration::from_millis);
 /// let backoff = schedule_fn(move |step: &Step| table[table.len().min(step.retry as usize) - 1]);
-/// let client = RetryLayer::http().backoff(backoff).layer(client);
-/// # let _ = tower::ServiceExt::oneshot(client, http::Request::new(String::new()));
+/// assert_eq!(backoff.delay(&Step::new(7, table[2], 0.5)), table[2]);
 /// ```
 pub fn schedule_fn<F>(delay: F) -> ScheduleFn<F>
 where
@@ -114,7 +111,7 @@ impl<F: Fn(&Step) -> Duration> Schedule for ScheduleFn<F> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use palisade_retry::{Backoff, Jitter, Schedule, Step};
+/// use palisade_settings::{Backoff, Jitter, Schedule, Step};
 ///
 /// let backoff = Backoff::exponential(Duration::from_millis(50))
 ///     .max(Duration::from_secs(2))

@@ -5,23 +5,32 @@ use std::{
 
 /// A sequence of random numbers that threads share without a lock: SplitMix64
 /// (Steele, Lea, Flood 2014). Spreads load, keeps no secrets.
+///
+/// ```
+/// use palisade_settings::Random;
+///
+/// let unit = Random::seeded(7).unit();
+/// assert_eq!(unit, Random::seeded(7).unit());
+/// assert!((0.0..1.0).contains(&unit));
+/// ```
 #[derive(Debug)]
-pub(crate) struct Random(AtomicU64);
+pub struct Random(AtomicU64);
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Random {
-    pub(crate) fn seeded(seed: u64) -> Self {
+    /// The sequence that this seed begins.
+    pub fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
     /// A sequence that no other process shares.
-    pub(crate) fn from_entropy() -> Self {
+    pub fn from_entropy() -> Self {
         Self::seeded(RandomState::new().hash_one(0))
     }
 
     /// The next number, uniform in `0.0..1.0`.
-    pub(crate) fn unit(&self) -> f64 {
+    pub fn unit(&self) -> f64 {
         let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
