@@ -1,8 +1,11 @@
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
-use crate::{Classify, ErrorKind, ErrorRef, Outcome, Typed, kind::Finding};
+use crate::{
+    Classify, ErrorKind, ErrorRef, Outcome, RetryAfter, SystemClock, Typed, WallClock,
+    kind::Finding,
+};
 
 /// The default verdict on HTTP responses and on the errors of HTTP clients.
 ///
@@ -139,6 +142,12 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
     fn kind(&self, error: &E) -> ErrorKind {
         ErrorKind::of(error.error_ref())
     }
+
+    /// What `Retry-After` says. A date without the response's own `Date` is
+    /// taken relative to [`SystemClock`].
+    fn retry_after(&self, response: &Response<B>) -> Option<Duration> {
+        RetryAfter::delay_of(response.headers(), || SystemClock.now())
+    }
 }
 
 /// The trailers of a response, in its extensions, when a layer has read the
@@ -188,7 +197,7 @@ fn grpc_outcome<B>(response: &Response<B>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Duration};
+    use std::io;
 
     use http::HeaderValue;
 
@@ -281,6 +290,17 @@ mod tests {
                 "{status} {again}"
             );
         }
+    }
+
+    #[test]
+    fn reads_how_long_to_stay_away() {
+        let hint = |response: &Response<()>| {
+            Classify::<_, io::Error>::retry_after(&HttpClassify::new(), response)
+        };
+        let mut response = Response::new(());
+        assert_eq!(hint(&response), None);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
+        assert_eq!(hint(&response), Some(Duration::from_secs(3)));
     }
 
     #[test]

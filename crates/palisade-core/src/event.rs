@@ -95,6 +95,31 @@ pub enum Event {
         /// Why the last one failed.
         cause: Cause,
     },
+    /// A circuit breaker went from one state to another, or into the same one
+    /// anew.
+    Breaker {
+        /// The state that ended, in snake case.
+        from: &'static str,
+        /// The state that began, in snake case.
+        to: &'static str,
+        /// Why, in snake case.
+        reason: &'static str,
+        /// Counts the changes of this breaker. Two threads may tell theirs out
+        /// of order; who keeps the latest state goes by this.
+        generation: u32,
+    },
+    /// A layer on this side refused to send a request.
+    Refused {
+        /// Which kind of layer.
+        kind: ErrorKind,
+        /// Why, in snake case.
+        reason: &'static str,
+        /// How long until another try makes sense, if that is known.
+        retry_after: Option<Duration>,
+        /// Whether it did; if not, the layer only observes, and the request
+        /// was sent.
+        enforced: bool,
+    },
 }
 
 /// What an attempt came to.

@@ -6,7 +6,7 @@ use std::{
 
 use http::HeaderName;
 
-use crate::{Endpoint, Head};
+use crate::{Endpoint, Head, Target};
 
 /// Says by what requests are told apart: one budget, breaker or limit each.
 ///
@@ -20,6 +20,13 @@ pub trait KeyBy {
 
     /// The key of a request.
     fn key<'r>(&self, head: Head<'r>) -> Self::Ref<'r>;
+
+    /// What of a key may be told to an [`Observer`](crate::Observer). Defaults
+    /// to nothing: a key may be secret.
+    fn target<'k>(&self, key: &'k Self::Key) -> Target<'k> {
+        let _ = key;
+        Target::default()
+    }
 }
 
 /// The borrowed form of a key. It hashes as the key does.
@@ -66,6 +73,10 @@ impl KeyBy for ByAuthority {
     fn key<'r>(&self, head: Head<'r>) -> Self::Ref<'r> {
         head.authority()
     }
+
+    fn target<'k>(&self, key: &'k Self::Key) -> Target<'k> {
+        Target::new(None, None, key.as_deref())
+    }
 }
 
 /// One for each [`Endpoint`], and one for all requests without.
@@ -73,11 +84,15 @@ impl KeyBy for ByAuthority {
 pub struct ByEndpoint;
 
 impl KeyBy for ByEndpoint {
-    type Key = Option<Endpoint>;
-    type Ref<'r> = Option<&'static Endpoint>;
+    type Key = Option<&'static Endpoint>;
+    type Ref<'r> = OwnedKey<Self::Key>;
 
     fn key<'r>(&self, head: Head<'r>) -> Self::Ref<'r> {
-        head.endpoint()
+        OwnedKey(head.endpoint())
+    }
+
+    fn target<'k>(&self, key: &'k Self::Key) -> Target<'k> {
+        Target::new(*key, None, None)
     }
 }
 
@@ -195,6 +210,21 @@ mod tests {
         check(&ByHeader::new(HeaderName::from_static("tenant")), &request, &other);
         check(&ByExtension::<u32>::default(), &request, &other);
         check(&key_fn(|head: Head<'_>| head.uri.path().len()), &request, &other);
+    }
+
+    #[test]
+    fn a_target_tells_what_may_be_told() {
+        let request = Request::get("https://a.example/").header("tenant", "blue");
+        let mut request = request.body(()).unwrap();
+        LIST.put_into(request.extensions_mut());
+        fn target<K: KeyBy>(by: &K, request: &Request<()>) -> String {
+            format!("{:?}", by.target(&by.key(Head::of(request)).to_key()))
+        }
+        let of = |target: Target<'_>| format!("{target:?}");
+        assert_eq!(target(&ByAuthority, &request), of(Target::new(None, None, Some("a.example"))));
+        assert_eq!(target(&ByEndpoint, &request), of(Target::new(Some(&LIST), None, None)));
+        let by_header = ByHeader::new(HeaderName::from_static("tenant"));
+        assert_eq!(target(&by_header, &request), of(Target::default()));
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub trait Classify<Res, Err> {
         let _ = error;
         ErrorKind::Other
     }
+
+    /// How long the service asks to be left alone, by this response. Defaults
+    /// to not at all.
+    fn retry_after(&self, response: &Res) -> Option<Duration> {
+        let _ = response;
+        None
+    }
 }
 
 impl<Res, Err, C: Classify<Res, Err> + ?Sized> Classify<Res, Err> for Arc<C> {
@@ -67,6 +74,10 @@ impl<Res, Err, C: Classify<Res, Err> + ?Sized> Classify<Res, Err> for Arc<C> {
 
     fn kind(&self, error: &Err) -> ErrorKind {
         (**self).kind(error)
+    }
+
+    fn retry_after(&self, response: &Res) -> Option<Duration> {
+        (**self).retry_after(response)
     }
 }
 
