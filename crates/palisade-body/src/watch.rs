@@ -31,6 +31,8 @@ pub enum BodyEnd<'a, E> {
     Failed(&'a E),
     /// It was dropped before its end, or was never read.
     Dropped,
+    /// It panicked while it was polled. Told when it is dropped after that.
+    Panicked,
 }
 
 /// Watches a body with a closure that is told how it ended.
@@ -79,7 +81,6 @@ pin_project! {
     /// it is known: with the last frame if the body then says that it is at its end
     /// ([`is_end_stream`](Body::is_end_stream)), since hyper does not poll it again; at once for a
     /// body that is empty from the start, as that of a response to HEAD (RFC 9110, section 9.3.2).
-    /// A body that panics while polled counts as dropped once it is.
     ///
     /// # Cancel safety
     ///
@@ -95,6 +96,8 @@ pin_project! {
         body: B,
         // Until it is told the end.
         watch: Option<W>,
+        // Set while it is polled, and so for ever once it panics there.
+        at_work: bool,
     }
 
     impl<B, W> PinnedDrop for WatchBody<B, W>
@@ -103,7 +106,9 @@ pin_project! {
         W: Watch<B::Error>,
     {
         fn drop(this: Pin<&mut Self>) {
-            end(this.project().watch, BodyEnd::Dropped);
+            let this = this.project();
+            let told = if *this.at_work { BodyEnd::Panicked } else { BodyEnd::Dropped };
+            end(this.watch, told);
         }
     }
 }
@@ -119,7 +124,7 @@ where
         if body.is_end_stream() {
             end(&mut watch, BodyEnd::Complete);
         }
-        Self { body, watch }
+        Self { body, watch, at_work: false }
     }
 }
 
@@ -136,7 +141,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let polled = ready!(this.body.as_mut().poll_frame(cx));
+        *this.at_work = true;
+        let polled = this.body.as_mut().poll_frame(cx);
+        *this.at_work = false;
+        let polled = ready!(polled);
         match &polled {
             None => end(this.watch, BodyEnd::Complete),
             Some(Err(error)) => end(this.watch, BodyEnd::Failed(error)),

@@ -98,7 +98,7 @@ fn waiting_is_no_ending() {
 }
 
 #[test]
-fn body_that_panics_is_dropped_while_unwinding() {
+fn body_that_panics_has_panicked_whenever_it_is_dropped() {
     let watch = Log::default();
     let body = WatchBody::new(Script::new([data("ab"), Play::Panic]), watch.clone());
     let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -107,7 +107,14 @@ fn body_that_panics_is_dropped_while_unwinding() {
         next(&mut body);
     }));
     assert!(unwound.is_err());
-    assert_eq!(watch.text(), "2 Dropped.");
+    assert_eq!(watch.text(), "2 Panicked.");
+
+    let watch = Log::default();
+    let mut body = WatchBody::new(Script::new([Play::Panic]), watch.clone());
+    assert!(catch_unwind(AssertUnwindSafe(|| next(&mut body))).is_err());
+    assert_eq!(watch.text(), "");
+    drop(body);
+    assert_eq!(watch.text(), "Panicked.");
 }
 
 #[test]

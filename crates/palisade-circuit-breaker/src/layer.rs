@@ -1,0 +1,246 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use palisade_core::{Classify, HttpClassify, KeyBy, Observer, Outcome};
+use palisade_settings::{Random, Schedule};
+use tokio::sync::Notify;
+use tower_layer::Layer;
+
+use crate::{
+    AtBodyEnd, AtHead, BackpressureLayer, CircuitBreaker, CircuitBreakerHandle, HalfOpen, Keyed,
+    OnCancel, Refuse, Scope, Single, Template, Trip, settings::Settings,
+};
+
+/// Stops calling a service that fails.
+///
+/// See the [crate documentation](crate) for an example. Clones, and the
+/// services of repeated [`layer`](Layer::layer) calls, share their breakers; a
+/// setter, and [`separate`](Self::separate), makes a layer with breakers of its
+/// own.
+#[must_use]
+pub struct CircuitBreakerLayer<C = ErrorsFail, K = Single, R = Refuse, P = AtHead> {
+    rules: Arc<Rules<C, K, R, P>>,
+}
+
+/// What the services of a layer share.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules<C, K, R, P> {
+    pub(crate) classify: C,
+    pub(crate) scope: K,
+    pub(crate) refusal: R,
+    pub(crate) record: P,
+    settings: Arc<Settings>,
+}
+
+impl CircuitBreakerLayer {
+    /// A breaker for services of any kind, which every error counts against.
+    pub fn new(trip: Trip) -> Self {
+        Self::of(ErrorsFail, trip)
+    }
+}
+
+impl<E> CircuitBreakerLayer<HttpClassify<E>> {
+    /// The rules for HTTP: [`HttpClassify`], [`Trip::default`],
+    /// [`HalfOpen::default`].
+    pub fn http() -> Self {
+        Self::of(HttpClassify::new(), Trip::default())
+    }
+}
+
+impl<C> CircuitBreakerLayer<C> {
+    fn of(classify: C, trip: Trip) -> Self {
+        let settings = Arc::new(Settings::new(trip));
+        let scope = Single::new(&Template::new(Arc::clone(&settings)));
+        let rules = Rules { classify, scope, refusal: Refuse, record: AtHead, settings };
+        Self { rules: Arc::new(rules) }
+    }
+}
+
+/// What opens a breaker, and what closes it.
+impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R, P> {
+    /// Sets what opens a breaker. Defaults to [`Trip::default`] for HTTP.
+    pub fn trip(self, trip: Trip) -> Self {
+        self.set(|settings| settings.trip(trip))
+    }
+
+    /// Sets how long a breaker stays open, in whole milliseconds, rounded up:
+    /// the first delay of the schedule the first time, the second if it opens
+    /// again without having closed, and so on. Defaults to 5 seconds, doubled
+    /// up to 60, with [equal jitter](crate::Jitter::Equal).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use palisade_circuit_breaker::{Backoff, CircuitBreakerLayer, Trip};
+    ///
+    /// let layer = CircuitBreakerLayer::new(Trip::consecutive(5))
+    ///     .open_for(Backoff::exponential(Duration::from_secs(1)).max(Duration::from_secs(30)));
+    /// # let _ = layer;
+    /// ```
+    pub fn open_for(self, schedule: impl Schedule + Send + Sync + 'static) -> Self {
+        self.set(|settings| settings.open_for = Arc::new(schedule))
+    }
+
+    /// Sets how long a breaker stays open at most because the response that
+    /// opened it [asked](Classify::retry_after) for more than the schedule
+    /// says, as by `Retry-After`; zero to ignore what it asks. Defaults to 60
+    /// seconds.
+    pub fn retry_after(self, longest: Duration) -> Self {
+        self.set(|settings| settings.longest_hint = longest)
+    }
+
+    /// Sets how a breaker that was open finds out whether the service works
+    /// again. Defaults to [`HalfOpen::default`].
+    pub fn half_open(self, half_open: HalfOpen) -> Self {
+        self.set(|settings| settings.half_open = half_open)
+    }
+
+    /// Sets how long it takes until all calls are admitted again once the
+    /// service has recovered: a tenth of them at first, and more with time.
+    /// Defaults to zero: all at once.
+    pub fn ramp_up(self, ramp_up: Duration) -> Self {
+        self.set(|settings| settings.ramp_up = ramp_up)
+    }
+
+    /// Sets what counts when a call is dropped before it has ended. Defaults to
+    /// [`OnCancel::Ignore`].
+    ///
+    /// Where timeouts are set outside of the breaker, a service that hangs is
+    /// seen only with [`OnCancel::FailureAfter`].
+    pub fn on_cancel(self, on_cancel: OnCancel) -> Self {
+        self.set(|settings| settings.on_cancel = on_cancel)
+    }
+
+    /// Begins without refusing anything: the observer is told what would be
+    /// refused. See [`observe_only`](CircuitBreakerHandle::observe_only).
+    pub fn observe_only(self) -> Self {
+        self.set(|settings| settings.observe = true)
+    }
+
+    /// Sets who is told of changes and refusals. Defaults to nobody.
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.set(|settings| settings.observer = Some(observer))
+    }
+
+    /// Fixes the sequence of random numbers, for tests. Defaults to one that no
+    /// other process shares.
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|settings| settings.random = Arc::new(Random::seeded(seed)))
+    }
+
+    /// The same settings, with breakers of their own.
+    pub fn separate(&self) -> Self {
+        self.clone().set(|_| {})
+    }
+
+    fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let rules = Arc::unwrap_or_clone(self.rules);
+        let mut settings = Settings::clone(&rules.settings);
+        change(&mut settings);
+        // Who waits for one layer's breakers is not woken by another's.
+        settings.changed = Arc::new(Notify::new());
+        let settings = Arc::new(settings);
+        let scope = rules.scope.renew(&Template::new(Arc::clone(&settings)));
+        Self { rules: Arc::new(Rules { scope, settings, ..rules }) }
+    }
+}
+
+/// Strategies.
+impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R, P> {
+    /// Sets what a result means. Defaults to [`HttpClassify`] for HTTP, to
+    /// [`ErrorsFail`] otherwise.
+    pub fn classify<D>(self, classify: D) -> CircuitBreakerLayer<D, K, R, P> {
+        self.swap(|_, k, r, p| (classify, k, r, p))
+    }
+
+    /// Has one breaker for each key instead of one for all calls:
+    /// [`Keyed::by`] with its defaults.
+    ///
+    /// What key a request has is not known before it comes, so an error of the
+    /// inner service's readiness counts against none.
+    pub fn keyed<B: KeyBy>(self, by: B) -> CircuitBreakerLayer<C, Keyed<B>, R, P> {
+        self.scope(Keyed::by(by))
+    }
+
+    /// Sets which breakers there are. Defaults to [`Single`].
+    pub fn scope<D: Scope>(self, scope: D) -> CircuitBreakerLayer<C, D, R, P> {
+        let template = Template::new(Arc::clone(&self.rules.settings));
+        self.swap(|c, _, r, p| (c, scope.renew(&template), r, p))
+    }
+
+    /// Sets what becomes of a call that is refused. Defaults to [`Refuse`]: it
+    /// fails with [`Open`](crate::Open).
+    pub fn on_refusal<D>(self, on_refusal: D) -> CircuitBreakerLayer<C, K, D, P> {
+        self.swap(|c, k, _, p| (c, k, on_refusal, p))
+    }
+
+    /// Counts a call when the body of its response has ended. Defaults to when
+    /// the response is there.
+    pub fn at_body_end(self) -> CircuitBreakerLayer<C, K, R, AtBodyEnd> {
+        self.swap(|c, k, r, _| (c, k, r, AtBodyEnd))
+    }
+
+    /// Puts other strategies in place of some. The breakers stay.
+    fn swap<C2, K2, R2, P2>(
+        self,
+        change: impl FnOnce(C, K, R, P) -> (C2, K2, R2, P2),
+    ) -> CircuitBreakerLayer<C2, K2, R2, P2> {
+        let Rules { classify, scope, refusal, record, settings } = Arc::unwrap_or_clone(self.rules);
+        let (classify, scope, refusal, record) = change(classify, scope, refusal, record);
+        let rules = Rules { classify, scope, refusal, record, settings };
+        CircuitBreakerLayer { rules: Arc::new(rules) }
+    }
+}
+
+impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
+    /// The breaker.
+    pub fn handle(&self) -> CircuitBreakerHandle {
+        self.rules.scope.breaker().clone()
+    }
+
+    /// Makes services that are not ready while the breaker refuses calls,
+    /// instead of refusing them.
+    pub fn backpressure(self) -> BackpressureLayer<C, R, P> {
+        BackpressureLayer::new(self.rules)
+    }
+}
+
+impl<C, B: KeyBy, R, P> CircuitBreakerLayer<C, Keyed<B>, R, P> {
+    /// The breakers.
+    pub fn breakers(&self) -> Keyed<B> {
+        self.rules.scope.clone()
+    }
+}
+
+impl<C, K, R, P> Clone for CircuitBreakerLayer<C, K, R, P> {
+    fn clone(&self) -> Self {
+        Self { rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<C: fmt::Debug, K: fmt::Debug, R: fmt::Debug, P: fmt::Debug> fmt::Debug
+    for CircuitBreakerLayer<C, K, R, P>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerLayer").field("rules", &self.rules).finish()
+    }
+}
+
+impl<S, C, K, R, P> Layer<S> for CircuitBreakerLayer<C, K, R, P> {
+    type Service = CircuitBreaker<S, C, K, R, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreaker::new(inner, Arc::clone(&self.rules))
+    }
+}
+
+/// Every response is a success, every error a failure.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ErrorsFail;
+
+impl<Res, Err> Classify<Res, Err> for ErrorsFail {
+    fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failed,
+        }
+    }
+}
