@@ -532,3 +532,6 @@ impl fmt::Debug for Breaker {
         f.debug_struct("Breaker").field("word", &self.word()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod reference;
