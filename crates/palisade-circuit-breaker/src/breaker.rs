@@ -533,5 +533,7 @@ impl fmt::Debug for Breaker {
     }
 }
 
+#[cfg(all(test, palisade_loom))]
+mod models;
 #[cfg(test)]
 mod reference;

@@ -1,13 +1,13 @@
 use std::{
     hash::{BuildHasher, Hash},
     mem,
-    sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
+    sync::{PoisonError, atomic::Ordering},
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use palisade_core::KeyRef;
 
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Values by key, never more than a fixed number of them.
 ///

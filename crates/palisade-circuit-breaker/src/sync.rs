@@ -1,18 +1,17 @@
 //! What threads share: std's, or that of loom or of shuttle where a model tries
-//! it in other orders.
+//! it in other orders. loom tries the breaker, shuttle the map.
 
 #[cfg(all(test, palisade_loom))]
-pub(crate) use loom::sync::{
-    RwLock,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence},
-};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 #[cfg(all(test, palisade_shuttle))]
 pub(crate) use shuttle::sync::{
-    RwLock,
+    RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence},
 };
 #[cfg(not(all(test, any(palisade_loom, palisade_shuttle))))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+#[cfg(not(all(test, palisade_shuttle)))]
 pub(crate) use std::sync::{
-    RwLock,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence},
+    RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, AtomicUsize},
 };
