@@ -537,3 +537,29 @@ impl fmt::Debug for Breaker {
 mod models;
 #[cfg(test)]
 mod reference;
+
+#[cfg(all(test, not(any(palisade_loom, palisade_shuttle))))]
+mod tests {
+    use allocation_counter::measure;
+
+    use super::*;
+    use crate::{Trip, Window};
+
+    #[test]
+    fn a_breaker_is_small() {
+        let row = Trip::consecutive(5);
+        let rate = |window| row.or(Trip::failure_rate(0.5).window(window));
+        for (trip, most) in [
+            (row, 80),
+            (rate(Window::count(100)), 128),
+            (rate(Window::time(Duration::from_secs(10)).buckets(10)), 256),
+        ] {
+            let settings = Arc::new(Settings::new(trip));
+            let mut made = None;
+            let memory = measure(|| {
+                made = Some(Arc::new(Breaker::new(settings, Target::default())));
+            });
+            assert!(memory.bytes_current <= most, "{} bytes for {trip:?}", memory.bytes_current);
+        }
+    }
+}

@@ -53,7 +53,8 @@ impl Plan {
             self.failure_rate.map(Trip::failure_rate),
             self.slow.map(|(after, rate)| Trip::slow_rate(ms(after), rate)),
         ];
-        let trip = trips.into_iter().flatten().reduce(Trip::or).unwrap_or(Trip::consecutive(1));
+        let trip =
+            trips.into_iter().flatten().reduce(Trip::or).unwrap_or_else(|| Trip::consecutive(1));
         let mut settings = Settings::new(trip.window(window).min_calls(self.min_calls));
         settings.open_for =
             Arc::new(Backoff::exponential(ms(OPEN_FOR)).max(ms(LONGEST)).jitter(Jitter::None));

@@ -155,7 +155,12 @@ impl TimeWindow {
         // Who has written sees what others wrote before they come to this line,
         // or they see this one's: of two last failures one sees both.
         fence(Ordering::SeqCst);
-        let latest = words[0].load(Ordering::Relaxed).max(now / self.width);
+        let seen = words[0].load(Ordering::Relaxed);
+        let latest = seen.max(now / self.width);
+        // Of an era that nobody has cleared yet, or it would be found again.
+        if u64::from(self.buckets) <= latest - seen {
+            return Counts::default();
+        }
         let latest = Bucket::of(latest, generation);
         let sum = |row: u32| -> u64 {
             let start = 1 + (row * self.buckets) as usize;
@@ -218,14 +223,18 @@ mod tests {
                     generation += 1;
                     list.clear();
                 }
-                windows.add(&words, Entry { generation, failed, slow }, now, || true);
-                list.push((now / (width * MS), failed, slow));
                 let time = now / (width * MS);
-                let fresh = |of: fn(&(u64, bool, bool)) -> bool| {
-                    list.iter().filter(|call| time - call.0 < u64::from(buckets) && of(call)).count() as u64
+                let expected = |list: &[(u64, bool, bool)]| {
+                    let fresh = |of: fn(&(u64, bool, bool)) -> bool| {
+                        list.iter().filter(|call| time - call.0 < u64::from(buckets) && of(call)).count() as u64
+                    };
+                    Counts { calls: fresh(|_| true), failures: fresh(|c| c.1), slow: fresh(|c| c.2) }
                 };
-                let expected = Counts { calls: fresh(|_| true), failures: fresh(|c| c.1), slow: fresh(|c| c.2) };
-                prop_assert_eq!(windows.counts(&words, generation, now), expected);
+                // A look comes before the first call, and after it.
+                prop_assert_eq!(windows.counts(&words, generation, now), expected(&list));
+                windows.add(&words, Entry { generation, failed, slow }, now, || true);
+                list.push((time, failed, slow));
+                prop_assert_eq!(windows.counts(&words, generation, now), expected(&list));
             }
         }
     }
