@@ -42,6 +42,6 @@ pub use palisade_core as core;
 pub use palisade_retry as retry;
 
 /// The README's example, compiled.
-#[cfg(all(doctest, feature = "retry"))]
+#[cfg(all(doctest, feature = "circuit-breaker", feature = "retry"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
