@@ -22,7 +22,7 @@ pub(crate) fn row(begin: Duration, calls: &[Answer], states: &str) -> String {
     let [succeeded, failed, refused] = ENDS.map(|end| count(calls, end));
     let sent = succeeded + failed;
     let rate = (succeeded * 100).checked_div(sent);
-    let rate = rate.map_or("-".to_owned(), |rate| format!("{rate} %"));
+    let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate} %"));
     let time = seconds(begin);
     format!("{time}   {api:<4}   {marks} {sent:>6} {failed:>8} {refused:>9} {rate:>9}   {states}")
 }
