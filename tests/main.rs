@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 
+mod breaker;
+mod breaker_server;
+mod breaker_stacks;
 mod kinds;
 mod retry;
 mod stacks;

@@ -8,7 +8,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use palisade_core::HttpClassify;
+use palisade_circuit_breaker::{CircuitBreakerLayer, HalfOpen, Open, Trip};
+use palisade_core::{BoxError, HttpClassify, find_cause};
 use palisade_retry::{Backoff, Jitter, RetryInfo, RetryLayer, Rules, Stop};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -39,6 +40,22 @@ fn connector() -> HttpConnector {
 /// The layer as it is, but for the time it takes.
 pub(crate) fn retry<M>() -> RetryLayer<Rules<HttpClassify<M>>> {
     RetryLayer::http().backoff(Backoff::constant(MS).jitter(Jitter::None))
+}
+
+/// How long a [`breaker`] stays open.
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// A breaker that opens at the third failure in a row, and closes after two probes.
+pub(crate) fn breaker<M>() -> CircuitBreakerLayer<HttpClassify<M>> {
+    CircuitBreakerLayer::http()
+        .trip(Trip::consecutive(3))
+        .open_for(Backoff::constant(OPEN_FOR).jitter(Jitter::None))
+        .half_open(HalfOpen::permits(2))
+}
+
+/// The refusal of a breaker, if that is what became of a call.
+pub(crate) fn refusal<T>(result: Result<T, impl Into<BoxError>>) -> Option<Open> {
+    find_cause(&*result.err()?.into()).copied()
 }
 
 pub(crate) fn get(uri: Uri) -> Request<Full<Bytes>> {
