@@ -281,6 +281,29 @@ async fn retry_outside_never_hammers() {
     assert!((4.0..4.44).contains(&waited), "{waited}");
 }
 
+// They need not wait until all probes are late.
+#[tokio::test(start_paused = true)]
+async fn retry_outside_comes_back_soon_beside_probes() {
+    let down = Reply::status(503);
+    let script = Script::new().route("/", [down.clone(), down.clone(), down, Reply::ok("hello")]);
+    let api = FlakyApi::start(script).await;
+    let layer = breaker();
+    let plain = layer.layer(http1());
+    for _ in 0..3 {
+        assert_eq!(plain.clone().oneshot(get(api.url("/"))).await.unwrap().status(), 503);
+    }
+    advance(OPEN_FOR).await;
+    let client = ServiceBuilder::new().layer(patient(LONG)).layer(layer.clone()).service(http1());
+    let call = || client.clone().oneshot(get(api.url("/")));
+    let start = Instant::now();
+    let (one, two, three, four) = tokio::join!(call(), call(), call(), call());
+    for response in [one, two, three, four] {
+        assert_eq!(response.unwrap().status(), 200);
+    }
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_inside_makes_one_call_of_all_attempts() {
     let script = Script::new()

@@ -149,15 +149,20 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn view(&self, now: u64) -> View {
-        let word = self.word();
+    /// How long until the state ends, if it ends by itself.
+    pub(crate) fn remaining(&self, word: Word, now: u64) -> Option<Duration> {
         let mark = self.mark();
         let ends = matches!(word.state, State::Open | State::HalfOpen | State::RampUp);
+        (ends && mark.is_of(word.generation)).then(|| mark.remaining(now))
+    }
+
+    pub(crate) fn view(&self, now: u64) -> View {
+        let word = self.word();
         let since = now.saturating_sub(self.since.load(Ordering::Relaxed));
         View {
             word,
             since: Duration::from_nanos(since),
-            remaining: (ends && mark.is_of(word.generation)).then(|| mark.remaining(now)),
+            remaining: self.remaining(word, now),
             counts: self.settings.windows.counts(&self.window, word.generation, now),
         }
     }

@@ -69,8 +69,10 @@ impl Open {
         Self { refusal, reason }
     }
 
-    /// How long until the state ends in which the breaker refuses calls like
-    /// this, at the latest. Nothing, if it is forced open.
+    /// How long until another try makes sense: until the breaker's open time is
+    /// over. While calls are let in, but not this one, a tenth of the time that
+    /// they have for it, or what is left of that. Nothing, if the breaker is
+    /// forced open.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal.retry_after()
     }
@@ -87,11 +89,11 @@ impl Open {
     ///
     /// ```
     /// use palisade_circuit_breaker::{CircuitBreakerLayer, Open, respond_fn};
+    /// use palisade_core::HttpClassify;
     ///
-    /// let layer = CircuitBreakerLayer::http().on_refusal(respond_fn(Open::response::<String>));
-    /// # let _ = |inner: tower::util::BoxCloneService<(), http::Response<String>, std::io::Error>| {
-    /// #     tower::ServiceExt::<()>::oneshot(tower::Layer::layer(&layer, inner), ())
-    /// # };
+    /// let layer = CircuitBreakerLayer::<HttpClassify>::http()
+    ///     .on_refusal(respond_fn(Open::response::<String>));
+    /// # let _ = layer;
     /// ```
     pub fn response<B: Default>(self) -> Response<B> {
         let mut response = Response::new(B::default());

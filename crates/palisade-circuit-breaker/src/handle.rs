@@ -15,11 +15,9 @@ use crate::{
 ///
 /// ```
 /// use palisade_circuit_breaker::{CircuitBreakerLayer, State};
+/// use palisade_core::HttpClassify;
 ///
-/// let layer = CircuitBreakerLayer::http();
-/// # let _ = |inner: tower::util::BoxCloneService<(), http::Response<String>, std::io::Error>| {
-/// #     tower::ServiceExt::<()>::oneshot(tower::Layer::layer(&layer, inner), ())
-/// # };
+/// let layer = CircuitBreakerLayer::<HttpClassify>::http();
 /// let breaker = layer.handle();
 /// assert_eq!(breaker.state(), State::Closed);
 ///
@@ -53,7 +51,7 @@ impl CircuitBreakerHandle {
         self.breaker.word().state
     }
 
-    /// The state, and what has led to it.
+    /// The state, and what was counted in it: a new state begins with nothing.
     pub fn snapshot(&self) -> Snapshot {
         let view = self.breaker.view(self.breaker.settings.now());
         let probes = view.word.probes();
@@ -112,10 +110,6 @@ impl CircuitBreakerHandle {
     /// use palisade_core::Outcome;
     ///
     /// let breaker = CircuitBreakerLayer::new(Trip::consecutive(2)).handle();
-    /// # let _ = |inner: tower::util::BoxCloneService<(), (), std::io::Error>| {
-    /// #     let layer = CircuitBreakerLayer::new(Trip::consecutive(2));
-    /// #     tower::ServiceExt::<()>::oneshot(tower::Layer::layer(&layer, inner), ())
-    /// # };
     /// for _ in 0..2 {
     ///     let permit = breaker.try_acquire()?;
     ///     // The message is not delivered.
@@ -149,7 +143,7 @@ impl CircuitBreakerHandle {
             crate::OpenReason::RampUp => Some(settings.ramp_up / 100),
             // What it waits for may have happened before it was registered.
             _ if self.breaker.refusal(|| settings.now()).is_none() => return,
-            _ => open.retry_after(),
+            _ => self.breaker.remaining(self.breaker.word(), settings.now()),
         };
         match delay {
             // Whichever comes first.
@@ -262,10 +256,6 @@ impl Snapshot {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let breaker = CircuitBreakerLayer::new(Trip::consecutive(5)).handle();
-/// # let _ = |inner: tower::util::BoxCloneService<(), (), std::io::Error>| {
-/// #     let layer = CircuitBreakerLayer::new(Trip::consecutive(5));
-/// #     tower::ServiceExt::<()>::oneshot(tower::Layer::layer(&layer, inner), ())
-/// # };
 /// let mut states = breaker.subscribe();
 /// breaker.force_open();
 /// assert_eq!(states.changed().await, State::ForcedOpen);

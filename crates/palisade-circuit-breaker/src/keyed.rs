@@ -22,14 +22,10 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 /// use palisade_circuit_breaker::{CircuitBreakerLayer, Keyed};
-/// use palisade_core::ByAuthority;
+/// use palisade_core::{ByAuthority, HttpClassify};
 ///
 /// let by_host = Keyed::by(ByAuthority).max_keys(1000).idle(Duration::from_secs(60));
-/// let layer = CircuitBreakerLayer::http().scope(by_host);
-/// # let _ = |inner: tower::util::BoxCloneService<http::Request<String>, http::Response<String>, std::io::Error>| {
-/// #     tower::ServiceExt::oneshot(tower::Layer::layer(&layer, inner), http::Request::new(String::new()))
-/// # };
-///
+/// let layer = CircuitBreakerLayer::<HttpClassify>::http().scope(by_host);
 /// let breakers = layer.breakers();
 /// assert!(breakers.get(&Some("api.example".to_owned())).is_none(), "nobody has called it yet");
 /// ```

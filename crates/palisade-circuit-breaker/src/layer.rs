@@ -32,15 +32,21 @@ pub(crate) struct Rules<C, K, R, P> {
 }
 
 impl CircuitBreakerLayer {
-    /// A breaker for services of any kind, which every error counts against.
+    /// A breaker for services of any kind, which every error counts against, and
+    /// no response. For HTTP, where a response may be a failure, take
+    /// [`http`](CircuitBreakerLayer::http).
     pub fn new(trip: Trip) -> Self {
         Self::of(ErrorsFail, trip)
     }
 }
 
-impl<E> CircuitBreakerLayer<HttpClassify<E>> {
+impl<M> CircuitBreakerLayer<HttpClassify<M>> {
     /// The rules for HTTP: [`HttpClassify`], [`Trip::default`],
     /// [`HalfOpen::default`].
+    ///
+    /// The service says what `M` is. Before there is one, as where a handle is
+    /// all that is taken, write `CircuitBreakerLayer::<HttpClassify>::http()`, or
+    /// `HttpClassify<Boxed>` where errors are boxed.
     pub fn http() -> Self {
         Self::of(HttpClassify::new(), Trip::default())
     }
@@ -152,7 +158,9 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     }
 
     /// Has one breaker for each key instead of one for all calls:
-    /// [`Keyed::by`] with its defaults.
+    /// [`Keyed::by`] with its defaults. In place of a handle, such a layer has
+    /// [`breakers`](CircuitBreakerLayer::breakers); it does not do backpressure,
+    /// as it does not know which call will come.
     ///
     /// What key a request has is not known before it comes, so an error of the
     /// inner service's readiness counts against none.
@@ -191,7 +199,8 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
 }
 
 impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
-    /// The breaker.
+    /// The breaker. Take it when all is set: a setter after that makes a layer
+    /// with another breaker.
     pub fn handle(&self) -> CircuitBreakerHandle {
         self.rules.scope.breaker().clone()
     }
@@ -204,7 +213,8 @@ impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
 }
 
 impl<C, B: KeyBy, R, P> CircuitBreakerLayer<C, Keyed<B>, R, P> {
-    /// The breakers.
+    /// The breakers. Take them when all is set: a setter after that makes a
+    /// layer with others.
     pub fn breakers(&self) -> Keyed<B> {
         self.rules.scope.clone()
     }

@@ -97,8 +97,10 @@
 //!
 //! A call that is refused fails with [`Open`], as a
 //! [`BoxError`](palisade_core::BoxError). With [`respond_fn`] it gets a response
-//! instead, and the error type stays that of the inner service: so it goes under
-//! axum. With [`backpressure`](CircuitBreakerLayer::backpressure) it waits.
+//! instead, and the error type stays that of the inner service. So it goes under
+//! axum, whose services must not fail:
+//! `router.layer(CircuitBreakerLayer::http().on_refusal(respond_fn(Open::response)))`.
+//! With [`backpressure`](CircuitBreakerLayer::backpressure) it waits.
 //!
 //! # Where to put it
 //!
@@ -106,9 +108,15 @@
 //! outside of the timeout of an attempt, so that it sees what times out. One for
 //! each host ([`keyed`](CircuitBreakerLayer::keyed)) where there are several.
 //!
-//! To name the type, write `CircuitBreaker<S, HttpClassify>`, or
-//! `CircuitBreaker<S, HttpClassify<Boxed>>` where the inner service's error is
-//! a [`BoxError`](palisade_core::BoxError).
+//! Around `reqwest::Client`, whose requests and responses are its own, put
+//! `map_request` and `map_response` of `ServiceBuilder` in between, with the
+//! conversions of reqwest.
+//!
+//! The types that layers share are those of
+//! [palisade-core](palisade_core). To name the type of a service, write
+//! `CircuitBreaker<S, HttpClassify>`, with a breaker for each host
+//! `CircuitBreaker<S, HttpClassify, Keyed<ByAuthority>>`; `HttpClassify<Boxed>`
+//! where the inner service's error is a [`BoxError`](palisade_core::BoxError).
 //!
 //! # Cost
 //!

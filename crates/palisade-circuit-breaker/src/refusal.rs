@@ -41,6 +41,10 @@ impl<Res, Err: Into<BoxError>> OnRefusal<Res, Err> for Refuse {
 /// Answers calls that are refused with a response that a function makes, so
 /// that the error type stays that of the inner service.
 ///
+/// The response is of the inner service's type, so its body must be one that
+/// can be made. hyper's `Incoming` cannot: box bodies first
+/// (`map_response(|response| response.map(BodyExt::boxed))`).
+///
 /// ```
 /// use std::convert::Infallible;
 /// use http::{Request, Response, StatusCode};

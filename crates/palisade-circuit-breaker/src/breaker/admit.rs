@@ -61,7 +61,9 @@ impl Breaker {
                 let first = half_open.with_probes(half_open.probes().admit());
                 Decision::Change(first, "open_time_over")
             }
-            State::Open => Decision::Refuse(OpenReason::Tripped, remaining),
+            State::Open => {
+                Decision::Refuse(OpenReason::Tripped, remaining.or(Some(Duration::ZERO)))
+            }
             State::HalfOpen => {
                 let probes = word.probes();
                 match () {
@@ -76,7 +78,10 @@ impl Breaker {
                     () if probes.admitted < self.settings.half_open.permit_count() => {
                         Decision::Probe(word.with_probes(probes.admit()))
                     }
-                    () => Decision::Refuse(OpenReason::Probing, remaining),
+                    () => {
+                        let whole = self.settings.half_open.time_limit();
+                        Decision::Refuse(OpenReason::Probing, Some(soon(remaining, whole)))
+                    }
                 }
             }
             State::RampUp if ended => Decision::Change(word.next(State::Closed), "ramp_up_over"),
@@ -85,7 +90,7 @@ impl Breaker {
                 let share = ramp::share(remaining.unwrap_or(whole), whole);
                 match ramp::admits(self.ramp.fetch_add(share, Ordering::Relaxed), share) {
                     true => Decision::Admit(Kind::Call),
-                    false => Decision::Refuse(OpenReason::RampUp, remaining),
+                    false => Decision::Refuse(OpenReason::RampUp, Some(soon(remaining, whole))),
                 }
             }
         }
@@ -124,6 +129,12 @@ impl Breaker {
         let current = token.kind == Kind::Uncounted || word.generation == token.generation;
         current.then(|| self.token(Word { generation: token.generation, ..word }, token.kind, now))
     }
+}
+
+/// When to ask again while some calls are let in: long before all are, as who
+/// waits so long waits too long, and not at once.
+fn soon(remaining: Option<Duration>, whole: Duration) -> Duration {
+    remaining.unwrap_or(whole).min(whole / 10)
 }
 
 /// What is to be done with a call.

@@ -153,6 +153,7 @@ impl Reference {
             _ => {}
         }
         let left = Some(self.ends.saturating_sub(now));
+        let soon = |whole: u64| left.map(|left| left.min(whole * MS / 10));
         let call = Call { generation: self.generation, started: now, probe: None, counts: true };
         let refused = match self.state {
             State::Closed => return Ok(call),
@@ -164,7 +165,7 @@ impl Reference {
                 self.probes.insert(self.next_probe, None);
                 return Ok(Call { probe: Some(self.next_probe), ..call });
             }
-            State::HalfOpen => (OpenReason::Probing, left),
+            State::HalfOpen => (OpenReason::Probing, soon(self.plan.patience)),
             State::RampUp => {
                 let left_out = (self.ends - now) as f64 / (self.plan.ramp * MS) as f64;
                 let share = (1.0 - 0.9 * left_out.min(1.0)) * 4_294_967_296.0;
@@ -173,7 +174,7 @@ impl Reference {
                     self.share -= 1 << 32;
                     return Ok(call);
                 }
-                (OpenReason::RampUp, left)
+                (OpenReason::RampUp, soon(self.plan.ramp))
             }
         };
         match self.observed {

@@ -44,7 +44,7 @@ async fn tells_each_change_and_each_refusal() {
         events(&observer),
         [
             change("open", "half_open", "open_time_over", 2),
-            refusal("probing", "Some(10s)", true),
+            refusal("probing", "Some(1s)", true),
             change("half_open", "ramp_up", "probes_succeeded", 3),
             change("ramp_up", "closed", "ramp_up_over", 4),
         ]
