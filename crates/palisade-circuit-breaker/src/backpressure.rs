@@ -14,7 +14,7 @@ use crate::{
     breaker::{Token, grade},
     future::{CallFuture, Held},
     layer::Rules,
-    ongoing::Ongoing,
+    ongoing::{Ongoing, poll_ready},
     word::Grade,
 };
 
@@ -22,12 +22,12 @@ use crate::{
 ///
 /// Made by [`CircuitBreakerLayer::backpressure`](crate::CircuitBreakerLayer::backpressure).
 #[must_use]
-pub struct BackpressureLayer<C = ErrorsFail, R = Refuse, P = AtHead> {
-    rules: Arc<Rules<C, Single, R, P>>,
+pub struct BackpressureLayer<C = ErrorsFail, P = AtHead> {
+    rules: Arc<Rules<C, Single, Refuse, P>>,
 }
 
-impl<C, R, P> BackpressureLayer<C, R, P> {
-    pub(crate) fn new(rules: Arc<Rules<C, Single, R, P>>) -> Self {
+impl<C, P> BackpressureLayer<C, P> {
+    pub(crate) fn new(rules: Arc<Rules<C, Single, Refuse, P>>) -> Self {
         Self { rules }
     }
 
@@ -37,20 +37,20 @@ impl<C, R, P> BackpressureLayer<C, R, P> {
     }
 }
 
-impl<C, R, P> Clone for BackpressureLayer<C, R, P> {
+impl<C, P> Clone for BackpressureLayer<C, P> {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.rules))
     }
 }
 
-impl<C, R, P> fmt::Debug for BackpressureLayer<C, R, P> {
+impl<C, P> fmt::Debug for BackpressureLayer<C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackpressureLayer").field("breaker", &self.handle()).finish_non_exhaustive()
     }
 }
 
-impl<S, C, R, P> Layer<S> for BackpressureLayer<C, R, P> {
-    type Service = Backpressure<S, C, R, P>;
+impl<S, C, P> Layer<S> for BackpressureLayer<C, P> {
+    type Service = Backpressure<S, C, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Backpressure::new(inner, Arc::clone(&self.rules))
@@ -70,9 +70,9 @@ impl<S, C, R, P> Layer<S> for BackpressureLayer<C, R, P> {
 /// # Panics
 ///
 /// To wait, it needs a tokio runtime whose timer is enabled.
-pub struct Backpressure<S, C = ErrorsFail, R = Refuse, P = AtHead> {
+pub struct Backpressure<S, C = ErrorsFail, P = AtHead> {
     inner: S,
-    rules: Arc<Rules<C, Single, R, P>>,
+    rules: Arc<Rules<C, Single, Refuse, P>>,
     stage: Stage,
 }
 
@@ -82,7 +82,7 @@ enum Stage {
     // The breaker refuses calls.
     Waiting { changed: Pin<Box<dyn Future<Output = ()> + Send + Sync>> },
     // A call is let in, and not made yet.
-    Admitted { reserved: Reserved },
+    Admitted { reserved: Reserved, promised: bool },
 }
 
 /// A call that was let in and may never be made: then nothing counts.
@@ -98,8 +98,8 @@ impl Drop for Reserved {
     }
 }
 
-impl<S, C, R, P> Backpressure<S, C, R, P> {
-    fn new(inner: S, rules: Arc<Rules<C, Single, R, P>>) -> Self {
+impl<S, C, P> Backpressure<S, C, P> {
+    fn new(inner: S, rules: Arc<Rules<C, Single, Refuse, P>>) -> Self {
         Self { inner, rules, stage: Stage::Idle }
     }
 
@@ -123,7 +123,7 @@ impl<S, C, R, P> Backpressure<S, C, R, P> {
         let breaker = self.rules.scope.breaker().shared();
         let now = || breaker.settings.now();
         let kept = match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Admitted { mut reserved } => {
+            Stage::Admitted { mut reserved, .. } => {
                 let token = std::mem::replace(&mut reserved.token, Token::UNCOUNTED);
                 breaker.begin(token, now)
             }
@@ -134,19 +134,19 @@ impl<S, C, R, P> Backpressure<S, C, R, P> {
     }
 }
 
-impl<S: Clone, C, R, P> Clone for Backpressure<S, C, R, P> {
+impl<S: Clone, C, P> Clone for Backpressure<S, C, P> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.rules))
     }
 }
 
-impl<S: fmt::Debug, C, R, P> fmt::Debug for Backpressure<S, C, R, P> {
+impl<S: fmt::Debug, C, P> fmt::Debug for Backpressure<S, C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backpressure").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Req, C, R, P> Service<Req> for Backpressure<S, C, R, P>
+impl<S, Req, C, P> Service<Req> for Backpressure<S, C, P>
 where
     S: Service<Req>,
     C: Classify<S::Response, S::Error>,
@@ -154,7 +154,7 @@ where
 {
     type Response = P::Response;
     type Error = S::Error;
-    type Future = CallFuture<S::Future, C, Single, R, P>;
+    type Future = CallFuture<S::Future, C, Single, Refuse, P>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -166,7 +166,7 @@ where
                 Stage::Idle => match breaker.admit(now) {
                     Ok(token) => {
                         let reserved = Reserved { breaker: handle.clone(), token };
-                        self.stage = Stage::Admitted { reserved };
+                        self.stage = Stage::Admitted { reserved, promised: false };
                     }
                     Err(open) => {
                         let handle = handle.clone();
@@ -178,8 +178,16 @@ where
                     ready!(changed.as_mut().poll(cx));
                     self.stage = Stage::Idle;
                 }
-                Stage::Admitted { .. } => {
-                    let Err(error) = ready!(self.inner.poll_ready(cx)) else {
+                Stage::Admitted { reserved, promised } => {
+                    let polled = poll_ready(Some(breaker), || self.inner.poll_ready(cx));
+                    let Err(error) = ready!(polled) else {
+                        // It may have opened while the inner service got ready. Who was told that
+                        // this one is ready may rely on it.
+                        if !*promised && breaker.begin(reserved.token, now).is_none() {
+                            self.stage = Stage::Idle;
+                            continue;
+                        }
+                        *promised = true;
                         return Poll::Ready(Ok(()));
                     };
                     let outcome = self.rules.classify.classify(Err(&error));

@@ -71,7 +71,7 @@ impl Token {
     pub(crate) const UNCOUNTED: Self = Self { generation: 0, kind: Kind::Uncounted, started: 0 };
 }
 
-/// What a breaker is asked for, all of one moment.
+/// What a breaker is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub(crate) word: Word,

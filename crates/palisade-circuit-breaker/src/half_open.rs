@@ -76,8 +76,8 @@ impl HalfOpen {
         }
     }
 
-    /// Sets how long to wait for the calls that were admitted. Defaults to 10
-    /// seconds.
+    /// Sets how long to wait for the calls that were admitted, from when the
+    /// last one was. Defaults to 10 seconds.
     ///
     /// If one has not ended by then, it counts as failed, and the breaker opens
     /// again; if all have ended, but too few came to decide, the breaker stays

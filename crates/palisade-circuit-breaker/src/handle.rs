@@ -97,7 +97,8 @@ impl CircuitBreakerHandle {
     }
 
     /// Sets whether the breaker refuses calls, or admits all and only tells the
-    /// observer which it would refuse. The state goes on as ever.
+    /// observer which it would refuse. The state goes on as ever: this is no
+    /// change of it, and nobody is told so.
     pub fn observe_only(&self, only: bool) {
         self.breaker.observe(only);
     }
@@ -140,7 +141,7 @@ impl CircuitBreakerHandle {
         changed.as_mut().enable();
         let delay = match open.reason() {
             // Each asks for its share again and again.
-            crate::OpenReason::RampUp => Some(settings.ramp_up / 100),
+            crate::OpenReason::RampUp => Some(RAMP_PACE),
             // What it waits for may have happened before it was registered.
             _ if self.breaker.refusal(|| settings.now()).is_none() => return,
             _ => self.breaker.remaining(self.breaker.word(), settings.now()),
@@ -152,6 +153,9 @@ impl CircuitBreakerHandle {
         }
     }
 }
+
+/// How often who waits asks a breaker that ramps up.
+const RAMP_PACE: Duration = Duration::from_millis(10);
 
 impl Hold for CircuitBreakerHandle {
     const UNWINDS: bool = true;
@@ -205,7 +209,8 @@ impl Permit {
     }
 }
 
-/// A breaker at one moment.
+/// A breaker at one moment: in the moment of a change, partly before it and
+/// partly after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -290,5 +295,21 @@ impl StateWatch {
             }
             changed.await;
         }
+    }
+}
+
+#[cfg(all(test, not(any(palisade_loom, palisade_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{CircuitBreakerLayer, OpenReason, Trip};
+
+    // As one that was made between the change of the state and its mark.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_does_not_know_the_time_waits_for_it() {
+        let breaker = CircuitBreakerLayer::new(Trip::consecutive(1)).handle();
+        breaker.try_acquire().unwrap().record(Outcome::Failed);
+        let open = Open::new(OpenReason::Tripped, None);
+        let waited = tokio::time::timeout(Duration::from_secs(6), breaker.changed(open));
+        waited.await.expect("5 seconds at most");
     }
 }

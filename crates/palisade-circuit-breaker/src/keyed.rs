@@ -17,7 +17,7 @@ use crate::{
 /// taken gets that of a breaker that is closed, has no call under way, and was
 /// not asked for lately; its counts are forgotten. What is open stays, until
 /// its time is over. Where none can go, the request is admitted without a
-/// breaker and [counted](Self::overflowed): better unprotected than refused.
+/// breaker and [counted](Breakers::overflowed): better unprotected than refused.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,31 +87,6 @@ impl<K: KeyBy> Keyed<K> {
         let bounds = Bounds { idle: nanos(idle), ..self.bounds };
         Self::with(self.by, bounds, self.template)
     }
-
-    /// The breaker of a key, if there is one.
-    pub fn get(&self, key: &K::Key) -> Option<CircuitBreakerHandle> {
-        self.breakers.get(&OwnedKey(key.clone()))
-    }
-
-    /// All breakers there are, in no order.
-    pub fn all(&self) -> Vec<(K::Key, CircuitBreakerHandle)> {
-        self.breakers.entries()
-    }
-
-    /// How many breakers there are.
-    pub fn len(&self) -> usize {
-        self.breakers.len()
-    }
-
-    /// Whether there is no breaker.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many requests were admitted without a breaker, for want of a place.
-    pub fn overflowed(&self) -> u64 {
-        self.breakers.overflowed()
-    }
 }
 
 impl<K: KeyBy> Scope for Keyed<K> {
@@ -140,6 +115,43 @@ impl<K: KeyBy, B> Assign<Request<B>> for Keyed<K> {
     }
 }
 
+/// A look at the breakers of a layer.
+#[derive(Clone, Debug)]
+pub struct Breakers<K: KeyBy> {
+    keyed: Keyed<K>,
+}
+
+impl<K: KeyBy> Breakers<K> {
+    pub(crate) fn of(keyed: Keyed<K>) -> Self {
+        Self { keyed }
+    }
+
+    /// The breaker of a key, if there is one.
+    pub fn get(&self, key: &K::Key) -> Option<CircuitBreakerHandle> {
+        self.keyed.breakers.get(&OwnedKey(key.clone()))
+    }
+
+    /// All breakers there are, in no order.
+    pub fn all(&self) -> Vec<(K::Key, CircuitBreakerHandle)> {
+        self.keyed.breakers.entries()
+    }
+
+    /// How many breakers there are.
+    pub fn len(&self) -> usize {
+        self.keyed.breakers.len()
+    }
+
+    /// Whether there is no breaker.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many requests were admitted without a breaker, for want of a place.
+    pub fn overflowed(&self) -> u64 {
+        self.keyed.breakers.overflowed()
+    }
+}
+
 impl Evict for CircuitBreakerHandle {
     fn may_go(&self, now: u64) -> bool {
         // Whoever holds it, a call or a person, would go on with a breaker that no call asks.
@@ -161,6 +173,6 @@ impl<K: KeyBy> Clone for Keyed<K> {
 
 impl<K: KeyBy> fmt::Debug for Keyed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Keyed").field("len", &self.breakers.len()).finish_non_exhaustive()
     }
 }

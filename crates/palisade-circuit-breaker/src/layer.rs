@@ -6,8 +6,8 @@ use tokio::sync::Notify;
 use tower_layer::Layer;
 
 use crate::{
-    AtBodyEnd, AtHead, BackpressureLayer, CircuitBreaker, CircuitBreakerHandle, HalfOpen, Keyed,
-    OnCancel, Refuse, Scope, Single, Template, Trip, settings::Settings,
+    AtBodyEnd, AtHead, BackpressureLayer, Breakers, CircuitBreaker, CircuitBreakerHandle, HalfOpen,
+    Keyed, OnCancel, Refuse, Scope, Single, Template, Trip, settings::Settings,
 };
 
 /// Stops calling a service that fails.
@@ -158,7 +158,8 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     }
 
     /// Has one breaker for each key instead of one for all calls:
-    /// [`Keyed::by`] with its defaults. In place of a handle, such a layer has
+    /// [`Keyed::by`] with its defaults; to set how many there may be, hand a
+    /// [`Keyed`] to [`scope`](Self::scope). In place of a handle, such a layer has
     /// [`breakers`](CircuitBreakerLayer::breakers); it does not do backpressure,
     /// as it does not know which call will come.
     ///
@@ -204,10 +205,12 @@ impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
     pub fn handle(&self) -> CircuitBreakerHandle {
         self.rules.scope.breaker().clone()
     }
+}
 
+impl<C, P> CircuitBreakerLayer<C, Single, Refuse, P> {
     /// Makes services that are not ready while the breaker refuses calls,
     /// instead of refusing them.
-    pub fn backpressure(self) -> BackpressureLayer<C, R, P> {
+    pub fn backpressure(self) -> BackpressureLayer<C, P> {
         BackpressureLayer::new(self.rules)
     }
 }
@@ -215,8 +218,8 @@ impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
 impl<C, B: KeyBy, R, P> CircuitBreakerLayer<C, Keyed<B>, R, P> {
     /// The breakers. Take them when all is set: a setter after that makes a
     /// layer with others.
-    pub fn breakers(&self) -> Keyed<B> {
-        self.rules.scope.clone()
+    pub fn breakers(&self) -> Breakers<B> {
+        Breakers::of(self.rules.scope.clone())
     }
 }
 

@@ -57,16 +57,16 @@ struct Entry<K, V> {
 }
 
 /// How many buckets the hand passes at most for one key.
-const REACH: usize = 256;
+const REACH: usize = 4 * SHARD + STEP;
 /// How many it passes anyway, for what is idle.
 const STEP: usize = 8;
 const SHARD: usize = 256;
-const MOST_SHARDS: usize = 64;
+const MOST_SHARDS: usize = 4096;
 
 impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         // One lock for few keys, as the hand stays in one shard.
-        let shards = (bounds.most / SHARD).next_power_of_two().clamp(1, MOST_SHARDS);
+        let shards = bounds.most.div_ceil(SHARD).clamp(1, MOST_SHARDS).next_power_of_two();
         let shard = |_| RwLock::new(Shard { entries: HashTable::new(), hand: 0 });
         Self {
             shards: (0..shards).map(shard).collect(),
@@ -204,7 +204,7 @@ impl<K, V: Evict> Shard<K, V> {
 
     /// Finds one that may go and is not in use.
     fn victim(&mut self, now: u64) -> Option<Entry<K, V>> {
-        // Twice around at the least: the first time the hand clears the marks.
+        // Twice around a shard as full as most: the first time the hand clears the marks.
         (0..REACH).find_map(|_| self.pass(&mut |entry| !entry.pass(now) && entry.value.may_go(now)))
     }
 

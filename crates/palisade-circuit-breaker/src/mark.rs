@@ -36,9 +36,13 @@ impl Mark {
         self.tag == generation as u16
     }
 
-    /// Whether it is of a later generation than the other. They are few apart.
+    /// Whether it is of a later generation than the other, or of the same one
+    /// and ends later. Generations are few apart.
     pub(crate) fn is_after(self, other: Self) -> bool {
-        (1..0x8000).contains(&self.tag.wrapping_sub(other.tag))
+        match self.tag.wrapping_sub(other.tag) {
+            0 => other.ends < self.ends,
+            apart => apart < 0x8000,
+        }
     }
 
     /// How long until the end; zero, if that has come.
@@ -96,5 +100,8 @@ mod tests {
         ] {
             assert_eq!(mark(one).is_after(mark(other)), after, "{one} {other}");
         }
+        let later = Mark::new(0, MS).of(1);
+        assert!(later.is_after(mark(1)) && !mark(1).is_after(later));
+        assert!(mark(2).is_after(later));
     }
 }

@@ -59,13 +59,12 @@ impl<H: Hold> Ongoing<H> {
     /// Counts the call as a drop of it would, though as this instead of as
     /// nothing.
     pub(crate) fn let_go(&mut self, outcome: Outcome) {
-        self.abandon(grade(outcome));
+        self.abandon(grade(outcome), self.at_work);
     }
 
     /// Counts the call as a panic of the service.
     pub(crate) fn panicked(&mut self) {
-        self.at_work = true;
-        self.abandon(Grade::Failure);
+        self.abandon(Grade::Failure, true);
     }
 
     /// Hands the call over to another holder of its breaker, if it has one.
@@ -77,12 +76,8 @@ impl<H: Hold> Ongoing<H> {
         hold(&self.hold).map(|hold| Ongoing::new(hold, token))
     }
 
-    fn abandon(&mut self, otherwise: Grade) {
+    fn abandon(&mut self, otherwise: Grade, panicked: bool) {
         let token = self.take();
-        if token == Token::UNCOUNTED {
-            return;
-        }
-        let panicked = self.at_work || H::UNWINDS && std::thread::panicking();
         if let Some(breaker) = self.hold.breaker() {
             breaker.abandon(token, panicked, otherwise, || breaker.settings.now());
         }
@@ -97,7 +92,29 @@ impl<H: Hold> Ongoing<H> {
 impl<H: Hold> Drop for Ongoing<H> {
     #[inline]
     fn drop(&mut self) {
-        self.abandon(Grade::Ignore);
+        if self.token != Token::UNCOUNTED {
+            let panicked = self.at_work || H::UNWINDS && std::thread::panicking();
+            self.abandon(Grade::Ignore, panicked);
+        }
+    }
+}
+
+/// Polls the readiness of a service. A panic there is a failure.
+#[inline]
+pub(crate) fn poll_ready<T>(breaker: Option<&Breaker>, poll: impl FnOnce() -> T) -> T {
+    let at_work = AtWork(breaker);
+    let polled = poll();
+    mem::forget(at_work);
+    polled
+}
+
+struct AtWork<'a>(Option<&'a Breaker>);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(breaker) = self.0 {
+            breaker.count_unready(Grade::Failure);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use palisade_core::Classify;
@@ -12,7 +12,7 @@ use crate::{
     breaker::{Token, grade},
     future::{CallFuture, Held},
     layer::Rules,
-    ongoing::{Hold, Ongoing},
+    ongoing::{Hold, Ongoing, poll_ready},
 };
 
 /// Calls a service until it fails too often, and then refuses for a while.
@@ -79,19 +79,23 @@ where
         let rules = &*self.rules;
         let breaker = rules.scope.known().map(|handle| handle.shared());
         // A service that is down may never be ready to say so.
-        self.refuses =
-            breaker.is_some_and(|breaker| breaker.refusal(|| breaker.settings.now()).is_some());
-        if self.refuses {
+        if breaker.is_some_and(|breaker| breaker.refusal(|| breaker.settings.now()).is_some()) {
+            self.refuses = true;
             return Poll::Ready(Ok(()));
         }
-        let Err(error) = ready!(self.inner.poll_ready(cx)) else {
-            return Poll::Ready(Ok(()));
+        let error = match poll_ready(breaker, || self.inner.poll_ready(cx)) {
+            // It said that it is ready, and does not take that back.
+            Poll::Pending if self.refuses => return Poll::Ready(Ok(())),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.refuses = false;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => error,
         };
+        self.refuses = false;
         if let Some(breaker) = breaker {
-            let now = || breaker.settings.now();
-            let outcome = rules.classify.classify(Err(&error));
-            let token = breaker.admit(now).unwrap_or(Token::UNCOUNTED);
-            breaker.record(token, grade(outcome), || None, now);
+            breaker.count_unready(grade(rules.classify.classify(Err(&error))));
         }
         Poll::Ready(Err(rules.refusal.error(error)))
     }

@@ -207,7 +207,8 @@ impl Trip {
             return None;
         }
         // The product is off by less than half a call, whatever the rate.
-        let reached = |rate: f64, count: u64| rate * counts.calls as f64 - 1e-9 <= count as f64;
+        let reached =
+            |rate: f64, count: u64| 0 < count && rate * counts.calls as f64 - 1e-9 <= count as f64;
         match () {
             () if self.failure_rate.is_some_and(|rate| reached(rate, counts.failures)) => {
                 Some("failure_rate")
@@ -220,10 +221,14 @@ impl Trip {
     }
 }
 
-/// 5 failures in a row, or half of at least 20 calls within 10 seconds.
+/// 10 failures in a row, or half of at least 20 calls within 10 seconds.
+///
+/// Many calls at once fail in a row when the connection breaks that they share:
+/// where an HTTP/2 connection carries more of them, ask for more in a row, or
+/// go by the rate alone.
 impl Default for Trip {
     fn default() -> Self {
-        Self::consecutive(5).or(Self::failure_rate(0.5))
+        Self::consecutive(10).or(Self::failure_rate(0.5))
     }
 }
 
@@ -264,7 +269,8 @@ mod tests {
             (slow, counts(5, 0, 4), Some("slow_rate")),
             (either, counts(5, 0, 4), Some("slow_rate")),
             (either, counts(6, 3, 0), Some("failure_rate")),
-            (Trip::failure_rate(0.0).min_calls(1), counts(1, 0, 0), Some("failure_rate")),
+            (Trip::failure_rate(0.0).min_calls(1), counts(1, 0, 0), None),
+            (Trip::failure_rate(0.0).min_calls(1), counts(9, 1, 0), Some("failure_rate")),
             (Trip::failure_rate(1.0).min_calls(1), counts(9, 8, 0), None),
             (Trip::failure_rate(1.0).min_calls(1), counts(9, 9, 0), Some("failure_rate")),
             (Trip::consecutive(1), counts(99, 99, 99), None),

@@ -63,8 +63,8 @@ impl Window {
     /// The calls that ended in the last so long.
     ///
     /// It is kept in [`buckets`](Self::buckets), 10 by default: so what leaves
-    /// it leaves by the tenth. A bucket counts up to a million calls, and of
-    /// those beyond none.
+    /// it leaves by the tenth. A bucket counts up to a million calls; beyond
+    /// that it halves its counts, and keeps their rates.
     ///
     /// # Panics
     ///

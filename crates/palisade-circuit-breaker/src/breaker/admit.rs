@@ -23,6 +23,8 @@ impl Breaker {
                 Decision::Admit(kind) => return Ok(self.token(word, kind, now)),
                 Decision::Refuse(reason, retry_after) => Open::new(reason, retry_after),
                 Decision::Probe(to) => {
+                    // First, or who comes in between may find it hung.
+                    self.prolong(word, now());
                     if self.exchange(word, to) {
                         return Ok(self.token(to, Kind::Probe, now));
                     }
@@ -61,9 +63,7 @@ impl Breaker {
                 let first = half_open.with_probes(half_open.probes().admit());
                 Decision::Change(first, "open_time_over")
             }
-            State::Open => {
-                Decision::Refuse(OpenReason::Tripped, remaining.or(Some(Duration::ZERO)))
-            }
+            State::Open => Decision::Refuse(OpenReason::Tripped, remaining.or(Some(JUST_BEGUN))),
             State::HalfOpen => {
                 let probes = word.probes();
                 match () {
@@ -79,8 +79,9 @@ impl Breaker {
                         Decision::Probe(word.with_probes(probes.admit()))
                     }
                     () => {
-                        let whole = self.settings.half_open.time_limit();
-                        Decision::Refuse(OpenReason::Probing, Some(soon(remaining, whole)))
+                        let tenth = self.settings.half_open.time_limit() / 10;
+                        let soon = remaining.map_or(tenth, |remaining| remaining.min(tenth));
+                        Decision::Refuse(OpenReason::Probing, Some(soon))
                     }
                 }
             }
@@ -90,7 +91,11 @@ impl Breaker {
                 let share = ramp::share(remaining.unwrap_or(whole), whole);
                 match ramp::admits(self.ramp.fetch_add(share, Ordering::Relaxed), share) {
                     true => Decision::Admit(Kind::Call),
-                    false => Decision::Refuse(OpenReason::RampUp, Some(soon(remaining, whole))),
+                    false => {
+                        let soon = (whole / 10).min(LATEST_IN_RAMP);
+                        let soon = remaining.map_or(soon, |remaining| remaining.min(soon));
+                        Decision::Refuse(OpenReason::RampUp, Some(soon))
+                    }
                 }
             }
         }
@@ -131,11 +136,13 @@ impl Breaker {
     }
 }
 
-/// When to ask again while some calls are let in: long before all are, as who
-/// waits so long waits too long, and not at once.
-fn soon(remaining: Option<Duration>, whole: Duration) -> Duration {
-    remaining.unwrap_or(whole).min(whole / 10)
-}
+/// When to ask again a breaker that opens in this very moment, and has not
+/// said for how long.
+const JUST_BEGUN: Duration = Duration::from_millis(10);
+
+/// When to ask again at the latest while a share of the calls is let in: the
+/// next one may be.
+const LATEST_IN_RAMP: Duration = Duration::from_secs(1);
 
 /// What is to be done with a call.
 #[derive(Clone, Copy, Debug)]

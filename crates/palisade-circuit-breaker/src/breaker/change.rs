@@ -49,7 +49,7 @@ impl Breaker {
         hint: Option<Duration>,
     ) -> bool {
         // May run a schedule of the user, so before anything has changed.
-        let (mark, lasts) = self.mark_for(to.state, now, hint);
+        let (mark, drawn) = self.mark_for(to.state, now, hint);
         if !self.exchange(from, to) {
             return false;
         }
@@ -57,7 +57,7 @@ impl Breaker {
         self.since.fetch_max(now, Ordering::Relaxed);
         match to.state {
             State::Open => {
-                let millis = u32::try_from(lasts.as_millis()).unwrap_or(u32::MAX);
+                let millis = u32::try_from(drawn.as_millis()).unwrap_or(u32::MAX);
                 self.opened_for.store(millis, Ordering::Relaxed);
             }
             // So that the first call is admitted.
@@ -73,24 +73,35 @@ impl Breaker {
         true
     }
 
-    /// When a state ends that begins now, and how long it lasts.
+    /// When a state ends that begins now, and how long the settings say it lasts.
     fn mark_for(&self, state: State, now: u64, hint: Option<Duration>) -> (Mark, Duration) {
         let streak = self.mark().streak;
         let (streak, lasts) = match state {
             State::Open => {
                 let streak = streak.saturating_add(1);
-                let previous = self.opened_for.load(Ordering::Relaxed);
+                let previous = match streak {
+                    1 => 0,
+                    _ => self.opened_for.load(Ordering::Relaxed),
+                };
                 let previous = Duration::from_millis(previous.into());
                 let random = self.settings.random.unit();
                 let step = Step::new(streak.into(), previous, random);
                 let asked = hint.unwrap_or_default().min(self.settings.longest_hint);
-                (streak, self.settings.open_for.delay(&step).max(asked))
+                let drawn = self.settings.open_for.delay(&step);
+                let mark = Mark::new(streak, now.saturating_add(nanos(drawn.max(asked))));
+                return (mark, drawn);
             }
             State::HalfOpen => (streak, self.settings.half_open.time_limit()),
             State::RampUp => (streak, self.settings.ramp_up),
             State::Closed | State::ForcedOpen | State::Disabled => (0, Duration::ZERO),
         };
         (Mark::new(streak, now.saturating_add(nanos(lasts))), lasts)
+    }
+
+    /// Gives a half-open state the time that a call takes which begins now.
+    pub(super) fn prolong(&self, word: Word, now: u64) {
+        let (mark, _) = self.mark_for(State::HalfOpen, now, None);
+        self.publish(mark.of(word.generation));
     }
 
     /// Writes the mark of a state, unless a later one stands there already.

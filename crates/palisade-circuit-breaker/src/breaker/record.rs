@@ -27,6 +27,13 @@ impl Breaker {
         }
     }
 
+    /// Counts a call that could not be made, as the service did not get ready.
+    pub(crate) fn count_unready(&self, grade: Grade) {
+        let now = || self.settings.now();
+        let token = self.admit(now).unwrap_or(Token::UNCOUNTED);
+        self.record(token, grade, || None, now);
+    }
+
     /// Counts a call that was dropped or panicked: as `otherwise`, unless the
     /// policy for such calls makes it a failure.
     pub(crate) fn abandon(
@@ -62,7 +69,7 @@ impl Breaker {
             return;
         }
         let settings = &*self.settings;
-        let timed = settings.is_timed() || settings.windows.needs_time();
+        let timed = settings.trip.slow_after().is_some() || settings.windows.needs_time();
         let ended = if timed { now() } else { 0 };
 
         if let Some(limit) = settings.trip.failures_in_row()

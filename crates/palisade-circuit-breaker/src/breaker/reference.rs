@@ -162,6 +162,8 @@ impl Reference {
             State::ForcedOpen => (OpenReason::Forced, None),
             State::HalfOpen if self.probes.len() < self.plan.permits as usize => {
                 self.next_probe += 1;
+                // A probe has its time from when it begins.
+                self.ends = self.ends.max(now.div_ceil(MS) * MS + self.plan.patience * MS);
                 self.probes.insert(self.next_probe, None);
                 return Ok(Call { probe: Some(self.next_probe), ..call });
             }
@@ -174,7 +176,7 @@ impl Reference {
                     self.share -= 1 << 32;
                     return Ok(call);
                 }
-                (OpenReason::RampUp, soon(self.plan.ramp))
+                (OpenReason::RampUp, soon(self.plan.ramp.min(10_000)))
             }
         };
         match self.observed {
@@ -249,8 +251,8 @@ impl Reference {
         let failures = share(window.iter().filter(|call| call.0).count());
         let slow = share(window.iter().filter(|call| call.1).count());
         self.plan.min_calls as usize <= window.len()
-            && (self.plan.failure_rate.is_some_and(|rate| rate <= failures)
-                || self.plan.slow.is_some_and(|(_, rate)| rate <= slow))
+            && (self.plan.failure_rate.is_some_and(|rate| 1e-8 < failures && rate <= failures)
+                || self.plan.slow.is_some_and(|(_, rate)| 1e-8 < slow && rate <= slow))
     }
 }
 

@@ -117,7 +117,7 @@ impl TimeWindow {
         time.max(seen)
     }
 
-    /// Counts one, unless it is late, or there is no room for more.
+    /// Counts one, unless it is late.
     #[inline]
     fn count(
         &self,
@@ -127,14 +127,17 @@ impl TimeWindow {
         generation: u32,
         current: impl Fn() -> bool,
     ) -> bool {
-        let slot = time % u64::from(self.buckets) + u64::from(row * self.buckets);
-        let slot = &words[1 + slot as usize];
+        let slot = self.slot(words, row, time);
         let empty = Bucket::of(time, generation);
         let mut word = slot.load(Ordering::Acquire);
         loop {
             let bucket = Bucket::unpack(word);
             let bucket = match bucket.counts_for(empty) {
-                true if bucket.count == MAX_COUNT => return false,
+                true if bucket.count == MAX_COUNT => {
+                    self.halve(words, time, generation);
+                    word = slot.load(Ordering::Acquire);
+                    continue;
+                }
                 true => bucket,
                 // Somebody read the clock a whole window later.
                 false if 0 < bucket.count && 1 << ERA_BITS <= bucket.age(empty) => return false,
@@ -149,6 +152,28 @@ impl TimeWindow {
                 Err(changed) => word = changed,
             }
         }
+    }
+
+    /// Makes room in a bucket that is full: its rates stay, give or take what
+    /// is counted in this moment.
+    #[cold]
+    fn halve(&self, words: &[AtomicU64], time: u64, generation: u32) {
+        let bucket = Bucket::of(time, generation);
+        for row in 0..self.rows {
+            let half = |word| {
+                let there = Bucket::unpack(word);
+                let half = Bucket { count: there.count / 2, ..there };
+                there.counts_for(bucket).then(|| half.pack())
+            };
+            let _ =
+                self.slot(words, row, time).fetch_update(Ordering::AcqRel, Ordering::Acquire, half);
+        }
+    }
+
+    #[inline]
+    fn slot<'a>(&self, words: &'a [AtomicU64], row: u32, time: u64) -> &'a AtomicU64 {
+        let slot = time % u64::from(self.buckets) + u64::from(row * self.buckets);
+        &words[1 + slot as usize]
     }
 
     pub(super) fn counts(&self, words: &[AtomicU64], generation: u32, now: u64) -> Counts {
@@ -290,19 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bucket_counts_no_further() {
+    fn a_full_bucket_keeps_its_rate() {
         let (windows, words) = window(10, 1);
-        for row in [1, 2] {
-            let full = Bucket { count: MAX_COUNT - 1, ..Bucket::of(0, 0) };
-            words[row].store(full.pack(), Ordering::Relaxed);
+        for (row, count) in [(1, MAX_COUNT), (2, MAX_COUNT / 4)] {
+            words[row].store(Bucket { count, ..Bucket::of(0, 0) }.pack(), Ordering::Relaxed);
         }
-        let full = u64::from(MAX_COUNT);
-        for _ in 0..3 {
-            windows.add(&words, failure(0), 0, || true);
-            assert_eq!(
-                windows.counts(&words, 0, 0),
-                Counts { calls: full, failures: full, slow: 0 }
-            );
-        }
+        windows.add(&words, failure(0), 0, || true);
+        let (calls, failures) = (u64::from(MAX_COUNT / 2), u64::from(MAX_COUNT / 8));
+        let expected = Counts { calls: calls + 1, failures: failures + 1, slow: 0 };
+        assert_eq!(windows.counts(&words, 0, 0), expected);
     }
 }

@@ -121,7 +121,7 @@ impl<C, R, P> Watched for CircuitBreakerLayer<C, Single, R, P> {
     }
 }
 
-impl<C, R, P> Watched for BackpressureLayer<C, R, P> {
+impl<C, P> Watched for BackpressureLayer<C, P> {
     fn handle(&self) -> CircuitBreakerHandle {
         self.handle()
     }

@@ -193,3 +193,39 @@ async fn waits_for_the_inner_service_as_well() {
     api.probe.release();
     assert_eq!(call.await.unwrap().0, OK);
 }
+
+// Nobody was told that these are ready.
+#[tokio::test(start_paused = true)]
+async fn who_was_not_ready_yet_waits_when_it_opens() {
+    let (api, breaker) = watched(simple().backpressure());
+    api.probe.set(ProbePlan { ready: Pace::Held, ..ProbePlan::default() });
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(waits(&api).await);
+    }
+    breaker.force_open();
+    api.probe.release();
+    pass(SECOND).await;
+    assert_eq!(api.probe.calls(), 0);
+    breaker.reset();
+    for call in calls {
+        assert_eq!(call.await.unwrap().0, OK);
+    }
+}
+
+// However long the ramp is.
+#[tokio::test(start_paused = true)]
+async fn ramping_up_it_admits_its_share() {
+    let (api, breaker) = watched(simple().ramp_up(600 * SECOND).backpressure());
+    fail(&api).await;
+    assert_eq!(api.call().await, OK);
+    assert_eq!(breaker.state(), State::RampUp);
+    let (start, mut calls) = (Instant::now(), 0);
+    while start.elapsed() < 60 * SECOND {
+        assert_eq!(api.call().await, OK);
+        pass(10 * MS).await;
+        calls += 1;
+    }
+    // A tenth of 100 a second, and a little more with time.
+    assert!((500..1500).contains(&calls), "{calls}");
+}

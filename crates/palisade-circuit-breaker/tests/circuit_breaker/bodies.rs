@@ -131,3 +131,18 @@ async fn a_probe_lasts_to_the_end_of_its_body() {
     assert!(!body.to_bytes().is_empty());
     assert_eq!(breaker.state(), State::Closed);
 }
+
+// The service has answered: what its caller makes of that is not its fault.
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_caller_says_nothing() {
+    let (api, breaker) = watched(simple().at_body_end());
+    for _ in 0..3 {
+        let response = respond(&api).await;
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _response = response;
+            std::panic::resume_unwind(Box::new("a bug of the caller"));
+        }));
+        assert!(panic.is_err());
+    }
+    assert_eq!((breaker.state(), breaker.snapshot().failures_in_row), (State::Closed, 0));
+}

@@ -12,7 +12,7 @@ async fn keeps_the_contract() {
     contract!(CircuitBreakerLayer::http())
         .shares(|one, other, probe| async move {
             probe.set(ProbePlan { answer: Answer::Fails, ..ProbePlan::default() });
-            for _ in 0..5 {
+            for _ in 0..10 {
                 let _ = one.clone().oneshot(probe_request(1)).await;
             }
             let calls = probe.calls();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use palisade_circuit_breaker::{CircuitBreakerLayer, Keyed};
+use palisade_circuit_breaker::{CircuitBreakerLayer, Keyed, Trip};
 use palisade_core::{ByAuthority, ByEndpoint, Endpoint, KeyBy, key_fn};
 use palisade_testkit::{ProbeHandle, ProbePlan, Recorded, RecordingObserver, probe_request};
 use tower::{Layer, ServiceExt};
@@ -96,7 +96,10 @@ async fn tells_whose_breaker_it_is() {
 
     async fn told(by: impl KeyBy + Send + Sync + 'static) -> Recorded {
         let observer = Arc::new(RecordingObserver::new());
-        let layer = CircuitBreakerLayer::http().scope(Keyed::by(by)).observer(observer.clone());
+        let layer = CircuitBreakerLayer::http()
+            .trip(Trip::consecutive(5))
+            .scope(Keyed::by(by))
+            .observer(observer.clone());
         let handle = ProbeHandle::new();
         let client = layer.layer(handle.probe::<palisade_testkit::ProbeError, ()>());
         handle.set(ProbePlan { answer: palisade_testkit::Answer::Fails, ..ProbePlan::default() });

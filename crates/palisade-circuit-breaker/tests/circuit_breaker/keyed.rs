@@ -1,8 +1,8 @@
 use allocation_counter::measure;
 use http::{HeaderName, Request, Response, StatusCode};
 use palisade_circuit_breaker::{
-    Backoff, CircuitBreaker, CircuitBreakerLayer, HalfOpen, Jitter, Keyed, Open, State, Trip,
-    Window,
+    Backoff, Breakers, CircuitBreaker, CircuitBreakerLayer, HalfOpen, Jitter, Keyed, Open, State,
+    Trip, Window,
 };
 use palisade_core::{BoxError, ByAuthority, ByHeader, HttpClassify, KeyBy, find_cause};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -13,7 +13,7 @@ type Inner = tower::util::BoxCloneSyncService<Request<()>, Response<()>, BoxErro
 type Client<K> = CircuitBreaker<Inner, HttpClassify<palisade_core::Boxed>, Keyed<K>>;
 
 /// Hosts whose name begins with "bad" fail.
-fn hosts<K: KeyBy>(keyed: Keyed<K>) -> (Client<K>, Keyed<K>) {
+fn hosts<K: KeyBy>(keyed: Keyed<K>) -> (Client<K>, Breakers<K>) {
     let hosts = service_fn(|request: Request<()>| async move {
         let mut response = Response::new(());
         if request.uri().host().is_some_and(|host| host.starts_with("bad")) {
@@ -88,6 +88,21 @@ async fn there_are_never_more_than_were_allowed() {
     }
     assert_eq!((breakers.len(), breakers.all().len()), (10, 10));
     assert_eq!(breakers.overflowed(), 0, "each found the place of one that was closed");
+}
+
+// More than the hand passes at once.
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_finds_a_place_among_many_that_are_busy() {
+    for keys in [250, 500, 2000] {
+        let (client, breakers) = hosts(Keyed::by(ByAuthority).max_keys(keys));
+        for round in 0..20 {
+            for number in 0..keys - 1 {
+                assert_eq!(call(&client, &format!("busy-{number}.example")).await, OK);
+            }
+            assert_eq!(call(&client, &format!("new-{round}.example")).await, OK);
+        }
+        assert_eq!((breakers.len(), breakers.overflowed()), (keys, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,10 +3,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use palisade_circuit_breaker::{Open, OpenReason, State};
+use palisade_circuit_breaker::{CircuitBreakerLayer, Open, OpenReason, State, Trip};
 use palisade_core::find_cause;
 use palisade_testkit::{Pace, ProbePlan, probe_request};
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::api::{Api, End, OK, SECOND, TRIPPED, pass, simple, watched};
 
@@ -84,4 +84,58 @@ async fn closes_between_readiness_and_call() {
         api.answers(200);
         assert_eq!(api.call().await, OK);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_it_gets_ready_is_a_failure() {
+    #[derive(Clone)]
+    struct Panics;
+
+    impl Service<()> for Panics {
+        type Response = ();
+        type Error = std::convert::Infallible;
+        type Future = std::future::Ready<Result<(), Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            std::panic::resume_unwind(Box::new("not ready"));
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("it was never ready")
+        }
+    }
+
+    let layer = CircuitBreakerLayer::new(Trip::consecutive(1));
+    let breaker = layer.handle();
+    assert!(tokio::spawn(layer.layer(Panics).oneshot(())).await.unwrap_err().is_panic());
+    assert_eq!(breaker.state(), State::Open);
+
+    breaker.reset();
+    let waiting = layer.backpressure().layer(Panics);
+    assert!(tokio::spawn(waiting.oneshot(())).await.unwrap_err().is_panic());
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_ready_stays_ready() {
+    let (api, breaker) = watched(simple());
+    api.fail().await;
+    api.probe.set(ProbePlan { ready: Pace::Held, ..ProbePlan::default() });
+    let mut client = api.client.clone();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(client.poll_ready(&mut cx).is_ready());
+    breaker.reset();
+    // The inner service is not: so it is ready to refuse, as it was.
+    assert!(client.poll_ready(&mut cx).is_ready());
+    client.call(probe_request(1)).await.unwrap_err();
+    assert!(client.poll_ready(&mut cx).is_pending());
+
+    // Asked again, it takes the call after all if it can.
+    breaker.force_open();
+    assert!(client.poll_ready(&mut cx).is_ready());
+    breaker.reset();
+    api.probe.release();
+    assert!(client.poll_ready(&mut cx).is_ready());
+    client.call(probe_request(1)).await.unwrap();
+    assert_eq!(api.probe.offences(), vec![]);
 }

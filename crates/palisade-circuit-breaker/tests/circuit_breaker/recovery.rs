@@ -1,10 +1,11 @@
 use std::{
-    sync::{Barrier, Mutex},
+    sync::{Arc, Barrier, Mutex},
     time::Duration,
 };
 
 use palisade_circuit_breaker::{
-    Backoff, CircuitBreakerLayer, HalfOpen, Jitter, OpenReason, State, Trip, Window,
+    Backoff, CircuitBreakerLayer, HalfOpen, Jitter, OpenReason, State, Step, Trip, Window,
+    schedule_fn,
 };
 use palisade_core::Outcome;
 use palisade_testkit::Answer;
@@ -276,4 +277,42 @@ async fn failures_end_a_ramp() {
     }
     assert_eq!(breaker.state(), State::Open);
     assert_eq!(api.probe.calls(), calls + 3);
+}
+
+// Each has its time: one of a moment ago has not failed because the first one was let in long ago.
+#[tokio::test(start_paused = true)]
+async fn a_young_probe_does_not_hang() {
+    let (api, breaker) = watched(simple().half_open(HalfOpen::permits(3)));
+    api.recover().await;
+    api.answers(200);
+    assert_eq!(api.call().await, OK);
+    pass(9900 * MS).await;
+    api.hangs();
+    let young = api.begin().await;
+    pass(100 * MS).await;
+    let other = api.begin().await;
+    api.release(200);
+    assert_eq!((young.await.unwrap(), other.await.unwrap()), (OK, OK));
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_outage_begins_the_schedule_anew() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let schedule = schedule_fn(move |step: &Step| {
+        log.lock().unwrap().push((step.retry, step.previous));
+        5 * SECOND
+    });
+    let (api, breaker) = watched(simple().open_for(schedule));
+    for _ in 0..2 {
+        api.recover().await;
+        assert_eq!(api.call().await, End::Answered(503));
+        pass(5 * SECOND).await;
+        api.answers(200);
+        assert_eq!(api.call().await, OK);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+    let outage = [(1, Duration::ZERO), (2, 5 * SECOND)];
+    assert_eq!(*seen.lock().unwrap(), [outage, outage].concat());
 }

@@ -167,3 +167,24 @@ async fn any_of_several_reasons_will_do() {
     }
     assert_eq!(breaker.state(), State::Open);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_is_full_does_not_hide_an_outage() {
+    let trip = Trip::failure_rate(0.5).window(Window::time(3600 * SECOND)).min_calls(20);
+    let breaker = CircuitBreakerLayer::new(trip).handle();
+    for _ in 0..1_048_575 {
+        breaker.try_acquire().unwrap().record(Outcome::Success);
+    }
+    let failures = (0..)
+        .take_while(|_| breaker.try_acquire().map(|permit| permit.record(Outcome::Failed)).is_ok());
+    assert!(failures.count() < 1_100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_happens_opens_nothing() {
+    let trip = Trip::slow_rate(SECOND, 0.0).window(Window::count(10)).min_calls(1);
+    let (api, breaker) = watched(CircuitBreakerLayer::http().trip(trip));
+    api.answers(500);
+    api.call().await;
+    assert_eq!(breaker.state(), State::Closed);
+}
