@@ -31,7 +31,7 @@ pub enum BodyEnd<'a, E> {
     Failed(&'a E),
     /// It was dropped before its end, or was never read.
     Dropped,
-    /// It panicked while it was polled. Told when it is dropped after that.
+    /// It panicked while it was polled. Told when it is dropped or polled after that.
     Panicked,
 }
 
@@ -141,8 +141,13 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
+        if *this.at_work {
+            // It panicked, and is polled on.
+            end(this.watch, BodyEnd::Panicked);
+        }
         *this.at_work = true;
         let polled = this.body.as_mut().poll_frame(cx);
+        let ended = polled.is_ready() && this.body.is_end_stream();
         *this.at_work = false;
         let polled = ready!(polled);
         match &polled {
@@ -153,7 +158,7 @@ where
                     watch.on_data(data.remaining());
                 }
                 // RFC 9110, section 6.5: nothing comes after the trailers.
-                if frame.is_trailers() || this.body.is_end_stream() {
+                if frame.is_trailers() || ended {
                     end(this.watch, BodyEnd::Complete);
                 }
             }

@@ -174,9 +174,15 @@ where
                         self.stage = Stage::Waiting { changed };
                     }
                 },
-                Stage::Waiting { changed } => {
-                    ready!(changed.as_mut().poll(cx));
-                    self.stage = Stage::Idle;
+                Stage::Waiting { .. } => {
+                    // Idle meanwhile, in case that there is no timer, and it panics.
+                    let mut waiting = std::mem::replace(&mut self.stage, Stage::Idle);
+                    if let Stage::Waiting { changed } = &mut waiting
+                        && changed.as_mut().poll(cx).is_pending()
+                    {
+                        self.stage = waiting;
+                        return Poll::Pending;
+                    }
                 }
                 Stage::Admitted { reserved, promised } => {
                     let polled = poll_ready(Some(breaker), || self.inner.poll_ready(cx));

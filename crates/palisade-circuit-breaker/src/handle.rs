@@ -1,4 +1,9 @@
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use palisade_core::Outcome;
 
@@ -6,6 +11,7 @@ use crate::{
     Open, State,
     breaker::Breaker,
     ongoing::{Hold, Ongoing},
+    sync::fence,
 };
 
 /// Looks at a breaker, and orders it about.
@@ -43,7 +49,10 @@ impl CircuitBreakerHandle {
 
     /// Whether this is the only handle, and no call holds one.
     pub(crate) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.breaker) == 1
+        let alone = Arc::strong_count(&self.breaker) == 1;
+        // What the last one that was dropped has done to the breaker is seen from here on.
+        fence(Ordering::Acquire);
+        alone
     }
 
     /// The state. One whose time is over stands until a call comes.
@@ -311,5 +320,29 @@ mod tests {
         let open = Open::new(OpenReason::Tripped, None);
         let waited = tokio::time::timeout(Duration::from_secs(6), breaker.changed(open));
         waited.await.expect("5 seconds at most");
+    }
+
+    // As one that was made just before the breaker closed.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_is_over_does_not_wait() {
+        let breaker = CircuitBreakerLayer::new(Trip::consecutive(1)).handle();
+        let start = tokio::time::Instant::now();
+        breaker.changed(Open::new(OpenReason::Tripped, Some(Duration::from_secs(5)))).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_does_not_begin_before_the_last_one_seen() {
+        let breaker = CircuitBreakerLayer::new(Trip::consecutive(1)).handle();
+        let second = 1_000_000_000;
+        let fail = |now: u64| {
+            let token = breaker.breaker.admit(|| now).unwrap();
+            breaker.breaker.record(token, crate::word::Grade::Failure, || None, || now);
+        };
+        fail(7 * second);
+        breaker.reset();
+        // A clock that went back.
+        fail(2 * second);
+        assert_eq!(breaker.breaker.view(8 * second).since, Duration::from_secs(1));
     }
 }

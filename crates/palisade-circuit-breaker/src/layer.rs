@@ -73,6 +73,9 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     /// again without having closed, and so on. Defaults to 5 seconds, doubled
     /// up to 60, with [equal jitter](crate::Jitter::Equal).
     ///
+    /// The schedule is asked as calls end or are dropped, so it must neither
+    /// panic nor ask the breaker for a call.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use palisade_circuit_breaker::{Backoff, CircuitBreakerLayer, Trip};
@@ -101,9 +104,9 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
 
     /// Sets how long it takes until all calls are admitted again once the
     /// service has recovered: a tenth of them at first, and more with time.
-    /// Defaults to zero: all at once.
+    /// Defaults to zero: all at once. A year at most.
     pub fn ramp_up(self, ramp_up: Duration) -> Self {
-        self.set(|settings| settings.ramp_up = ramp_up)
+        self.set(|settings| settings.ramp_up = ramp_up.min(YEAR))
     }
 
     /// Sets what counts when a call is dropped before it has ended. Defaults to
@@ -121,7 +124,8 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
         self.set(|settings| settings.observe = true)
     }
 
-    /// Sets who is told of changes and refusals. Defaults to nobody.
+    /// Sets who is told of changes and refusals. Defaults to nobody. It is told
+    /// as calls begin, end or are dropped, so it must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
         self.set(|settings| settings.observer = Some(observer))
     }
@@ -244,6 +248,9 @@ impl<S, C, K, R, P> Layer<S> for CircuitBreakerLayer<C, K, R, P> {
         CircuitBreaker::new(inner, Arc::clone(&self.rules))
     }
 }
+
+/// What ends a state must fit into the word that says when.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Every response is a success, every error a failure.
 #[derive(Clone, Copy, Debug, Default)]

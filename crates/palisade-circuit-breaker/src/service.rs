@@ -21,7 +21,8 @@ use crate::{
 ///
 /// With one breaker for all calls it does not ask whether the inner service is
 /// ready while it is sure to refuse, and an error of that readiness counts as a
-/// failed call.
+/// failed call. Who waits for the inner service is woken by that alone: a
+/// breaker that opens meanwhile is seen with the next poll.
 pub struct CircuitBreaker<S, C = ErrorsFail, K = Single, R = Refuse, P = AtHead> {
     inner: S,
     rules: Arc<Rules<C, K, R, P>>,

@@ -115,6 +115,13 @@ fn body_that_panics_has_panicked_whenever_it_is_dropped() {
     assert_eq!(watch.text(), "");
     drop(body);
     assert_eq!(watch.text(), "Panicked.");
+
+    // Polled on, it may go on as if nothing had happened.
+    let watch = Log::default();
+    let mut body = WatchBody::new(Script::new([Play::Panic, data("ab")]), watch.clone());
+    assert!(catch_unwind(AssertUnwindSafe(|| next(&mut body))).is_err());
+    next(&mut body);
+    assert_eq!(watch.text(), "Panicked.");
 }
 
 #[test]

@@ -1,6 +1,11 @@
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use palisade_circuit_breaker::{HalfOpen, State};
+use palisade_core::Outcome;
 use palisade_testkit::{Pace, ProbePlan, probe_request};
 use tokio::{
     task::{JoinHandle, yield_now},
@@ -117,8 +122,36 @@ async fn who_is_ready_and_goes_leaves_the_permit() {
     assert_eq!(breaker.snapshot().probes_in_flight, 1);
     let call = waits(&api).await;
     assert!(!call.is_finished());
+    let start = Instant::now();
     drop(ready);
-    assert_eq!(call.await.unwrap().0, OK);
+    assert_eq!(call.await.unwrap(), (OK, start));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_counts_in_the_state_in_which_it_is_made() {
+    let (api, breaker) = watched(simple().backpressure());
+    let mut client = api.client.clone();
+    client.ready().await.unwrap();
+    breaker.force_open();
+    breaker.reset();
+    api.answers(503);
+    client.call(probe_request(1)).await.unwrap();
+    assert_eq!(breaker.snapshot().failures_in_row, 1);
+}
+
+#[test]
+fn without_a_timer_it_panics_and_goes_on_when_it_is_closed() {
+    let (api, breaker) = watched(simple().backpressure());
+    for _ in 0..3 {
+        breaker.try_acquire().unwrap().record(Outcome::Failed);
+    }
+    let mut client = api.client.clone();
+    let mut poll = || client.poll_ready(&mut Context::from_waker(Waker::noop()));
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(&mut poll)).is_err());
+    }
+    breaker.reset();
+    assert!(poll().is_ready());
 }
 
 #[tokio::test(start_paused = true)]
