@@ -4,29 +4,85 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::subject::Subject;
 
-/// Some milliseconds of work: long for the clock, short for what disturbs the machine.
-const CALLS: u32 = 5_000;
+/// How often each subject has its turn, and how many calls it then makes: some to warm up, and those
+/// that count.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns {
+    pub rounds: u32,
+    pub warm_up: u32,
+    pub calls: u32,
+}
 
-/// How many nanoseconds a call takes: the first subject's own, for the others what they add to it.
+/// What a call takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// What the processor did for this thread alone.
+    Thread,
+    /// What all processors did for all threads.
+    Process,
+    /// What went by.
+    Wall,
+}
+
+impl Turns {
+    /// Some milliseconds of work: long for the clock, short for what disturbs the machine.
+    pub fn long(rounds: u32) -> Self {
+        Self { rounds, warm_up: 0, calls: 5_000 }
+    }
+
+    /// A fraction of a millisecond, and so the more of them; and others had the caches in between.
+    pub fn short(rounds: u32) -> Self {
+        Self { rounds: rounds.saturating_mul(5), warm_up: 50, calls: 100 }
+    }
+
+    /// A thousand calls for each of 16 tasks, so that to start them takes no part.
+    pub fn of_tasks(rounds: u32) -> Self {
+        Self { rounds, warm_up: 0, calls: 16_000 }
+    }
+}
+
+/// How many nanoseconds a call takes, by each of the clocks: the first subject's own, for the others
+/// what they add to it.
 ///
 /// # Panics
 ///
 /// Panics if there is no subject or no round.
-pub fn nanoseconds(subjects: &mut [Subject], rounds: u32) -> Vec<f64> {
+pub fn nanoseconds<const N: usize>(
+    subjects: &mut [Subject],
+    turns: Turns,
+    clocks: [Clock; N],
+) -> [Vec<f64>; N] {
     for subject in &mut *subjects {
-        subject.call(CALLS);
+        subject.prepare();
+        subject.call(turns.calls);
     }
 
-    let mut per_call = vec![Vec::new(); subjects.len()];
-    for round in 0..rounds {
+    let mut per_call = clocks.map(|_| vec![Vec::new(); subjects.len()]);
+    for round in 0..turns.rounds {
         for index in order(subjects.len(), round) {
-            let start = thread_time();
-            subjects[index].call(CALLS);
-            let time = thread_time() - start;
-            per_call[index].push(time.as_secs_f64() * 1e9 / f64::from(CALLS));
+            subjects[index].prepare();
+            subjects[index].call(turns.warm_up);
+            let start = clocks.map(Clock::now);
+            subjects[index].call(turns.calls);
+            let end = clocks.map(Clock::now);
+            for ((series, start), end) in per_call.iter_mut().zip(start).zip(end) {
+                let time = end - start;
+                series[index].push(time.as_secs_f64() * 1e9 / f64::from(turns.calls));
+            }
         }
     }
-    over_first(&per_call)
+    per_call.map(|series| over_first(&series))
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        let time = clock_gettime(match self {
+            Self::Thread => ClockId::ThreadCPUTime,
+            Self::Process => ClockId::ProcessCPUTime,
+            Self::Wall => ClockId::Monotonic,
+        });
+        Duration::try_from(time).expect("a clock that starts with the machine is not negative")
+    }
 }
 
 /// The middle one of the values, or the mean of the two in the middle.
@@ -65,12 +121,6 @@ pub fn over_first(series: &[Vec<f64>]) -> Vec<f64> {
         median(distances.collect())
     });
     [median(first.clone())].into_iter().chain(distances).collect()
-}
-
-/// What the processor did for this thread alone.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("a clock that starts with the thread is not negative")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use crate::{row::Row, subject::Subject};
+use crate::{footprint::Footprint, row::Row, subject::Subject};
 
 /// One question to all the subjects it makes sense for.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,14 @@ pub struct Bench {
 pub enum Work {
     /// Calls that never wait: how many nanoseconds and allocations does one take?
     Calls(fn() -> Vec<Subject>),
-    /// A scene over real sockets, played once by each subject, which brings its own figures.
+    /// The same in turns so short that a service is at the end what it was at the beginning.
+    FewCalls(fn() -> Vec<Subject>),
+    /// Calls of many tasks on several threads: how many nanoseconds of all processors does one take,
+    /// and how many on the clock?
+    Tasks(fn() -> Vec<Subject>),
+    /// Things that are kept: how many bytes does each hold?
+    Bytes(fn() -> Vec<Footprint>),
+    /// A scene, played once by each subject, which brings its own figures.
     Scene(fn(&'static str) -> Vec<Row>),
 }
 

@@ -1,3 +1,4 @@
+mod circuit_breaker;
 mod in_process;
 mod late_body;
 
@@ -7,12 +8,25 @@ use crate::bench::{Bench, Work};
 ///
 /// What pauses time comes late: from then on the whole process pays for the question whether time
 /// is paused.
-pub fn benches() -> [Bench; 5] {
-    [
-        Bench { name: "retry/get-8-headers", work: Work::Calls(in_process::get) },
-        Bench { name: "retry/post-unretryable", work: Work::Calls(in_process::post) },
-        Bench { name: "retry/one-retry", work: Work::Calls(in_process::one_retry) },
-        Bench { name: "retry/late-body-503", work: Work::Scene(late_body::short_wait) },
-        Bench { name: "retry/late-body-503-long-wait", work: Work::Scene(late_body::long_wait) },
+pub fn benches() -> Vec<Bench> {
+    use self::circuit_breaker::{closed, keyed, memory, outage, shared};
+
+    let bench = |name, work| Bench { name, work };
+    vec![
+        bench("circuit-breaker/count-100", Work::Calls(closed::count)),
+        bench("circuit-breaker/time-10s", Work::FewCalls(closed::time)),
+        bench("circuit-breaker/time-10s-1m-calls", Work::FewCalls(closed::busy_time)),
+        bench("circuit-breaker/keyed-10k", Work::Calls(keyed::calls)),
+        bench("circuit-breaker/open", Work::Calls(outage::refusals)),
+        bench("circuit-breaker/shared-16-tasks", Work::Tasks(shared::calls)),
+        bench("circuit-breaker/outage-after-100k", Work::Scene(outage::begin)),
+        bench("circuit-breaker/memory-count-100", Work::Bytes(memory::count)),
+        bench("circuit-breaker/memory-time-10s", Work::Bytes(memory::time)),
+        bench("circuit-breaker/memory-10k-hosts", Work::Bytes(memory::keyed)),
+        bench("retry/get-8-headers", Work::Calls(in_process::get)),
+        bench("retry/post-unretryable", Work::Calls(in_process::post)),
+        bench("retry/one-retry", Work::Calls(in_process::one_retry)),
+        bench("retry/late-body-503", Work::Scene(late_body::short_wait)),
+        bench("retry/late-body-503-long-wait", Work::Scene(late_body::long_wait)),
     ]
 }

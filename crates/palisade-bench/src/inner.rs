@@ -3,7 +3,7 @@ use std::{
     future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -23,6 +23,18 @@ pub struct Healthy;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flaky {
     calls: Arc<AtomicU64>,
+}
+
+/// Answers 200 until it is told to go down, and then 503. Clones go down together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mortal {
+    down: Arc<AtomicBool>,
+}
+
+impl Mortal {
+    pub(crate) fn go_down(&self) {
+        self.down.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Service<Request<Body>> for Healthy {
@@ -53,6 +65,24 @@ impl Service<Request<Body>> for Flaky {
         let status = match calls % 2 {
             0 => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
+        };
+        ready(Ok(answer(status)))
+    }
+}
+
+impl Service<Request<Body>> for Mortal {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        let status = match self.down.load(Ordering::Relaxed) {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::OK,
         };
         ready(Ok(answer(status)))
     }

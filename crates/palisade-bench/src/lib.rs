@@ -8,6 +8,8 @@
 //! - Time is the thread's CPU time. The subjects take turns in short batches, in the opposite order
 //!   every other round, so that what disturbs the machine disturbs them alike. What counts is the
 //!   median over the rounds of what a call takes longer than one to the bare service.
+//! - Tasks on two threads are measured by the CPU time of the whole process, for the work that
+//!   threads make one another counts too.
 //! - Allocations are counted by a binary of its own: an allocator that counts taxes allocations,
 //!   and so favours who allocates least.
 //! - Every answer is checked: nobody is fast by doing less.
@@ -15,6 +17,7 @@
 mod alternate;
 mod bench;
 mod benches;
+mod footprint;
 mod inner;
 mod request;
 mod row;
@@ -23,9 +26,10 @@ mod subject;
 mod subjects;
 
 pub use self::{
-    alternate::{nanoseconds, over_first},
+    alternate::{Clock, Turns, nanoseconds, over_first},
     bench::{Bench, Work},
     benches::benches,
+    footprint::{Allocated, Footprint},
     inner::{Body, Healthy},
     request::{get, post},
     row::{Row, table},

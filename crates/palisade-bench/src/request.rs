@@ -20,20 +20,25 @@ static HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("x-request-id"), "01946f0e-7a6c-7d4e-9b1a-4f2d8c3b5e70"),
 ];
 
+const URI: &str = "http://api.example/v1/items?page=2";
+
 pub fn get() -> Request<Body> {
-    request(Method::GET, Bytes::new())
+    get_of(URI)
+}
+
+pub(crate) fn get_of(uri: &str) -> Request<Body> {
+    request(Method::GET, uri, Bytes::new())
 }
 
 pub fn post() -> Request<Body> {
-    request(Method::POST, Bytes::copy_from_slice(br#"{"sku":"A-1042","quantity":3}"#))
+    request(Method::POST, URI, Bytes::copy_from_slice(br#"{"sku":"A-1042","quantity":3}"#))
 }
 
 /// A request as a program makes it: what is not known at compile time owns its buffer.
-fn request(method: Method, body: Bytes) -> Request<Body> {
+fn request(method: Method, uri: &str, body: Bytes) -> Request<Body> {
     let mut request = Request::new(Body::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() =
-        "http://api.example/v1/items?page=2".parse().expect("a literal URI is valid");
+    *request.uri_mut() = uri.parse().expect("a literal URI is valid");
 
     let headers = request.headers_mut();
     headers.reserve(HEADERS.len());

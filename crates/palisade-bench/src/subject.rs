@@ -4,14 +4,18 @@ use std::{
     future::poll_fn,
     hint::black_box,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use http::{Request, Response, StatusCode};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
 use tower_service::Service;
 
-use crate::inner::Body;
+use crate::{inner::Body, request};
 
 /// The name of the inner service alone, to which every other subject is compared.
 pub const BARE: &str = "bare";
@@ -19,31 +23,89 @@ pub const BARE: &str = "bare";
 /// A service under measurement.
 pub struct Subject {
     pub name: &'static str,
-    batch: Box<dyn FnMut(u32)>,
+    prepare: Box<dyn FnMut(&mut Batch)>,
+    batch: Batch,
 }
+
+/// Makes so many calls.
+type Batch = Box<dyn FnMut(u32)>;
 
 impl Subject {
     /// A service that answers at the first poll, and so needs no runtime.
     pub(crate) fn immediate<S>(
         name: &'static str,
-        mut service: S,
-        request: fn() -> Request<Body>,
+        service: S,
+        request: impl FnMut() -> Request<Body> + 'static,
     ) -> Self
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + 'static,
+        S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug> + 'static,
+    {
+        Self::checked(name, service, request, move |result| check(name, result))
+    }
+
+    /// As [`immediate`](Self::immediate), where every call has to fail with such an error.
+    pub(crate) fn refusals<S>(
+        name: &'static str,
+        service: S,
+        is_refusal: fn(&S::Error) -> bool,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error: 'static> + 'static,
+    {
+        Self::checked(name, service, request::get, move |result| {
+            assert!(result.as_ref().is_err_and(is_refusal), "{name} refuses nothing");
+        })
+    }
+
+    /// The future and its answer stay where they are: what is moved is moved by the service.
+    fn checked<S>(
+        name: &'static str,
+        mut service: S,
+        mut request: impl FnMut() -> Request<Body> + 'static,
+        check: impl Fn(&Result<Response<Body>, S::Error>) + 'static,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>> + 'static,
     {
         let batch = move |calls| {
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..calls {
                 assert!(service.poll_ready(&mut cx).is_ready(), "{name} is not ready at once");
                 let future = pin!(service.call(black_box(request())));
-                let Poll::Ready(Ok(response)) = future.poll(&mut cx) else {
-                    panic!("{name} does not answer at once");
-                };
-                check(name, response);
+                match black_box(&future.poll(&mut cx)) {
+                    Poll::Ready(result) => check(result),
+                    Poll::Pending => panic!("{name} does not answer at once"),
+                }
             }
         };
-        Self { name, batch: Box::new(batch) }
+        Self::of(name, batch)
+    }
+
+    /// A service that several tasks call, each over and over again by a clone of its own.
+    pub(crate) fn tasks<S>(
+        name: &'static str,
+        runtime: &Arc<Runtime>,
+        tasks: u32,
+        service: S,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug + Send>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+    {
+        let runtime = Arc::clone(runtime);
+        let batch = move |calls| {
+            let mut set = JoinSet::new();
+            for _ in 0..tasks {
+                let service = service.clone();
+                let task = call_in_turn(name, service, request::get, calls / tasks);
+                set.spawn_on(task, runtime.handle());
+            }
+            runtime.block_on(set.join_all());
+        };
+        Self::of(name, batch)
     }
 
     /// A service that may use a timer.
@@ -60,18 +122,31 @@ impl Subject {
     {
         let runtime = paused_runtime();
         let batch = move |calls| {
-            runtime.block_on(async {
-                for _ in 0..calls {
-                    let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-                    let Ok(response) = service.call(black_box(request())).await;
-                    check(name, response);
-                }
-            });
+            runtime.block_on(call_in_turn(name, &mut service, request, calls));
         };
-        Self { name, batch: Box::new(batch) }
+        Self::of(name, batch)
     }
 
-    /// Makes so many calls, one after the other.
+    fn of(name: &'static str, batch: impl FnMut(u32) + 'static) -> Self {
+        Self { name, prepare: Box::new(|_| {}), batch: Box::new(batch) }
+    }
+
+    /// A service that is made anew for each turn.
+    pub(crate) fn renewed(make: fn() -> Self) -> Self {
+        Self { prepare: Box::new(move |batch| *batch = make().batch), ..make() }
+    }
+
+    /// Has something done before each turn.
+    pub(crate) fn prepared(self, mut prepare: impl FnMut() + 'static) -> Self {
+        Self { prepare: Box::new(move |_| prepare()), ..self }
+    }
+
+    /// Gets ready for a turn, which is no part of it.
+    pub fn prepare(&mut self) {
+        (self.prepare)(&mut self.batch);
+    }
+
+    /// Makes so many calls.
     pub fn call(&mut self, calls: u32) {
         (self.batch)(calls);
     }
@@ -83,9 +158,31 @@ impl fmt::Debug for Subject {
     }
 }
 
-fn check(name: &str, response: Response<Body>) {
-    assert_eq!(response.status(), StatusCode::OK, "{name} gives up");
-    black_box(response);
+/// What a future has to say that never waits.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a call is not answered at once"),
+    }
+}
+
+async fn call_in_turn<S>(name: &str, mut service: S, request: fn() -> Request<Body>, calls: u32)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug>,
+{
+    for _ in 0..calls {
+        let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+        assert!(ready.is_ok(), "{name} is not ready");
+        let result = service.call(black_box(request())).await;
+        check(name, black_box(&result));
+    }
+}
+
+fn check(name: &str, result: &Result<Response<Body>, impl fmt::Debug>) {
+    match result {
+        Ok(response) => assert_eq!(response.status(), StatusCode::OK, "{name} gives up"),
+        Err(error) => panic!("{name} fails: {error:?}"),
+    }
 }
 
 fn paused_runtime() -> Runtime {

@@ -1,12 +1,37 @@
-//! What each peer needs to retry, set up as its documentation shows. palisade needs nothing.
+//! What each peer needs to do palisade's work, set up as its documentation shows. palisade needs
+//! nothing.
 
+pub(crate) mod failsafe;
+pub(crate) mod recloser;
 pub(crate) mod reqwest_retry;
 pub(crate) mod tower;
 pub(crate) mod tower_resilience;
 
-use http::Method;
+use std::convert::Infallible;
+
+use http::{Method, Request, Response};
+use tower_service::Service;
+
+/// A breaker that is no layer has not let a call in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused;
 
 /// RFC 9110, section 9.2.2: for the peers who leave it to their users to know.
 fn is_idempotent(method: &Method) -> bool {
     method.is_safe() || matches!(*method, Method::PUT | Method::DELETE)
+}
+
+/// Calls a service that is always ready, and fails with an answer of 500 or above.
+async fn fail_by_status<S, B, ResB>(
+    mut service: S,
+    request: Request<B>,
+) -> Result<Response<ResB>, Response<ResB>>
+where
+    S: Service<Request<B>, Response = Response<ResB>, Error = Infallible>,
+{
+    let Ok(response) = service.call(request).await;
+    match response.status().is_server_error() {
+        true => Err(response),
+        false => Ok(response),
+    }
 }

@@ -1,6 +1,9 @@
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
+use tower_resilience_circuitbreaker::{
+    CircuitBreakerConfigBuilder, CircuitBreakerLayer, FailureClassifier,
+};
 use tower_resilience_retry::RetryLayer;
 
 use super::is_idempotent;
@@ -25,4 +28,12 @@ where
         .fixed_backoff(backoff)
         .retry_on_response(|response: &Response<ResB>| response.status().is_server_error())
         .build()
+}
+
+/// `tower-resilience-circuitbreaker` for answers of 500 and above, half of which open it.
+pub(crate) fn circuit_breaker<ResB: 'static>()
+-> CircuitBreakerConfigBuilder<impl FailureClassifier<Response<ResB>, Infallible>> {
+    CircuitBreakerLayer::builder()
+        .failure_rate_threshold(0.5)
+        .classify_response(|response: &Response<ResB>| response.status().is_server_error())
 }
