@@ -69,6 +69,12 @@ enum Kind {
 
 impl Token {
     pub(crate) const UNCOUNTED: Self = Self { generation: 0, kind: Kind::Uncounted, started: 0 };
+
+    /// Whether it counts what becomes of the call.
+    #[inline]
+    pub(crate) fn counts(self) -> bool {
+        self.kind != Kind::Uncounted
+    }
 }
 
 /// What a breaker is asked for.

@@ -84,10 +84,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().stage.project() {
-            StageProj::Called { mut call } => {
-                let result = ready!(call.as_mut().poll(cx));
-                Poll::Ready(result.map_err(|error| call.rules().refusal.error(error)))
-            }
+            StageProj::Called { call } => call.poll_with(cx, |refusal, error| refusal.error(error)),
             StageProj::Refused { held, open } => {
                 let rules = &held.rules;
                 let response = rules.refusal.refuse(*open);
@@ -124,9 +121,38 @@ impl<F, C, K: Scope, R, P> CallFuture<F, C, K, R, P> {
         Self { future, ongoing }
     }
 
-    #[inline]
-    fn rules(&self) -> &Rules<C, K, R, P> {
-        &self.ongoing.hold().rules
+    #[inline(always)]
+    fn poll_with<Res, Err, E>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        fail: impl FnOnce(&R, Err) -> E,
+    ) -> Poll<Result<P::Response, E>>
+    where
+        F: Future<Output = Result<Res, Err>>,
+        C: Classify<Res, Err>,
+        P: RecordAt<Res>,
+    {
+        let this = self.project();
+        let result = ready!(this.ongoing.work(|| this.future.poll(cx)));
+        let outcome = this.ongoing.hold().rules.classify.classify(result.as_ref());
+        let permit = match &result {
+            Ok(_) if P::LATER && grade(outcome) == Grade::Success => {
+                this.ongoing.move_to(|held| held.rules.scope.leased(&held.lease).cloned())
+            }
+            Ok(response) => {
+                this.ongoing.record(outcome, |held| held.rules.classify.retry_after(response));
+                None
+            }
+            Err(_) => {
+                this.ongoing.record(outcome, |_| None);
+                None
+            }
+        };
+        let rules = &this.ongoing.hold().rules;
+        Poll::Ready(match result {
+            Ok(response) => Ok(rules.record.respond(response, permit.map(Permit::new))),
+            Err(error) => Err(fail(&rules.refusal, error)),
+        })
     }
 }
 
@@ -141,25 +167,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.ongoing.work(|| this.future.poll(cx)));
-        let outcome = this.ongoing.hold().rules.classify.classify(result.as_ref());
-        let response = match result {
-            Ok(response) => response,
-            Err(error) => {
-                this.ongoing.record(outcome, |_| None);
-                return Poll::Ready(Err(error));
-            }
-        };
-        let permit = match P::LATER && grade(outcome) == Grade::Success {
-            true => this.ongoing.move_to(|held| held.rules.scope.leased(&held.lease).cloned()),
-            false => {
-                this.ongoing.record(outcome, |held| held.rules.classify.retry_after(&response));
-                None
-            }
-        };
-        let rules = &this.ongoing.hold().rules;
-        Poll::Ready(Ok(rules.record.respond(response, permit.map(Permit::new))))
+        self.poll_with(cx, |_, error| error)
     }
 }
 

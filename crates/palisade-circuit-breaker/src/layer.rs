@@ -22,7 +22,10 @@ pub struct CircuitBreakerLayer<C = ErrorsFail, K = Single, R = Refuse, P = AtHea
 }
 
 /// What the services of a layer share.
+//
+// Calls count their pointers to it, and read it: not from the cache line of that count.
 #[derive(Clone, Debug)]
+#[repr(align(128))]
 pub(crate) struct Rules<C, K, R, P> {
     pub(crate) classify: C,
     pub(crate) scope: K,

@@ -92,7 +92,7 @@ impl<H: Hold> Ongoing<H> {
 impl<H: Hold> Drop for Ongoing<H> {
     #[inline]
     fn drop(&mut self) {
-        if self.token != Token::UNCOUNTED {
+        if self.token.counts() {
             let panicked = self.at_work || H::UNWINDS && std::thread::panicking();
             self.abandon(Grade::Ignore, panicked);
         }

@@ -31,7 +31,7 @@ impl<Res> RecordAt<Res> for AtHead {
     const LATER: bool = false;
     type Response = Res;
 
-    #[inline]
+    #[inline(always)]
     fn respond(&self, response: Res, _: Option<Permit>) -> Res {
         response
     }

@@ -40,15 +40,6 @@ const COUNT_BITS: u32 = 30;
 pub(crate) const MAX_COUNT: u32 = (1 << COUNT_BITS) - 1;
 const PROBE_BITS: u32 = 10;
 const PROBE_MASK: u32 = (1 << PROBE_BITS) - 1;
-const STATES: [State; 6] = [
-    State::Closed,
-    State::Open,
-    State::HalfOpen,
-    State::RampUp,
-    State::ForcedOpen,
-    State::Disabled,
-];
-
 impl Word {
     pub(crate) const MAX_GENERATION: u32 = (1 << 30) - 1;
 
@@ -60,7 +51,14 @@ impl Word {
     pub(crate) fn unpack(word: u64) -> Self {
         Self {
             generation: (word >> 34) as u32,
-            state: STATES[((word >> 31) & 7) as usize % STATES.len()],
+            state: match (word >> 31) & 7 {
+                1 => State::Open,
+                2 => State::HalfOpen,
+                3 => State::RampUp,
+                4 => State::ForcedOpen,
+                5 => State::Disabled,
+                _ => State::Closed,
+            },
             observed: word >> 30 & 1 == 1,
             count: word as u32 & MAX_COUNT,
         }
@@ -129,6 +127,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const STATES: [State; 6] = [
+        State::Closed,
+        State::Open,
+        State::HalfOpen,
+        State::RampUp,
+        State::ForcedOpen,
+        State::Disabled,
+    ];
 
     proptest! {
         #[test]

@@ -40,6 +40,8 @@ use crate::{
 #[must_use]
 pub struct HttpClassify<M = Typed> {
     transient: Arc<[StatusCode]>,
+    // The least of them: most answers are below it.
+    least: u16,
     grpc: bool,
     status: Option<fn(StatusCode, &HeaderMap) -> Option<Outcome>>,
     errors: PhantomData<fn() -> M>,
@@ -50,13 +52,14 @@ impl<M> HttpClassify<M> {
     pub fn new() -> Self {
         let codes = [408, 425, 500, 502, 503, 504].into_iter();
         let transient = codes.flat_map(StatusCode::from_u16).collect();
-        Self { transient, grpc: false, status: None, errors: PhantomData }
+        Self { transient, least: 408, grpc: false, status: None, errors: PhantomData }
     }
 
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
     /// 408, 425, 500, 502, 503 and 504.
     pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.transient = statuses.into_iter().collect();
+        self.least = self.transient.iter().map(StatusCode::as_u16).min().unwrap_or(u16::MAX);
         self
     }
 
@@ -86,12 +89,13 @@ impl<M> HttpClassify<M> {
         self
     }
 
+    #[inline]
     fn status<B>(&self, response: &Response<B>) -> Outcome {
         let status = response.status();
         if let Some(outcome) = self.status.and_then(|judge| judge(status, response.headers())) {
             return outcome;
         }
-        if self.transient.contains(&status) {
+        if self.least <= status.as_u16() && self.transient.contains(&status) {
             return Outcome::Transient;
         }
         match status.as_u16() {
@@ -121,6 +125,7 @@ impl<M> Clone for HttpClassify<M> {
 }
 
 impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
+    #[inline]
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         let error = match result {
             Ok(response) => return self.status(response),
