@@ -4,7 +4,7 @@ use std::{
     sync::{PoisonError, atomic::Ordering},
 };
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 use palisade_core::KeyRef;
 
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,7 +20,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock, RwLockReadGuard, R
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     shards: Box<[RwLock<Shard<K, V>>]>,
-    hasher: DefaultHashBuilder,
+    hasher: Hasher,
     bounds: Bounds,
     // Places that are taken, or about to be.
     taken: AtomicUsize,
@@ -63,14 +63,26 @@ const STEP: usize = 8;
 const SHARD: usize = 256;
 const MOST_SHARDS: usize = 4096;
 
+/// Nobody outside can tell which keys collide. In tests it is always the same,
+/// so that what fails fails again.
+#[cfg(not(test))]
+type Hasher = hashbrown::DefaultHashBuilder;
+#[cfg(test)]
+type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         // One lock for few keys, as the hand stays in one shard.
         let shards = bounds.most.div_ceil(SHARD).clamp(1, MOST_SHARDS).next_power_of_two();
+        Self::with_shards(bounds, shards)
+    }
+
+    /// The number of shards is a power of two.
+    fn with_shards(bounds: Bounds, shards: usize) -> Self {
         let shard = |_| RwLock::new(Shard { entries: HashTable::new(), hand: 0 });
         Self {
             shards: (0..shards).map(shard).collect(),
-            hasher: DefaultHashBuilder::default(),
+            hasher: Hasher::default(),
             bounds,
             taken: AtomicUsize::new(0),
             overflowed: AtomicU64::new(0),
@@ -101,13 +113,7 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
 
     #[inline]
     fn find(&self, hash: u64, key: &impl KeyRef<K>) -> Option<V> {
-        let shard = self.read(hash);
-        let entry = shard.entries.find(hash, |entry| key.is(&entry.key))?;
-        // Written once for each time the hand passes.
-        if !entry.used.load(Ordering::Relaxed) {
-            entry.used.store(true, Ordering::Relaxed);
-        }
-        Some(entry.value.clone())
+        self.read(hash).find(hash, key)
     }
 
     #[cold]
@@ -124,12 +130,11 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
         // What goes is dropped after the lock.
         let mut gone = Vec::new();
         let mut shard = self.write(hash);
-        if let Some(entry) = shard.entries.find(hash, |entry| key.is(&entry.key)) {
-            return Some(entry.value.clone());
+        // Somebody may have been faster.
+        if let Some(value) = shard.find(hash, key) {
+            return Some(value);
         }
 
-        gone.extend(shard.sweep(STEP, |entry| entry.is_idle(now, self.bounds.idle)));
-        self.taken.fetch_sub(gone.len(), Ordering::Relaxed);
         if !self.take_place() {
             let Some(victim) = shard.victim(now) else {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
@@ -138,6 +143,10 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
             // Its place changes hands.
             gone.push(victim);
         }
+        // After that, as the hand clears the marks that the victim is chosen by.
+        let idle = shard.sweep(now, self.bounds.idle);
+        self.taken.fetch_sub(idle.len(), Ordering::Relaxed);
+        gone.extend(idle);
         let used = AtomicBool::new(true);
         let entry = Entry { key: key_made, value: value.clone(), used, used_at: now };
         shard.entries.insert_unique(hash, entry, |entry| self.hasher.hash_one(&entry.key));
@@ -188,28 +197,37 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     }
 }
 
-impl<K, V: Evict> Shard<K, V> {
-    /// Moves the hand over so many buckets, and takes out what is to go.
-    fn sweep(
-        &mut self,
-        buckets: usize,
-        mut goes: impl FnMut(&mut Entry<K, V>) -> bool,
-    ) -> Vec<Entry<K, V>> {
-        let mut gone = Vec::new();
-        for _ in 0..buckets.min(self.entries.num_buckets()) {
-            gone.extend(self.pass(&mut goes));
+impl<K, V> Shard<K, V> {
+    #[inline]
+    fn find(&self, hash: u64, key: &impl KeyRef<K>) -> Option<V>
+    where
+        V: Clone,
+    {
+        let entry = self.entries.find(hash, |entry| key.is(&entry.key))?;
+        // Written once for each time the hand passes.
+        if !entry.used.load(Ordering::Relaxed) {
+            entry.used.store(true, Ordering::Relaxed);
         }
-        gone
+        Some(entry.value.clone())
+    }
+}
+
+impl<K, V: Evict> Shard<K, V> {
+    /// Moves the hand a little, and takes out what is idle.
+    fn sweep(&mut self, now: u64, limit: u64) -> Vec<Entry<K, V>> {
+        let buckets = 0..STEP.min(self.entries.num_buckets());
+        buckets.filter_map(|_| self.pass(|entry| entry.is_idle(now, limit))).collect()
     }
 
-    /// Finds one that may go and is not in use.
+    /// Takes out one that may go and is not in use.
     fn victim(&mut self, now: u64) -> Option<Entry<K, V>> {
         // Twice around a shard as full as most: the first time the hand clears the marks.
-        (0..REACH).find_map(|_| self.pass(&mut |entry| !entry.pass(now) && entry.value.may_go(now)))
+        let mut buckets = 0..REACH.min(2 * self.entries.num_buckets());
+        buckets.find_map(|_| self.pass(|entry| !entry.pass(now) && entry.value.may_go(now)))
     }
 
     /// Moves the hand over one bucket.
-    fn pass(&mut self, goes: &mut impl FnMut(&mut Entry<K, V>) -> bool) -> Option<Entry<K, V>> {
+    fn pass(&mut self, goes: impl FnOnce(&mut Entry<K, V>) -> bool) -> Option<Entry<K, V>> {
         self.hand = (self.hand + 1) % self.entries.num_buckets().max(1);
         let mut entry = self.entries.get_bucket_entry(self.hand).ok()?;
         goes(entry.get_mut()).then(|| entry.remove().0)
@@ -228,5 +246,241 @@ impl<K, V: Evict> Entry<K, V> {
 
     fn is_idle(&mut self, now: u64, limit: u64) -> bool {
         !self.pass(now) && limit <= now.saturating_sub(self.used_at) && self.value.may_go(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+
+    use palisade_core::OwnedKey;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Goes, unless it is told to stay.
+    #[derive(Clone, Debug)]
+    struct Value {
+        stays: Arc<AtomicBool>,
+    }
+
+    impl Value {
+        fn new() -> Self {
+            Self { stays: Arc::new(AtomicBool::new(false)) }
+        }
+
+        fn stay(&self, stays: bool) {
+            self.stays.store(stays, Ordering::Relaxed);
+        }
+
+        fn stays(&self) -> bool {
+            self.stays.load(Ordering::Relaxed)
+        }
+
+        fn is(&self, other: &Self) -> bool {
+            Arc::ptr_eq(&self.stays, &other.stays)
+        }
+    }
+
+    impl Evict for Value {
+        fn may_go(&self, _: u64) -> bool {
+            !self.stays()
+        }
+    }
+
+    type Map = BoundedMap<u32, Value>;
+
+    const IDLE: u64 = 100;
+
+    fn map(most: usize) -> Map {
+        Map::new(Bounds { most, idle: IDLE })
+    }
+
+    fn ask(map: &Map, key: u32, now: u64) -> Option<Value> {
+        map.get_or_insert(&OwnedKey(key), |_| Value::new(), || now)
+    }
+
+    fn has(map: &Map, key: u32) -> bool {
+        map.entries().iter().any(|entry| entry.0 == key)
+    }
+
+    /// Holds as many keys as it may, from 0 on, all in use.
+    fn full(most: u32) -> Map {
+        let map = map(most as usize);
+        assert!((0..most).all(|key| ask(&map, key, 0).is_some()));
+        assert!((0..most).all(|key| map.get(&OwnedKey(key)).is_some()));
+        map
+    }
+
+    #[test]
+    fn never_holds_more_than_it_may() {
+        for most in [1, 2, 7, 8, 100, 1000] {
+            let map = map(most);
+            for key in 0..3000 {
+                ask(&map, key, 0);
+                assert_eq!(map.len(), map.entries().len());
+                assert_eq!(map.len(), most.min(key as usize + 1), "after {key} of {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_asks_again_gets_the_same_value() {
+        let map = map(2);
+        let value = ask(&map, 1, 0).unwrap();
+        assert!(ask(&map, 1, 0).unwrap().is(&value));
+        assert!(map.get(&OwnedKey(1)).unwrap().is(&value));
+        assert!(map.get(&OwnedKey(2)).is_none());
+    }
+
+    #[test]
+    fn what_was_used_since_the_hand_passed_outlives_what_was_not() {
+        for most in 2..=100 {
+            for unused in 0..most {
+                let map = full(most);
+                // All were used: the hand goes round once, and takes what it meets next.
+                ask(&map, most, 0);
+                if !has(&map, unused) {
+                    continue;
+                }
+                for key in (0..=most).filter(|&key| key != unused) {
+                    map.get(&OwnedKey(key));
+                }
+                ask(&map, most + 1, 0);
+                assert!(!has(&map, unused), "{unused} of {most}");
+            }
+        }
+    }
+
+    // However far the hand has to go.
+    #[test]
+    fn one_of_many_goes_though_all_were_used() {
+        for most in [10, 100, 250, 511, 20_000] {
+            let map = full(most);
+            assert!(ask(&map, most, 0).is_some(), "{most}");
+            assert_eq!(map.overflowed(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_idle_goes_when_others_come() {
+        let map = map(1000);
+        for key in 0..50 {
+            ask(&map, key, 0);
+        }
+        ask(&map, 0, 0).unwrap().stay(true);
+        // The hand finds that they were used before, and then that they were not.
+        for (key, now) in (100..199).zip(1..) {
+            ask(&map, key, now);
+        }
+        assert!((0..50).all(|key| has(&map, key)), "too early");
+        for (key, now) in (200..300).zip(100 + IDLE..) {
+            ask(&map, key, now);
+        }
+        assert!(has(&map, 0), "it may not go");
+        assert!(!(1..50).any(|key| has(&map, key)), "too late");
+        assert_eq!(map.len(), map.entries().len());
+    }
+
+    #[test]
+    fn what_may_not_go_stays_and_the_newcomer_is_counted() {
+        let map = full(3);
+        let values = [0, 1, 2].map(|key| map.get(&OwnedKey(key)).unwrap());
+        values.iter().for_each(|value| value.stay(true));
+        for more in 1..10 {
+            assert!(ask(&map, 100, more * IDLE).is_none());
+            assert_eq!(map.overflowed(), more);
+        }
+        for (key, value) in (0..).zip(&values) {
+            assert!(ask(&map, key, 0).unwrap().is(value));
+        }
+        values[1].stay(false);
+        assert!(ask(&map, 100, 0).is_some());
+        assert!(!has(&map, 1));
+        assert_eq!(map.overflowed(), 9);
+    }
+
+    #[test]
+    fn a_hit_makes_no_key() {
+        struct Counted<'a>(u32, &'a Cell<u32>);
+
+        impl Hash for Counted<'_> {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
+            }
+        }
+
+        impl KeyRef<u32> for Counted<'_> {
+            fn is(&self, key: &u32) -> bool {
+                self.0 == *key
+            }
+
+            fn to_key(&self) -> u32 {
+                self.1.set(self.1.get() + 1);
+                self.0
+            }
+        }
+
+        let (map, made) = (map(10), Cell::new(0));
+        for _ in 0..5 {
+            map.get_or_insert(&Counted(7, &made), |_| Value::new(), || 0);
+            map.get(&Counted(7, &made));
+        }
+        assert_eq!(made.get(), 1);
+    }
+
+    proptest! {
+        // The list holds what the map is known to hold, and when that was last asked for.
+        #[test]
+        fn agrees_with_a_list(
+            most in 1..20_u32,
+            steps in prop::collection::vec((0..30_u32, 0..10_u64, 0..10_u8), 0..300),
+        ) {
+            let map = map(most as usize);
+            let mut list = BTreeMap::<u32, (Value, u64)>::new();
+            let (mut now, mut overflowed) = (0, 0);
+            for (key, pause, order) in steps {
+                now += pause;
+                let known = list.get(&key).map(|(value, _)| value.clone());
+                let pinned = list.values().filter(|(value, _)| value.stays()).count();
+                let value = ask(&map, key, now);
+                let held: BTreeMap<_, _> = map.entries().into_iter().collect();
+                prop_assert_eq!(held.len(), map.entries().len(), "a key is there twice");
+                prop_assert_eq!(held.len(), map.len());
+                prop_assert!(held.len() <= most as usize);
+
+                let gone: Vec<_> = list.keys().filter(|key| !held.contains_key(key)).copied().collect();
+                let gone: Vec<_> = gone.iter().filter_map(|key| list.remove(key)).collect();
+                prop_assert!(gone.iter().all(|(value, _)| !value.stays()));
+                let victims = gone.iter().filter(|(_, used)| now - used < IDLE).count();
+                prop_assert!(victims <= 1, "one place is enough");
+                prop_assert!(victims == 0 || held.len() + gone.len() == most as usize + 1);
+                match (&known, &value) {
+                    (Some(known), Some(value)) => {
+                        prop_assert!(value.is(known));
+                        prop_assert!(gone.is_empty(), "nobody came");
+                    }
+                    (Some(_), None) => prop_assert!(false, "it was there"),
+                    (None, Some(_)) => {}
+                    (None, None) => {
+                        prop_assert_eq!(pinned, most as usize, "one of them may go");
+                        overflowed += 1;
+                    }
+                }
+                prop_assert_eq!(map.overflowed(), overflowed);
+                if let Some(value) = value {
+                    match order {
+                        0..3 => value.stay(true),
+                        3..7 => value.stay(false),
+                        _ => {}
+                    }
+                    list.insert(key, (value, now));
+                }
+                for (key, (value, _)) in &list {
+                    prop_assert!(value.is(&held[key]));
+                }
+                prop_assert_eq!(list.len(), held.len());
+            }
+        }
     }
 }
