@@ -1,6 +1,6 @@
 mod admit;
 mod change;
-#[cfg(all(test, palisade_loom))]
+#[cfg(all(test, any(palisade_loom, palisade_shuttle)))]
 mod models;
 mod record;
 #[cfg(test)]

@@ -176,3 +176,6 @@ impl<K: KeyBy> fmt::Debug for Keyed<K> {
         f.debug_struct("Keyed").field("len", &self.breakers.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, palisade_shuttle))]
+mod models;

@@ -150,6 +150,8 @@ mod keyed;
 mod layer;
 mod map;
 mod mark;
+#[cfg(all(test, any(palisade_loom, palisade_shuttle)))]
+mod model;
 mod ongoing;
 mod ramp;
 mod record;

@@ -249,6 +249,9 @@ impl<K, V: Evict> Entry<K, V> {
     }
 }
 
+#[cfg(all(test, palisade_shuttle))]
+mod models;
+
 #[cfg(test)]
 mod tests {
     use std::{cell::Cell, collections::BTreeMap, sync::Arc};

@@ -4,7 +4,8 @@ use std::time::Duration;
 /// that names the generation it is of.
 ///
 /// It is written after the control word, so it may be one behind for a moment.
-/// Who finds that acts as if the state had just begun, which it has.
+/// Who finds that acts as if the state had just begun, which it has. Who finds
+/// one of a later generation has an old control word in hand.
 ///
 /// | bits | |
 /// |---|---|
@@ -36,13 +37,15 @@ impl Mark {
         self.tag == generation as u16
     }
 
+    /// Whether it is of a later generation. They are few apart.
+    pub(crate) fn is_later_than(self, generation: u32) -> bool {
+        (1..0x8000).contains(&self.tag.wrapping_sub(generation as u16))
+    }
+
     /// Whether it is of a later generation than the other, or of the same one
-    /// and ends later. Generations are few apart.
+    /// and ends later.
     pub(crate) fn is_after(self, other: Self) -> bool {
-        match self.tag.wrapping_sub(other.tag) {
-            0 => other.ends < self.ends,
-            apart => apart < 0x8000,
-        }
+        self.is_later_than(other.tag.into()) || self.tag == other.tag && other.ends < self.ends
     }
 
     /// How long until the end; zero, if that has come.
@@ -98,6 +101,7 @@ mod tests {
             (0, 0xffff, true),
             (0x1_0003, 0xfffe, true),
         ] {
+            assert_eq!(mark(one).is_later_than(other), after, "{one} {other}");
             assert_eq!(mark(one).is_after(mark(other)), after, "{one} {other}");
         }
         let later = Mark::new(0, MS).of(1);

@@ -1,5 +1,5 @@
 //! What threads share: std's, or that of loom or of shuttle where a model tries
-//! it in other orders. loom tries the breaker, shuttle the map.
+//! it in other orders. loom tries the breaker, shuttle the map as well.
 
 #[cfg(all(test, palisade_loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};

@@ -1,10 +1,10 @@
-//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `bench`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `bench`, `fuzz`.
 
 mod arrows;
 mod bench;
 mod check;
 mod fuzz;
-mod loom;
+mod models;
 mod run;
 
 use std::{env, path::Path, process::ExitCode};
@@ -29,6 +29,8 @@ enum Command {
     Arrows,
     /// Tries what threads share in every order of their steps
     Loom,
+    /// Tries what threads share in many orders of their steps, at random
+    Shuttle,
     /// Measures palisade against its peers
     Bench(bench::Options),
     /// Fuzzes for a while
@@ -54,7 +56,8 @@ fn run(command: Command) -> Outcome {
     match command {
         Command::Check => check::run(),
         Command::Arrows => arrows::run(),
-        Command::Loom => loom::run(),
+        Command::Loom => models::LOOM.run(),
+        Command::Shuttle => models::SHUTTLE.run(),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
     }

@@ -39,6 +39,10 @@ impl Breaker {
                     word = self.word();
                     continue;
                 }
+                Decision::Again => {
+                    word = self.word();
+                    continue;
+                }
             };
             if !word.observed {
                 return Err(refusal);
@@ -51,6 +55,10 @@ impl Breaker {
     /// What is to be done with a call.
     fn decide(&self, word: Word, now: u64) -> Decision {
         let mark = self.mark();
+        if mark.is_later_than(word.generation) {
+            // Since the word was read, its state has ended.
+            return Decision::Again;
+        }
         let known = mark.is_of(word.generation);
         let ended = known && mark.has_ended(now);
         let remaining = known.then(|| mark.remaining(now));
@@ -153,4 +161,6 @@ enum Decision {
     Probe(Word),
     // The state is over.
     Change(Word, &'static str),
+    // Nothing: the word is out of date.
+    Again,
 }

@@ -1,17 +1,19 @@
-//! The breaker between threads, in every order of their steps.
+//! The breaker between threads, in other orders of their steps.
 
-use std::time::Duration;
+use std::{sync::Arc as StdArc, time::Duration};
 
-use loom::{
-    model::Builder,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
 use palisade_core::Target;
 use palisade_settings::{Backoff, Jitter};
 
 use super::{Breaker, Grade, Token};
-use crate::{HalfOpen, State, Trip, Window, settings::Settings};
+use crate::{
+    HalfOpen, State, Trip, Window,
+    model::{
+        Arc, bounded, check,
+        thread::{self, JoinHandle},
+    },
+    settings::Settings,
+};
 
 const MS: u64 = 1_000_000;
 /// Long after all states have ended.
@@ -20,9 +22,9 @@ const LATER: u64 = 1_000_000 * MS;
 fn breaker(trip: Trip, permits: u32) -> Arc<Breaker> {
     let mut settings = Settings::new(trip);
     let open_for = Backoff::constant(Duration::from_millis(5)).jitter(Jitter::None);
-    settings.open_for = std::sync::Arc::new(open_for);
+    settings.open_for = StdArc::new(open_for);
     settings.half_open = HalfOpen::permits(permits).timeout(Duration::from_millis(5));
-    Arc::new(Breaker::new(std::sync::Arc::new(settings), Target::default()))
+    Arc::new(Breaker::new(StdArc::new(settings), Target::default()))
 }
 
 /// A breaker that has just opened.
@@ -42,9 +44,9 @@ fn succeed(breaker: &Breaker, token: Token, now: u64) {
     breaker.record(token, Grade::Success, || None, || now);
 }
 
-fn spawn<T: 'static>(
+fn spawn<T: Send + 'static>(
     breaker: &Arc<Breaker>,
-    work: impl FnOnce(&Breaker) -> T + 'static,
+    work: impl FnOnce(&Breaker) -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let breaker = Arc::clone(breaker);
     thread::spawn(move || work(&breaker))
@@ -53,14 +55,6 @@ fn spawn<T: 'static>(
 /// What was written last is there once all is quiet.
 fn assert_marked(breaker: &Breaker) {
     assert!(breaker.mark().is_of(breaker.word().generation));
-}
-
-/// Three threads have too many orders to try them all: those in which a thread
-/// is interrupted thrice.
-fn bounded(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
 }
 
 #[test]
@@ -103,7 +97,7 @@ fn no_more_are_admitted_than_there_are_permits() {
 
 #[test]
 fn two_failures_in_a_row_open_it_however_they_meet() {
-    loom::model(|| {
+    check(|| {
         let breaker = breaker(Trip::consecutive(2), 1);
         let call = |breaker: &Breaker| {
             let token = breaker.admit(|| 0).unwrap();
@@ -121,7 +115,7 @@ fn two_failures_in_a_row_open_it_however_they_meet() {
 // Of two failures in two words of the ring, one sees both.
 #[test]
 fn the_last_failure_in_a_ring_opens_it() {
-    loom::model(|| {
+    check(|| {
         let trip = Trip::failure_rate(2.0 / 33.0).window(Window::count(64)).min_calls(33);
         let breaker = breaker(trip, 1);
         for _ in 0..31 {
@@ -142,7 +136,7 @@ fn the_last_failure_in_a_ring_opens_it() {
 // As above, in two buckets; one of them is new.
 #[test]
 fn the_last_failure_in_buckets_opens_it() {
-    loom::model(|| {
+    check(|| {
         let window = Window::time(Duration::from_millis(2)).buckets(2);
         let breaker = breaker(Trip::failure_rate(1.0).window(window).min_calls(2), 1);
         let token = breaker.admit(|| 0).unwrap();
@@ -157,7 +151,7 @@ fn the_last_failure_in_buckets_opens_it() {
 // Both find the bucket of a window ago.
 #[test]
 fn who_rolls_a_bucket_loses_nobody() {
-    loom::model(|| {
+    check(|| {
         let window = Window::time(Duration::from_millis(2)).buckets(2);
         let breaker = breaker(Trip::failure_rate(1.0).window(window).min_calls(9), 1);
         let token = breaker.admit(|| 0).unwrap();
@@ -173,7 +167,7 @@ fn who_rolls_a_bucket_loses_nobody() {
 // One has read the clock a window before the other, and is late to write.
 #[test]
 fn a_bucket_changes_hands_as_a_whole() {
-    loom::model(|| {
+    check(|| {
         let window = Window::time(Duration::from_millis(2)).buckets(2);
         let breaker = breaker(Trip::failure_rate(1.0).window(window).min_calls(9), 1);
         let token = breaker.admit(|| 0).unwrap();
@@ -189,7 +183,7 @@ fn a_bucket_changes_hands_as_a_whole() {
 #[test]
 fn a_late_result_changes_nothing() {
     for window in [Window::count(4), Window::time(Duration::from_millis(2)).buckets(2)] {
-        loom::model(move || {
+        check(move || {
             let breaker = breaker(Trip::failure_rate(1.0).window(window).min_calls(3), 1);
             let early = breaker.admit(|| 0).unwrap();
             let late = spawn(&breaker, move |breaker| fail(breaker, early, 0));
@@ -206,7 +200,7 @@ fn a_late_result_changes_nothing() {
 #[test]
 fn an_order_stands_against_a_trip() {
     for (order, state) in [(State::ForcedOpen, State::ForcedOpen), (State::Closed, State::Closed)] {
-        loom::model(move || {
+        check(move || {
             let breaker = breaker(Trip::consecutive(1), 1);
             let token = breaker.admit(|| 0).unwrap();
             let trip = spawn(&breaker, move |breaker| fail(breaker, token, 0));
@@ -220,7 +214,7 @@ fn an_order_stands_against_a_trip() {
 
 #[test]
 fn a_probe_counts_or_its_time_is_over() {
-    loom::model(|| {
+    check(|| {
         let breaker = tripped(1);
         let probe = breaker.admit(|| LATER).unwrap();
         let answer = spawn(&breaker, move |breaker| succeed(breaker, probe, LATER));
@@ -236,7 +230,7 @@ fn a_probe_counts_or_its_time_is_over() {
 // before for that of this one.
 #[test]
 fn nobody_ends_a_state_that_has_just_begun() {
-    loom::model(|| {
+    check(|| {
         let breaker = breaker(Trip::consecutive(1), 1);
         let token = breaker.admit(|| 0).unwrap();
         let trip = spawn(&breaker, move |breaker| fail(breaker, token, LATER));
