@@ -58,7 +58,9 @@ impl<'r> Head<'r> {
 
 /// An authority without its userinfo, which may hold a password.
 pub(crate) fn host_and_port(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    // Byte by byte: authorities are short, and most have none.
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    at.map_or(authority, |at| &authority[at + 1..])
 }
 
 /// Header values, paths and extensions may be secret: they are left out.

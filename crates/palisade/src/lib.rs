@@ -23,6 +23,7 @@
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
+//! | [`metrics`] | `metrics` | counts and times calls and attempts |
 //! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
 //!
 //! The feature `rustls` tells failures of rustls apart.
@@ -38,6 +39,8 @@ pub use palisade_body as body;
 #[cfg(feature = "circuit-breaker")]
 pub use palisade_circuit_breaker as circuit_breaker;
 pub use palisade_core as core;
+#[cfg(feature = "metrics")]
+pub use palisade_metrics as metrics;
 #[cfg(feature = "retry")]
 pub use palisade_retry as retry;
 

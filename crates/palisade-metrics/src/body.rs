@@ -1,0 +1,107 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::atomic::Ordering,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use palisade_body::{BodyEnd, Watch, WatchBody};
+use palisade_core::ErrorKind;
+use pin_project_lite::pin_project;
+
+use crate::{
+    call::{Rest, StoreHold, Ticket},
+    group::Verdict,
+    store::{GroupId, Place},
+};
+
+pin_project! {
+    /// The response body of [`Metered`](crate::Metered): counts its bytes, and
+    /// when it ends, its request.
+    pub struct ResponseBody<B: Body> {
+        #[pin]
+        body: WatchBody<B, Meter>,
+    }
+}
+
+impl<B: Body> ResponseBody<B> {
+    /// A body that ends what is left of a request.
+    #[inline]
+    pub(crate) fn new(body: B, rest: Rest, store: impl FnOnce() -> StoreHold) -> Self {
+        let rest = match rest {
+            Rest::Nothing => None,
+            Rest::Body(ticket) => Some(Open::Answer(store(), ticket)),
+            Rest::Stream(place, group) => Some(Open::Stream(store(), place, group)),
+        };
+        Self { body: WatchBody::new(body, Meter { rest }) }
+    }
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Body> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("body", &self.body).finish()
+    }
+}
+
+/// Ends once: `WatchBody` sees to that, as it tells of a drop as well.
+struct Meter {
+    rest: Option<Open>,
+}
+
+enum Open {
+    Answer(StoreHold, Ticket),
+    Stream(StoreHold, Place, GroupId),
+}
+
+impl<E> Watch<E> for Meter {
+    #[inline]
+    fn on_data(&mut self, bytes: usize) {
+        match &mut self.rest {
+            Some(Open::Answer(_, ticket)) => ticket.receive(bytes),
+            Some(Open::Stream(store, place, group)) => {
+                let received = &store.at(*place, *group).counts.mine().received;
+                received.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            None => {}
+        }
+    }
+
+    #[inline]
+    fn on_end(self, end: BodyEnd<'_, E>) {
+        match self.rest {
+            None => {}
+            Some(Open::Stream(store, place, group)) => {
+                store.at(place, group).counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
+            }
+            Some(Open::Answer(store, ticket)) => match end {
+                BodyEnd::Complete => ticket.complete(&store),
+                // Whatever the transport calls it: the answer broke off.
+                BodyEnd::Failed(_) => ticket.fail(&store, ErrorKind::Body, Verdict::TRANSIENT),
+                BodyEnd::Panicked => ticket.fail(&store, ErrorKind::Panic, Verdict::FAILED),
+                _ => ticket.drop_unread(&store),
+            },
+        }
+    }
+}

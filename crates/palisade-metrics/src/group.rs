@@ -1,0 +1,153 @@
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use palisade_core::{ErrorKind, Outcome};
+
+use crate::{
+    histogram::Histogram,
+    labels::{Label, OTHER},
+    stripes::Striped,
+    table::Table,
+};
+
+/// What requests of one kind have in common: what is known of them when they
+/// begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Kind {
+    pub(crate) endpoint: Label,
+    pub(crate) method: Label,
+    pub(crate) authority: Label,
+}
+
+/// What requests of one kind came to.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) kind: Kind,
+    pub(crate) counts: Striped<Counts>,
+    results: Table<Series>,
+}
+
+/// What one thread counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    // May be negative in one stripe: a request ends where it likes.
+    pub(crate) in_flight: AtomicI64,
+    pub(crate) streams: AtomicI64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) unread: AtomicU64,
+    pub(crate) resent: AtomicU64,
+    pub(crate) outcomes: [AtomicU64; OUTCOMES],
+}
+
+/// How many outcomes there are, with one for those that core may add.
+pub(crate) const OUTCOMES: usize = 9;
+
+pub(crate) const OUTCOME_NAMES: [&str; OUTCOMES] = [
+    "success",
+    "rejected",
+    "throttled",
+    "transient",
+    "failed",
+    "unsent",
+    "refused",
+    "ignored",
+    "other",
+];
+
+/// An outcome by its number, without what a refusal says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict(u8);
+
+impl Verdict {
+    pub(crate) const TRANSIENT: Self = Self(3);
+    pub(crate) const FAILED: Self = Self(4);
+    pub(crate) const IGNORED: Self = Self(7);
+
+    #[inline]
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self(0),
+            Outcome::Rejected => Self(1),
+            Outcome::Throttled => Self(2),
+            Outcome::Transient => Self::TRANSIENT,
+            Outcome::Failed => Self::FAILED,
+            Outcome::Unsent => Self(5),
+            Outcome::Refused { .. } => Self(6),
+            Outcome::Ignored => Self::IGNORED,
+            _ => Self(8),
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The requests of a group with one result.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) result: End,
+    pub(crate) total: Histogram,
+    pub(crate) head: Histogram,
+}
+
+/// How a request ended: what its head said, what went wrong, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct End {
+    /// Zero, if there was no head.
+    pub(crate) status: u16,
+    pub(crate) error: Option<ErrorKind>,
+}
+
+impl End {
+    /// What there is no room for.
+    pub(crate) const OTHER: Self = Self { status: u16::MAX, error: None };
+
+    /// The name of what went wrong, if something did.
+    pub(crate) fn error_name(self) -> Option<&'static str> {
+        match self {
+            Self::OTHER => Some(OTHER),
+            end => end.error.map(ErrorKind::as_str),
+        }
+    }
+
+    fn hash(self) -> u64 {
+        let error = self.error.map_or(0, |error| error as u64 + 1);
+        // Statuses lie next to each other, and so do their places.
+        u64::from(self.status) + error * 1000
+    }
+}
+
+/// How many results of one kind of request are told apart.
+const MOST_RESULTS: usize = 63;
+
+impl Group {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, counts: Striped::new(Counts::default), results: Table::new(MOST_RESULTS + 1) }
+    }
+
+    /// Where requests with this result are counted.
+    #[inline]
+    pub(crate) fn series(&self, end: End) -> Option<&Series> {
+        let find = |end: End| {
+            let new = || Series { result: end, total: Histogram::new(), head: Histogram::new() };
+            self.results.find_or_insert(end.hash(), |there| there.result == end, new)
+        };
+        find(end).or_else(|| find(End::OTHER)).and_then(|place| self.results.get(place))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
+        self.results.iter().map(|(_, series)| series)
+    }
+
+    /// The sum of what the threads counted.
+    pub(crate) fn sum(&self, of: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum()
+    }
+
+    /// The sum of a gauge. Not of one moment, and yet never negative.
+    pub(crate) fn gauge(&self, of: impl Fn(&Counts) -> &AtomicI64) -> u64 {
+        let sum = self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum::<i64>();
+        u64::try_from(sum).unwrap_or_default()
+    }
+}

@@ -1,0 +1,87 @@
+mod layout;
+mod times;
+
+use std::{
+    array,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub(crate) use self::layout::BOUNDS;
+use self::layout::{OCTAVES, Place, SLOTS};
+pub use self::times::Times;
+use crate::stripes::{self, mine};
+
+/// Durations by their logarithm, counted by each thread for itself.
+///
+/// One count says all: that it is a duration, and which. So the number of
+/// durations and their quantiles never disagree.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    // Made by the first thread that comes there.
+    stripes: Box<[OnceLock<Box<Stripe>>]>,
+}
+
+// Two lines each: processors fetch them in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Stripe {
+    sum: AtomicU64,
+    min: AtomicU64,
+    max: AtomicU64,
+    // Most durations of a series lie within a few octaves.
+    octaves: [OnceLock<Box<[AtomicU64; SLOTS]>>; OCTAVES],
+}
+
+impl Histogram {
+    pub(crate) fn new() -> Self {
+        Self { stripes: (0..stripes::count()).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Counts a duration in nanoseconds.
+    #[inline]
+    pub(crate) fn record(&self, nanos: u64) {
+        let stripe = self.stripes[mine() & (self.stripes.len() - 1)].get_or_init(Box::default);
+        let Place { octave, slot } = Place::of(nanos);
+        let octave =
+            stripe.octaves[octave].get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
+        octave[slot].fetch_add(1, Ordering::Relaxed);
+        stripe.sum.fetch_add(nanos, Ordering::Relaxed);
+        if nanos < stripe.min.load(Ordering::Relaxed) {
+            stripe.min.fetch_min(nanos, Ordering::Relaxed);
+        }
+        if stripe.max.load(Ordering::Relaxed) < nanos {
+            stripe.max.fetch_max(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted so far. Not of one moment, if others go on counting.
+    pub(crate) fn times(&self) -> Times {
+        let mut times = Times::default();
+        for stripe in self.stripes.iter().filter_map(OnceLock::get) {
+            let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+            times.add_range(load(&stripe.sum), load(&stripe.min), load(&stripe.max));
+            for (octave, slots) in stripe.octaves.iter().enumerate() {
+                for (slot, count) in
+                    slots.get().into_iter().flat_map(|slots| slots.iter()).enumerate()
+                {
+                    times.add(Place { octave, slot }, load(count));
+                }
+            }
+        }
+        times
+    }
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self {
+            sum: AtomicU64::new(0),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::new(0),
+            octaves: array::from_fn(|_| OnceLock::new()),
+        }
+    }
+}

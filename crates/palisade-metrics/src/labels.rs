@@ -1,0 +1,141 @@
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::RandomState;
+use http::Method;
+use palisade_core::Endpoint;
+
+use crate::table::Table;
+
+/// What a label says: one of a bounded number of values, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Label(u16);
+
+impl Label {
+    /// There is none.
+    pub(crate) const NONE: Self = Self(0);
+    /// There is one, and no room for it.
+    pub(crate) const OTHER: Self = Self(1);
+    const FIRST: u16 = 2;
+
+    fn at(place: usize) -> Self {
+        Self(place as u16 + Self::FIRST)
+    }
+
+    fn place(self) -> Option<usize> {
+        self.0.checked_sub(Self::FIRST).map(usize::from)
+    }
+}
+
+/// What stands for values beyond those that there is room for.
+pub(crate) const OTHER: &str = "_OTHER";
+
+/// The most of any label.
+pub(crate) const MOST: usize = 16_384;
+
+/// The values of the labels, each label with as many as there is room for.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    hasher: RandomState,
+    methods: Box<[Method]>,
+    endpoints: Table<&'static Endpoint>,
+    authorities: Table<String>,
+}
+
+/// How many values of each label there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    pub(crate) endpoints: usize,
+    pub(crate) authorities: usize,
+}
+
+impl Labels {
+    pub(crate) fn new(caps: Caps, methods: &[Method]) -> Self {
+        Self {
+            hasher: RandomState::default(),
+            methods: methods.into(),
+            endpoints: Table::new(caps.endpoints.min(MOST)),
+            authorities: Table::new(caps.authorities.min(MOST)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, value: &(impl Hash + ?Sized)) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    #[inline]
+    pub(crate) fn method(&self, method: &Method) -> Label {
+        self.methods.iter().position(|known| known == method).map_or(Label::OTHER, Label::at)
+    }
+
+    /// By value: two statics may say the same.
+    #[inline]
+    pub(crate) fn endpoint(&self, endpoint: Option<&'static Endpoint>) -> Label {
+        let Some(endpoint) = endpoint else {
+            return Label::NONE;
+        };
+        let is = |there: &&'static Endpoint| *there == endpoint;
+        let hash = self.hash(endpoint.template());
+        self.endpoints.find_or_insert(hash, is, || endpoint).map_or(Label::OTHER, Label::at)
+    }
+
+    #[inline]
+    pub(crate) fn authority(&self, authority: Option<&str>) -> Label {
+        let Some(authority) = authority else {
+            return Label::NONE;
+        };
+        let is = |there: &String| there == authority;
+        let hash = self.hash(authority);
+        let place = self.authorities.find_or_insert(hash, is, || authority.to_owned());
+        place.map_or(Label::OTHER, Label::at)
+    }
+
+    pub(crate) fn method_name(&self, label: Label) -> &str {
+        let method = label.place().and_then(|place| self.methods.get(place));
+        method.map_or(OTHER, Method::as_str)
+    }
+
+    pub(crate) fn endpoint_name(&self, label: Label) -> Option<&'static str> {
+        match label {
+            Label::NONE => None,
+            label => {
+                let endpoint = label.place().and_then(|place| self.endpoints.get(place));
+                Some(endpoint.map_or(OTHER, |endpoint| endpoint.template()))
+            }
+        }
+    }
+
+    pub(crate) fn authority_name(&self, label: Label) -> Option<&str> {
+        match label {
+            Label::NONE => None,
+            label => {
+                let authority = label.place().and_then(|place| self.authorities.get(place));
+                Some(authority.map_or(OTHER, |authority| authority))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_other() {
+        static ONE: Endpoint = Endpoint::new(Method::GET, "/one");
+        static SAME: Endpoint = Endpoint::new(Method::GET, "/one");
+        static TWO: Endpoint = Endpoint::new(Method::GET, "/two");
+        let labels = Labels::new(Caps { endpoints: 1, authorities: 2 }, &[Method::GET]);
+        let one = labels.endpoint(Some(&ONE));
+        assert_eq!(labels.endpoint(Some(&SAME)), one);
+        assert_eq!(labels.endpoint_name(one), Some("/one"));
+        assert_eq!(labels.endpoint_name(labels.endpoint(Some(&TWO))), Some(OTHER));
+        assert_eq!(labels.endpoint_name(labels.endpoint(None)), None);
+
+        let names =
+            ["a", "b", "c", "a"].map(|name| labels.authority_name(labels.authority(Some(name))));
+        assert_eq!(names, [Some("a"), Some("b"), Some(OTHER), Some("a")]);
+        assert_eq!(labels.method_name(labels.method(&Method::GET)), "GET");
+        assert_eq!(labels.method_name(labels.method(&Method::POST)), OTHER);
+    }
+}

@@ -1,0 +1,77 @@
+//! [Tower](tower_service) layers that count and time HTTP calls and attempts,
+//! and cost so little that nobody turns them off.
+//!
+//! ```
+//! use http::{Method, Request, Response, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use palisade_core::Endpoint;
+//! use palisade_metrics::Registry;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! static GET_USER: Endpoint = Endpoint::new(Method::GET, "/users/{id}");
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! // In place of a client.
+//! let api = service_fn(|request: Request<Full<&'static [u8]>>| async move {
+//!     let mut response = Response::new(Full::new(&b"hello"[..]));
+//!     if request.uri().path().ends_with("/0") {
+//!         *response.status_mut() = StatusCode::NOT_FOUND;
+//!     }
+//!     Ok::<_, BoxError>(response)
+//! });
+//!
+//! let metrics = Registry::new();
+//! let client = ServiceBuilder::new().layer(metrics.attempts()).service(api);
+//! for id in 0..4 {
+//!     let mut request = Request::get(format!("https://api.example/users/{id}")).body(Full::default())?;
+//!     GET_USER.put_into(request.extensions_mut());
+//!     client.clone().oneshot(request).await?.into_body().collect().await?;
+//! }
+//!
+//! let attempts = metrics.snapshot().attempts;
+//! let get_user = attempts.endpoint("GET", "/users/{id}");
+//! assert_eq!((get_user.count(), get_user.status(404)), (4, 1));
+//! assert_eq!(get_user.received(), 20);
+//! assert!(get_user.times().p95() < Some(std::time::Duration::from_secs(1)));
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+
+mod body;
+mod call;
+mod endpoints;
+mod events;
+mod future;
+mod group;
+mod histogram;
+mod labels;
+mod layer;
+mod registry;
+mod scrape;
+mod service;
+mod snapshot;
+mod store;
+mod stripes;
+mod sync;
+mod table;
+mod text;
+mod window;
+
+pub use self::{
+    body::ResponseBody,
+    endpoints::{EndpointFn, FindEndpoint, InExtensions, Routes, endpoint_fn},
+    future::ResponseFuture,
+    histogram::Times,
+    layer::MetricsLayer,
+    registry::Registry,
+    scrape::Scrape,
+    service::Metered,
+    snapshot::{
+        BreakerState, EventCount, Folded, Outcomes, RequestGroup, RequestResult, Requests, Snapshot,
+    },
+    text::Format,
+    window::Window,
+};

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use http::Method;
+use palisade_core::{HttpClassify, Observer};
+
+use crate::{
+    MetricsLayer, Snapshot, Window,
+    call::{Holds, StoreHold},
+    labels::Caps,
+    layer::mine,
+    store::{Place, Store},
+    stripes,
+};
+
+/// Where layers count, and where the counts are read.
+///
+/// Clones count into the same. A registry is meant to be made once: a setter
+/// makes another, which begins at nothing.
+///
+/// See the [crate documentation](crate) for an example.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Registry {
+    settings: Settings,
+    // Each thread has a pointer of its own to clone, as all threads together would count its
+    // clones in one word.
+    stores: Arc<[StoreHold]>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    caps: Caps,
+    groups: usize,
+    methods: Arc<[Method]>,
+}
+
+impl Registry {
+    /// A registry that has counted nothing.
+    pub fn new() -> Self {
+        Self::of(Settings {
+            caps: Caps { endpoints: 256, authorities: 64 },
+            groups: 1000,
+            methods: Arc::new([
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+                Method::HEAD,
+                Method::PATCH,
+                Method::OPTIONS,
+                Method::CONNECT,
+                Method::TRACE,
+            ]),
+        })
+    }
+
+    fn of(settings: Settings) -> Self {
+        let store = Arc::new(Store::new(settings.caps, settings.groups, &settings.methods));
+        let stores = (0..stripes::count()).map(|_| Arc::new(Arc::clone(&store))).collect();
+        Self { settings, stores }
+    }
+
+    fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings;
+        change(&mut settings);
+        Self::of(settings)
+    }
+
+    /// Sets how many endpoints are told apart; what comes later counts as
+    /// `_OTHER`. Defaults to 256, at most 16,384.
+    pub fn max_endpoints(self, endpoints: usize) -> Self {
+        self.set(|settings| settings.caps.endpoints = endpoints)
+    }
+
+    /// Sets how many authorities are told apart; what comes later counts as
+    /// `_OTHER`. Defaults to 64, at most 16,384.
+    pub fn max_authorities(self, authorities: usize) -> Self {
+        self.set(|settings| settings.caps.authorities = authorities)
+    }
+
+    /// Sets how many combinations of endpoint, method and authority are told
+    /// apart, among calls and among attempts; what comes later counts as
+    /// `_OTHER` altogether. Defaults to 1000.
+    pub fn max_groups(self, groups: usize) -> Self {
+        self.set(|settings| settings.groups = groups)
+    }
+
+    /// Sets which methods are told apart; others count as `_OTHER`. Defaults to
+    /// those of RFC 9110 and PATCH.
+    pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.set(|settings| settings.methods = methods.into_iter().collect())
+    }
+
+    /// A layer that counts calls as their caller sees them: put it outside of
+    /// retry.
+    pub fn calls<M>(&self) -> MetricsLayer<HttpClassify<M>> {
+        MetricsLayer::new(Place::Calls, Arc::clone(&self.stores))
+    }
+
+    /// A layer that counts what goes over the wire: put it inside of retry,
+    /// next to the client.
+    pub fn attempts<M>(&self) -> MetricsLayer<HttpClassify<M>> {
+        MetricsLayer::new(Place::Attempts, Arc::clone(&self.stores))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        mine(&self.stores).store()
+    }
+
+    /// This registry as the observer of other layers: it counts their retries,
+    /// their refusals, and the states of their breakers.
+    ///
+    /// ```
+    /// use palisade_core::{Event, Target};
+    /// use palisade_metrics::Registry;
+    ///
+    /// let metrics = Registry::new();
+    /// let observer = metrics.observer();
+    /// // A layer is given the observer, and gives up a call.
+    /// # use palisade_core::{Cause, ErrorKind, Outcome};
+    /// # let cause = Cause::new(Outcome::Transient, Err(ErrorKind::Timeout));
+    /// # let delay = std::time::Duration::ZERO;
+    /// # observer.on_event(Target::default(), &Event::GaveUp { attempts: 3, delay, reason: "attempts", cause });
+    /// let events = metrics.snapshot().events;
+    /// assert_eq!((&*events[0].event, &*events[0].reason), ("gave_up", "attempts"));
+    /// assert_eq!(events[0].count, 1);
+    /// ```
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(self.clone())
+    }
+
+    /// What was counted so far. What is being counted meanwhile may be in it in
+    /// part.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.store())
+    }
+
+    /// Reads what is counted from now on, interval by interval. There may be
+    /// any number of readers; none takes anything from another.
+    pub fn window(&self) -> Window {
+        Window::new(self.clone())
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,98 @@
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response, header::CONTENT_LENGTH};
+use http_body::Body;
+use palisade_core::{Classify, Head, HttpClassify};
+use tower_service::Service;
+
+use crate::{
+    FindEndpoint, InExtensions, ResponseBody, ResponseFuture,
+    call::{Call, Holds},
+    layer::{Hold, mine},
+};
+
+/// Counts and times the requests that a service answers.
+///
+/// Made by [`MetricsLayer`](crate::MetricsLayer).
+pub struct Metered<S, C = HttpClassify, N = InExtensions> {
+    inner: S,
+    rules: Arc<[Hold<C, N>]>,
+}
+
+impl<S, C, N> Metered<S, C, N> {
+    pub(crate) fn new(inner: S, rules: Arc<[Hold<C, N>]>) -> Self {
+        Self { inner, rules }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, C, N> Clone for Metered<S, C, N> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.rules))
+    }
+}
+
+impl<S: fmt::Debug, C, N> fmt::Debug for Metered<S, C, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, A, B, C, N> Service<Request<A>> for Metered<S, C, N>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    A: Body,
+    B: Body,
+    C: Classify<Response<B>, S::Error>,
+    N: FindEndpoint,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, C, N>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let ready = ready!(self.inner.poll_ready(cx));
+        if ready.is_err() {
+            let rules = mine(&self.rules);
+            rules.store().side(rules.place).unready.fetch_add(1, Ordering::Relaxed);
+        }
+        Poll::Ready(ready)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let rules = Arc::clone(mine(&self.rules));
+        let head = Head::of(&request);
+        let endpoint = rules.endpoints.endpoint(head);
+        let group = rules.store().group(rules.place, endpoint, head.method, head.authority());
+        let place = rules.place;
+        let mut call = Call::begin(rules, place, group, head.method, length_of(&request));
+        let future = call.work(|| self.inner.call(request));
+        ResponseFuture::new(future, call)
+    }
+}
+
+/// How long the request's body says it is; zero, if it does not say.
+fn length_of<B: Body>(request: &Request<B>) -> u64 {
+    let declared = || request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    request.body().size_hint().exact().or_else(declared).unwrap_or_default()
+}

@@ -1,0 +1,9 @@
+//! The metrics layers as a black box, over a scripted inner service and paused time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
+#![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
+
+mod contract;
+mod endings;
+mod labels;
+mod text;
