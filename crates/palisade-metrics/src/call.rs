@@ -103,7 +103,7 @@ impl<H: Holds> Call<H> {
         let took = nanos_since(ticket.started);
         let end = End { status: head.status, error: None };
         if ticket.place == Place::Attempts
-            && let Some(series) = group.series(end)
+            && let Some(series) = group.series(end, outcome)
         {
             series.head.record(took);
         }
@@ -141,11 +141,10 @@ pub(crate) enum Rest {
 
 impl Ticket {
     fn finish(&self, group: &Group, took: u64, end: End, outcome: Verdict) {
-        if let Some(series) = group.series(end) {
+        if let Some(series) = group.series(end, outcome) {
             series.total.record(took);
         }
         let counts = group.counts.mine();
-        counts.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
         if self.received != 0 {
             counts.received.fetch_add(self.received, Ordering::Relaxed);
         }

@@ -24,6 +24,8 @@ pub(crate) struct Group {
     pub(crate) kind: Kind,
     pub(crate) counts: Striped<Counts>,
     results: Table<Series>,
+    // What found no room there, by outcome.
+    others: Table<Series>,
 }
 
 /// What one thread counted.
@@ -35,8 +37,6 @@ pub(crate) struct Counts {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) unread: AtomicU64,
-    pub(crate) resent: AtomicU64,
-    pub(crate) outcomes: [AtomicU64; OUTCOMES],
 }
 
 /// How many outcomes there are, with one for those that core may add.
@@ -55,7 +55,7 @@ pub(crate) const OUTCOME_NAMES: [&str; OUTCOMES] = [
 ];
 
 /// An outcome by its number, without what a refusal says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Verdict(u8);
 
 impl Verdict {
@@ -87,6 +87,8 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) result: End,
+    // What it means is the same for all that end so; another verdict is another series.
+    pub(crate) outcome: Verdict,
     pub(crate) total: Histogram,
     pub(crate) head: Histogram,
 }
@@ -111,33 +113,47 @@ impl End {
         }
     }
 
-    fn hash(self) -> u64 {
+    fn hash(self, outcome: Verdict) -> u64 {
         let error = self.error.map_or(0, |error| error as u64 + 1);
         // Statuses lie next to each other, and so do their places.
-        u64::from(self.status) + error * 1000
+        u64::from(self.status) + error * 1000 + u64::from(outcome.0) * 32
     }
 }
 
 /// How many results of one kind of request are told apart.
-const MOST_RESULTS: usize = 63;
+const MOST_RESULTS: usize = 64;
+
+impl Series {
+    fn new(result: End, outcome: Verdict) -> Self {
+        Self { result, outcome, total: Histogram::new(), head: Histogram::new() }
+    }
+}
 
 impl Group {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, counts: Striped::new(Counts::default), results: Table::new(MOST_RESULTS + 1) }
+        Self {
+            kind,
+            counts: Striped::new(Counts::default),
+            results: Table::new(MOST_RESULTS),
+            others: Table::new(OUTCOMES),
+        }
     }
 
     /// Where requests with this result are counted.
     #[inline]
-    pub(crate) fn series(&self, end: End) -> Option<&Series> {
-        let find = |end: End| {
-            let new = || Series { result: end, total: Histogram::new(), head: Histogram::new() };
-            self.results.find_or_insert(end.hash(), |there| there.result == end, new)
+    pub(crate) fn series(&self, end: End, outcome: Verdict) -> Option<&Series> {
+        let find = |results: &Table<Series>, end: End| {
+            let is = |there: &Series| (there.result, there.outcome) == (end, outcome);
+            results.find_or_insert(end.hash(outcome), is, || Series::new(end, outcome))
         };
-        find(end).or_else(|| find(End::OTHER)).and_then(|place| self.results.get(place))
+        match find(&self.results, end) {
+            Some(place) => self.results.get(place),
+            None => find(&self.others, End::OTHER).and_then(|place| self.others.get(place)),
+        }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
-        self.results.iter().map(|(_, series)| series)
+        self.results.iter().chain(self.others.iter()).map(|(_, series)| series)
     }
 
     /// The sum of what the threads counted.

@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use palisade_core::ErrorKind;
 
@@ -113,8 +113,6 @@ pub struct RequestGroup {
     pub received: u64,
     /// How many responses were given up before the end of their body.
     pub unread: u64,
-    /// How many were sent again.
-    pub resent: u64,
     /// How many came to each outcome.
     pub outcomes: Outcomes,
     /// How they ended, and how long they took.
@@ -313,14 +311,15 @@ impl Requests {
 impl RequestGroup {
     fn of(group: &Group, labels: &Labels) -> Self {
         let kind = group.kind;
-        let mut series: Vec<_> = group.all().collect();
-        series.sort_unstable_by_key(|series| series.result);
-        let results = series.into_iter().map(|series| RequestResult {
-            status: (1..=999).contains(&series.result.status).then_some(series.result.status),
-            error: series.result.error_name().map(ToOwned::to_owned),
-            times: series.total.times(),
-            head_times: series.head.times(),
-        });
+        let mut outcomes = Outcomes::default();
+        let mut results: BTreeMap<End, RequestResult> = BTreeMap::new();
+        for series in group.all() {
+            let (times, head_times) = (series.total.times(), series.head.times());
+            outcomes.counts[series.outcome.index()] += times.count();
+            let result = results.entry(series.result).or_insert_with(|| series.result.into());
+            result.times.merge(&times);
+            result.head_times.merge(&head_times);
+        }
         Self {
             endpoint: labels.endpoint_name(kind.endpoint).map(ToOwned::to_owned),
             method: labels.method_name(kind.method).to_owned(),
@@ -330,11 +329,8 @@ impl RequestGroup {
             sent: group.sum(|counts| &counts.sent),
             received: group.sum(|counts| &counts.received),
             unread: group.sum(|counts| &counts.unread),
-            resent: group.sum(|counts| &counts.resent),
-            outcomes: Outcomes {
-                counts: std::array::from_fn(|index| group.sum(|counts| &counts.outcomes[index])),
-            },
-            results: results.collect(),
+            outcomes,
+            results: results.into_values().collect(),
         }
     }
 
@@ -377,10 +373,20 @@ impl RequestGroup {
             sent: self.sent.saturating_sub(earlier.sent),
             received: self.received.saturating_sub(earlier.received),
             unread: self.unread.saturating_sub(earlier.unread),
-            resent: self.resent.saturating_sub(earlier.resent),
             outcomes: self.outcomes.minus(earlier.outcomes),
             results: results.filter(counted).collect(),
             ..self.clone()
+        }
+    }
+}
+
+impl From<End> for RequestResult {
+    fn from(end: End) -> Self {
+        Self {
+            status: (1..=999).contains(&end.status).then_some(end.status),
+            error: end.error_name().map(ToOwned::to_owned),
+            times: Times::default(),
+            head_times: Times::default(),
         }
     }
 }

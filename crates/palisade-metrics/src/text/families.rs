@@ -61,7 +61,7 @@ const STREAMS: Family = family(
 
 type Sum = (Family, fn(&RequestGroup) -> u64);
 
-const SUMS: [Sum; 4] = [
+const SUMS: [Sum; 3] = [
     (
         family("palisade_request_body_bytes", Kind::Counter, "Bytes that requests said they send."),
         |group| group.sent,
@@ -78,9 +78,6 @@ const SUMS: [Sum; 4] = [
         ),
         |group| group.unread,
     ),
-    (family("palisade_resent_requests", Kind::Counter, "Requests sent again."), |group| {
-        group.resent
-    }),
 ];
 
 const EVENTS: [(&str, Family); 6] = [

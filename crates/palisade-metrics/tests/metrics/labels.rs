@@ -1,8 +1,8 @@
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use palisade_core::Endpoint;
 use palisade_metrics::{Registry, Requests, Routes};
-use palisade_testkit::{ProbeError, ProbeHandle, ProbeRequest};
+use palisade_testkit::{Answer, ProbeError, ProbeHandle, ProbePlan, ProbeRequest};
 use tower::{Layer, Service, ServiceExt};
 
 static GET_USER: Endpoint = Endpoint::new(Method::GET, "/users/{id}");
@@ -89,4 +89,22 @@ async fn intervals_are_told_apart_by_each_reader_for_itself() {
     }
     assert_eq!(seldom.tick().attempts.count(), 5);
     assert_eq!(metrics.snapshot().attempts.count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_statuses_is_counted_to_the_last() {
+    let metrics = Registry::new();
+    let probe = ProbeHandle::new();
+    let client = metrics.attempts().layer(probe.probe::<ProbeError, ()>());
+    for status in 200..1000 {
+        let answer = Answer::Status(StatusCode::from_u16(status).unwrap());
+        probe.set(ProbePlan { answer, ..ProbePlan::default() });
+        call(client.clone(), request("GET", "https://api.example/")).await;
+    }
+    let attempts = metrics.snapshot().attempts;
+    assert_eq!((attempts.count(), attempts.in_flight()), (800, 0));
+    let outcomes = attempts.outcomes();
+    assert_eq!(outcomes.iter().map(|(_, count)| count).sum::<u64>(), 800);
+    assert_eq!((outcomes.of("success"), outcomes.of("throttled")), (200, 1));
+    assert!(attempts.groups[0].results.len() <= 65);
 }
