@@ -6,6 +6,7 @@ mod breaker;
 mod breaker_server;
 mod breaker_stacks;
 mod kinds;
+mod metrics;
 mod retry;
 mod stacks;
 mod support;
