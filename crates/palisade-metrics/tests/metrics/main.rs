@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
 
 mod contract;
+mod contrib;
 mod endings;
 mod labels;
 mod text;

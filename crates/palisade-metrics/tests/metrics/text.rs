@@ -5,15 +5,15 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt, Full};
-use palisade_core::{Cause, Endpoint, ErrorKind, Event, Outcome, Target};
+use palisade_core::{Cause, Endpoint, ErrorKind, Event, Observer, Outcome, Target};
 use palisade_metrics::{Format, Registry};
 use palisade_testkit::ProbeHandle;
 use tower::{Layer, ServiceExt};
 
-static ODD: Endpoint = Endpoint::new(Method::GET, "/\"odd\"\\\n{id}");
+pub(crate) static ODD: Endpoint = Endpoint::new(Method::GET, "/\"odd\"\\\n{id}");
 
 /// A registry in which there is something of everything.
-async fn filled() -> Registry {
+pub(crate) async fn filled() -> Registry {
     let metrics = Registry::new();
     let probe = ProbeHandle::new();
     for status in [200, 200, 404, 503] {
@@ -26,8 +26,12 @@ async fn filled() -> Registry {
         ODD.put_into(request.extensions_mut());
         client.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
     }
-    let observer = metrics.observer();
-    let target = Target::new(None, None, Some("api.example:8443"));
+    tell(&*metrics.observer(), Target::new(None, None, Some("api.example:8443")));
+    metrics
+}
+
+/// Each event once.
+pub(crate) fn tell(observer: &dyn Observer, target: Target<'_>) {
     let cause = Cause::new(Outcome::Transient, Err(ErrorKind::Timeout));
     let delay = std::time::Duration::ZERO;
     let (kind, reason) = (ErrorKind::Open, "tripped");
@@ -41,7 +45,6 @@ async fn filled() -> Registry {
     ] {
         observer.on_event(target, &event);
     }
-    metrics
 }
 
 /// Reads text as strictly as its specification has it: each family once, its samples after it,
