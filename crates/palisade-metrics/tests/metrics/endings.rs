@@ -8,7 +8,9 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use palisade_core::ErrorKind;
 use palisade_metrics::{Metered, Registry, Requests};
-use palisade_testkit::{Answer, Pace, Payload, Probe, ProbeHandle, ProbePlan, probe_request};
+use palisade_testkit::{
+    Answer, Pace, Payload, Probe, ProbeHandle, ProbePlan, Random, probe_request,
+};
 use tower::{Layer, Service, ServiceExt};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -186,4 +188,43 @@ async fn a_stream_has_ended_with_its_head_and_is_a_gauge_of_its_own() {
         assert_eq!((api.attempts().streams(), api.attempts().received()), (0, 4));
         assert_eq!(api.attempts().times().max(), Some(Duration::ZERO));
     }
+}
+
+// Wherever a call is given up, it has ended once.
+#[tokio::test(start_paused = true)]
+async fn after_random_drops_all_gauges_are_zero_and_nobody_is_missing() {
+    let mut random = Random::seeded(7);
+    let api = Api::new(ProbePlan::default());
+    let client = api.metrics.calls().layer(api.client.clone());
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..20_000 {
+        let draw = random.number();
+        api.probe.set(ProbePlan {
+            pace: Pace::After((draw % 3) as u32),
+            body_pace: Pace::After((draw / 3 % 2) as u32),
+            payload: [Payload::Whole, Payload::Unsized, Payload::Empty, Payload::Fails]
+                [(draw / 6 % 4) as usize],
+            answer: [Answer::Responds, Answer::Fails][usize::from(draw / 24 % 8 == 0)],
+            ..ProbePlan::default()
+        });
+        let polls = draw / 256 % 12;
+        let mut call = Box::pin(async {
+            let response = client.clone().oneshot(probe_request(1)).await?;
+            response.into_body().collect().await
+        });
+        for _ in 0..polls {
+            if call.as_mut().poll(&mut cx).is_ready() {
+                break;
+            }
+        }
+    }
+    let snapshot = api.metrics.snapshot();
+    for requests in [&snapshot.calls, &snapshot.attempts] {
+        assert_eq!((requests.in_flight(), requests.streams()), (0, 0));
+        // What was never polled was never called.
+        assert_eq!(requests.count(), api.probe.calls());
+    }
+    assert!(10_000 < api.probe.calls());
+    assert!(0 < snapshot.calls.errors(ErrorKind::Cancelled));
+    assert!(0 < snapshot.calls.errors(ErrorKind::Body));
 }
