@@ -1,4 +1,4 @@
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
@@ -30,6 +30,12 @@ use crate::{Endpoint, ErrorKind, Head, Outcome, head::host_and_port};
 pub trait Observer: Debug + Send + Sync {
     /// Something happened to a request, or to what serves this target.
     fn on_event(&self, target: Target<'_>, event: &Event);
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on_event(&self, target: Target<'_>, event: &Event) {
+        (**self).on_event(target, event);
+    }
 }
 
 /// Where a request goes, in terms fit for labels.

@@ -37,13 +37,28 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `hyper` | yes | tells the errors of hyper, hyper-util and h2 apart |
+//! | `tower` | yes | tells the errors of tower's timeout, load shed and buffer apart |
+//! | `metrics` | no | `Registry::facade` publishes all counts to the facade of the crate `metrics` |
+//! | `rustls` | no | tells the errors of rustls apart |
+//! | `serde` | no | snapshots can be serialized |
+//! | `tracing` | no | `TraceEvents` logs what other layers tell their observer |
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 mod body;
+mod both;
 mod call;
 mod endpoints;
 mod events;
+#[cfg(feature = "metrics")]
+mod facade;
+mod families;
 mod future;
 mod group;
 mod histogram;
@@ -58,10 +73,17 @@ mod stripes;
 mod sync;
 mod table;
 mod text;
+#[cfg(feature = "tracing")]
+mod trace;
 mod window;
 
+#[cfg(feature = "metrics")]
+pub use self::facade::Facade;
+#[cfg(feature = "tracing")]
+pub use self::trace::TraceEvents;
 pub use self::{
     body::ResponseBody,
+    both::Both,
     endpoints::{EndpointFn, FindEndpoint, InExtensions, Routes, endpoint_fn},
     future::ResponseFuture,
     histogram::Times,

@@ -1,10 +1,9 @@
-mod families;
 mod writer;
 
 use std::fmt;
 
-use self::{families::write_all, writer::Writer};
-use crate::Snapshot;
+use self::writer::Writer;
+use crate::{Snapshot, families::write_all};
 
 /// A text format that Prometheus reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,7 +23,7 @@
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
-//! | [`metrics`] | `metrics` | counts and times calls and attempts |
+//! | [`metrics`] | `metrics`, `metrics-facade`, `tracing` | counts, times and logs calls and attempts |
 //! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
 //!
 //! The feature `rustls` tells failures of rustls apart.

@@ -133,6 +133,13 @@ impl Place {
         RANGES[usize::from(self.index())]
     }
 
+    /// As far from one end of the range as from the other, in proportion; the
+    /// end that there is, if there is but one.
+    pub(crate) fn middle(self) -> f64 {
+        let (lower, upper) = self.range();
+        if upper.is_finite() { 2.0 * lower * upper / (lower + upper) } else { lower }
+    }
+
     fn find_range(self) -> (f64, f64) {
         let splits = &LAYOUT.splits[self.octave];
         let base = f64::from(self.octave as i32 + LOWEST).exp2();

@@ -88,14 +88,10 @@ impl Times {
         let (min, max) = self.range?;
         let rank = ((share * self.count() as f64).ceil() as u64).max(1);
         let mut below = 0;
-        let (index, _) = self.counts.iter().find(|(_, count)| {
-            below += **count;
+        let (middle, _) = self.middles().find(|(_, count)| {
+            below += count;
             rank <= below
         })?;
-        let (lower, upper) = Place::from_index(*index).range();
-        // As far from one end as from the other, in proportion.
-        let middle = 2.0 * lower * upper / (lower + upper);
-        let middle = if upper.is_finite() { middle } else { lower };
         Some(Duration::from_nanos(((middle * 1e9) as u64).clamp(min, max)))
     }
 
@@ -112,6 +108,11 @@ impl Times {
     /// The 99th percentile.
     pub fn p99(&self) -> Option<Duration> {
         self.quantile(0.99)
+    }
+
+    /// The middle of each bucket in seconds, and how many are in it, in order.
+    pub(crate) fn middles(&self) -> impl Iterator<Item = (f64, u64)> {
+        self.counts.iter().map(|(index, count)| (Place::from_index(*index).middle(), *count))
     }
 
     /// How many took no longer than this. Exact for the bounds that

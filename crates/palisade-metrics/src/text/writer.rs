@@ -1,6 +1,10 @@
 use std::fmt::{self, Write};
 
-use crate::{Format, Times, histogram::BOUNDS};
+use crate::{
+    Format, Times,
+    families::{Family, Kind, Labels, Sink},
+    histogram::BOUNDS,
+};
 
 /// Writes families of series.
 pub(crate) struct Writer<W> {
@@ -8,86 +12,9 @@ pub(crate) struct Writer<W> {
     format: Format,
 }
 
-/// What a family measures.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Family {
-    /// Without `_total`, whatever it is.
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) help: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// Labels of a series; those without a value are left out.
-pub(crate) type Labels<'a> = [(&'static str, Option<&'a str>)];
-
 impl<W: Write> Writer<W> {
     pub(crate) fn new(out: W, format: Format) -> Self {
         Self { out, format }
-    }
-
-    /// Begins a family. All of its samples follow.
-    pub(crate) fn family(&mut self, family: &Family) -> fmt::Result {
-        let Family { name, kind, help } = family;
-        // OpenMetrics names the family, Prometheus the sample.
-        let total = match (kind, self.format) {
-            (Kind::Counter, Format::Prometheus) => "_total",
-            _ => "",
-        };
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        writeln!(self.out, "# HELP {name}{total} {help}")?;
-        writeln!(self.out, "# TYPE {name}{total} {kind}")?;
-        let unit = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit));
-        match unit {
-            Some(unit) if self.format == Format::OpenMetrics => {
-                writeln!(self.out, "# UNIT {name} {unit}")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A counter or a gauge.
-    pub(crate) fn value(
-        &mut self,
-        family: &Family,
-        labels: &Labels<'_>,
-        value: u64,
-    ) -> fmt::Result {
-        let suffix = if family.kind == Kind::Counter { "_total" } else { "" };
-        self.sample(family.name, suffix, labels, None, value)
-    }
-
-    /// A histogram.
-    pub(crate) fn times(
-        &mut self,
-        family: &Family,
-        labels: &Labels<'_>,
-        times: &Times,
-    ) -> fmt::Result {
-        let count = times.count();
-        for bound in BOUNDS {
-            let within = times.count_within(std::time::Duration::from_nanos(bound));
-            let bound = bound as f64 / 1e9;
-            let bound = match self.format {
-                // A float there always has a point.
-                Format::OpenMetrics => format!("{bound:?}"),
-                Format::Prometheus => format!("{bound}"),
-            };
-            self.sample(family.name, "_bucket", labels, Some(("le", &bound)), within)?;
-        }
-        self.sample(family.name, "_bucket", labels, Some(("le", "+Inf")), count)?;
-        self.sample(family.name, "_sum", labels, None, times.sum().as_secs_f64())?;
-        self.sample(family.name, "_count", labels, None, count)
     }
 
     fn sample(
@@ -118,6 +45,51 @@ impl<W: Write> Writer<W> {
             Format::OpenMetrics => self.out.write_str("# EOF\n"),
             Format::Prometheus => Ok(()),
         }
+    }
+}
+
+impl<W: Write> Sink for Writer<W> {
+    fn family(&mut self, family: &Family) -> fmt::Result {
+        let Family { name, kind, help } = family;
+        // OpenMetrics names the family, Prometheus the sample.
+        let total = match self.format {
+            Format::Prometheus => family.suffix(),
+            Format::OpenMetrics => "",
+        };
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        writeln!(self.out, "# HELP {name}{total} {help}")?;
+        writeln!(self.out, "# TYPE {name}{total} {kind}")?;
+        match family.unit() {
+            Some(unit) if self.format == Format::OpenMetrics => {
+                writeln!(self.out, "# UNIT {name} {unit}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn value(&mut self, family: &Family, labels: &Labels<'_>, value: u64) -> fmt::Result {
+        self.sample(family.name, family.suffix(), labels, None, value)
+    }
+
+    fn times(&mut self, family: &Family, labels: &Labels<'_>, times: &Times) -> fmt::Result {
+        let count = times.count();
+        for bound in BOUNDS {
+            let within = times.count_within(std::time::Duration::from_nanos(bound));
+            let bound = bound as f64 / 1e9;
+            let bound = match self.format {
+                // A float there always has a point.
+                Format::OpenMetrics => format!("{bound:?}"),
+                Format::Prometheus => format!("{bound}"),
+            };
+            self.sample(family.name, "_bucket", labels, Some(("le", &bound)), within)?;
+        }
+        self.sample(family.name, "_bucket", labels, Some(("le", "+Inf")), count)?;
+        self.sample(family.name, "_sum", labels, None, times.sum().as_secs_f64())?;
+        self.sample(family.name, "_count", labels, None, count)
     }
 }
 

@@ -6,5 +6,9 @@
 mod contract;
 mod contrib;
 mod endings;
+#[cfg(feature = "metrics")]
+mod facade;
 mod labels;
 mod text;
+#[cfg(feature = "tracing")]
+mod trace;

@@ -49,7 +49,7 @@ pub(crate) fn tell(observer: &dyn Observer, target: Target<'_>) {
 
 /// Reads text as strictly as its specification has it: each family once, its samples after it,
 /// buckets that grow, no series twice.
-fn read(text: &str, open_metrics: bool) -> BTreeMap<String, f64> {
+pub(crate) fn read(text: &str, open_metrics: bool) -> BTreeMap<String, f64> {
     let mut families = BTreeMap::new();
     let mut family = String::new();
     let mut samples = BTreeMap::new();

@@ -1,7 +1,52 @@
-use std::fmt::{self, Write};
+use std::fmt;
 
-use super::writer::{Family, Kind, Writer};
 use crate::{RequestGroup, RequestResult, Requests, Snapshot, Times};
+
+/// Where an export goes: it is told one family of series after the other.
+pub(crate) trait Sink {
+    /// Begins a family. All of its series follow.
+    fn family(&mut self, family: &Family) -> fmt::Result;
+
+    /// A counter or a gauge.
+    fn value(&mut self, family: &Family, labels: &Labels<'_>, value: u64) -> fmt::Result;
+
+    /// A histogram.
+    fn times(&mut self, family: &Family, labels: &Labels<'_>, times: &Times) -> fmt::Result;
+}
+
+/// What a family measures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    /// Without `_total`, whatever it is.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Labels of a series; those without a value are left out.
+pub(crate) type Labels<'a> = [(&'static str, Option<&'a str>)];
+
+impl Family {
+    /// What Prometheus adds to the name.
+    pub(crate) fn suffix(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge | Kind::Histogram => "",
+        }
+    }
+
+    /// The unit, if it has one.
+    pub(crate) fn unit(&self) -> Option<&'static str> {
+        ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
+    }
+}
 
 const fn family(name: &'static str, kind: Kind, help: &'static str) -> Family {
     Family { name, kind, help }
@@ -118,46 +163,42 @@ const FOLDED: Family = family(
     "Requests for which a label had no room, so that it says _OTHER.",
 );
 
-pub(crate) fn write_all(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Result {
-    write_requests(&snapshot.attempts, &ATTEMPTS, writer)?;
-    write_times(&snapshot.attempts, &HEAD, |result| &result.head_times, writer)?;
-    write_groups(&snapshot.attempts, &STREAMS, |group| group.streams, writer)?;
+pub(crate) fn write_all(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
+    write_requests(&snapshot.attempts, &ATTEMPTS, sink)?;
+    write_times(&snapshot.attempts, &HEAD, |result| &result.head_times, sink)?;
+    write_groups(&snapshot.attempts, &STREAMS, |group| group.streams, sink)?;
     for (family, sum) in SUMS {
-        write_groups(&snapshot.attempts, &family, sum, writer)?;
+        write_groups(&snapshot.attempts, &family, sum, sink)?;
     }
-    write_requests(&snapshot.calls, &CALLS, writer)?;
-    write_events(snapshot, writer)?;
-    write_breakers(snapshot, writer)?;
-    write_folded(snapshot, writer)
+    write_requests(&snapshot.calls, &CALLS, sink)?;
+    write_events(snapshot, sink)?;
+    write_breakers(snapshot, sink)?;
+    write_folded(snapshot, sink)
 }
 
-fn write_requests(
-    requests: &Requests,
-    names: &Names,
-    writer: &mut Writer<impl Write>,
-) -> fmt::Result {
-    write_times(requests, &names.duration, |result| &result.times, writer)?;
-    write_groups(requests, &names.active, |group| group.in_flight, writer)?;
-    writer.family(&names.outcomes)?;
+fn write_requests(requests: &Requests, names: &Names, sink: &mut impl Sink) -> fmt::Result {
+    write_times(requests, &names.duration, |result| &result.times, sink)?;
+    write_groups(requests, &names.active, |group| group.in_flight, sink)?;
+    sink.family(&names.outcomes)?;
     for group in &requests.groups {
         let target = Target::of(group);
         for (outcome, count) in group.outcomes.iter().filter(|(_, count)| *count != 0) {
             let [method, address, port, template] = target.labels();
             let labels = [method, address, port, template, ("outcome", Some(outcome))];
-            writer.value(&names.outcomes, &labels, count)?;
+            sink.value(&names.outcomes, &labels, count)?;
         }
     }
-    writer.family(&names.unready)?;
-    writer.value(&names.unready, &[], requests.unready)
+    sink.family(&names.unready)?;
+    sink.value(&names.unready, &[], requests.unready)
 }
 
 fn write_times(
     requests: &Requests,
     family: &Family,
     times: fn(&RequestResult) -> &Times,
-    writer: &mut Writer<impl Write>,
+    sink: &mut impl Sink,
 ) -> fmt::Result {
-    writer.family(family)?;
+    sink.family(family)?;
     for group in &requests.groups {
         let target = Target::of(group);
         for result in &group.results {
@@ -172,7 +213,7 @@ fn write_times(
             let [method, address, port, template] = target.labels();
             let status = ("http_response_status_code", status.as_deref());
             let labels = [method, address, port, template, status, ("error_type", error)];
-            writer.times(family, &labels, times)?;
+            sink.times(family, &labels, times)?;
         }
     }
     Ok(())
@@ -182,18 +223,18 @@ fn write_groups(
     requests: &Requests,
     family: &Family,
     value: fn(&RequestGroup) -> u64,
-    writer: &mut Writer<impl Write>,
+    sink: &mut impl Sink,
 ) -> fmt::Result {
-    writer.family(family)?;
+    sink.family(family)?;
     for group in &requests.groups {
-        writer.value(family, &Target::of(group).labels(), value(group))?;
+        sink.value(family, &Target::of(group).labels(), value(group))?;
     }
     Ok(())
 }
 
-fn write_events(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Result {
+fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     for (event, family) in &EVENTS {
-        writer.family(family)?;
+        sink.family(family)?;
         for told in snapshot.events.iter().filter(|told| told.event == *event) {
             let given = |text: &'static str, value| Some((text, some(value)));
             let own = match *event {
@@ -208,29 +249,29 @@ fn write_events(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Re
             let address = Address::of(told.authority.as_deref());
             let common = address.labels(told.endpoint.as_deref());
             let labels: Vec<_> = common.into_iter().chain(own.into_iter().flatten()).collect();
-            writer.value(family, &labels, told.count)?;
+            sink.value(family, &labels, told.count)?;
         }
     }
     Ok(())
 }
 
-fn write_breakers(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Result {
-    writer.family(&BREAKER)?;
+fn write_breakers(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
+    sink.family(&BREAKER)?;
     for breaker in &snapshot.breakers {
         let address = Address::of(breaker.authority.as_deref());
         let [host, port, template] = address.labels(breaker.endpoint.as_deref());
         // All of them, so that a state that is over is zero and not stale.
         for state in crate::events::STATES {
             let labels = [host, port, template, ("state", Some(state))];
-            writer.value(&BREAKER, &labels, u64::from(breaker.state == state))?;
+            sink.value(&BREAKER, &labels, u64::from(breaker.state == state))?;
         }
     }
     Ok(())
 }
 
-fn write_folded(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Result {
+fn write_folded(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     let folded = &snapshot.folded;
-    writer.family(&FOLDED)?;
+    sink.family(&FOLDED)?;
     for (label, count) in [
         ("url_template", folded.endpoints),
         ("http_request_method", folded.methods),
@@ -238,7 +279,7 @@ fn write_folded(snapshot: &Snapshot, writer: &mut Writer<impl Write>) -> fmt::Re
         ("all", folded.groups),
         ("event", folded.events),
     ] {
-        writer.value(&FOLDED, &[("label", Some(label))], count)?;
+        sink.value(&FOLDED, &[("label", Some(label))], count)?;
     }
     Ok(())
 }
