@@ -56,11 +56,13 @@ impl<'r> Head<'r> {
     }
 }
 
-/// An authority without its userinfo, which may hold a password.
+/// An authority without its userinfo, which may hold a password, and without
+/// an empty port, which says nothing (RFC 3986, section 3.2.3).
 pub(crate) fn host_and_port(authority: &str) -> &str {
     // Byte by byte: authorities are short, and most have none.
     let at = authority.bytes().rposition(|byte| byte == b'@');
-    at.map_or(authority, |at| &authority[at + 1..])
+    let host = at.map_or(authority, |at| &authority[at + 1..]);
+    host.strip_suffix(':').unwrap_or(host)
 }
 
 /// Header values, paths and extensions may be secret: they are left out.
@@ -70,5 +72,25 @@ impl fmt::Debug for Head<'_> {
             .field("method", self.method)
             .field("endpoint", &self.endpoint())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_host_and_port() {
+        for (authority, expected) in [
+            ("a.example:8443", "a.example:8443"),
+            ("user:secret@a.example", "a.example"),
+            ("a@b@a.example:1", "a.example:1"),
+            ("a.example:", "a.example"),
+            ("[::1]:80", "[::1]:80"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_and_port(authority), expected);
+        }
     }
 }
