@@ -38,6 +38,51 @@
 //! # }
 //! ```
 //!
+//! # What is counted
+//!
+//! A [`Registry`] has two layers. [`calls`](Registry::calls) goes outside of
+//! retry and counts what callers see; [`attempts`](Registry::attempts) goes
+//! inside, next to the client, and counts what goes over the wire. Either alone
+//! does as well, and on a server.
+//!
+//! | a request ends | with the result |
+//! |---|---|
+//! | at the end of its response's body; at its head, if that is known to be empty | its status |
+//! | when the body breaks off | its status and the error `body` |
+//! | at the head of an event stream, a tunnel or an upgraded connection, which is then a gauge of its own | its status |
+//! | when the body is dropped before its end | its status, and one more unread response |
+//! | with an error | the [kind](palisade_core::ErrorKind) of the error |
+//! | when it is dropped before the head | the error `cancelled` |
+//! | when the service panics | the error `panic` |
+//!
+//! Whatever becomes of it, it ends once. Its time is that to the end; of
+//! attempts, that to the head is counted beside it. What it means for the
+//! success rate is the verdict of [`Classify`](palisade_core::Classify).
+//!
+//! # Labels
+//!
+//! Requests are told apart by endpoint, method and authority. The endpoint is a
+//! template, found in the request's [extensions](palisade_core::Endpoint), by
+//! [`Routes`] or by [`endpoint_fn`]; a path is never a label. Each label has
+//! room for a bounded number of values, the registry for a bounded number of
+//! combinations; what comes later counts as `_OTHER`, and is counted as
+//! [folded](Folded). So no traffic, however hostile, makes it grow for ever.
+//!
+//! # Reading
+//!
+//! A [`Snapshot`] has everything, with exact counts and quantiles at most 1.1 %
+//! off; a [`Window`] has what came since it was last asked, for any number of
+//! readers. [`render`](Snapshot::render) and [`scrape`](Registry::scrape) make
+//! text for Prometheus, with the names of OpenTelemetry's semantic conventions
+//! where these have one.
+//!
+//! # Cost
+//!
+//! A request that succeeds allocates nothing and takes no lock. Each thread
+//! counts in words of its own, so that two threads do not wait for each other;
+//! the sums are made by who reads. A series takes memory as its times need it:
+//! some 300 bytes for each power of two, and thread.
+//!
 //! # Features
 //!
 //! | feature | default | |

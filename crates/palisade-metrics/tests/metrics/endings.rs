@@ -204,7 +204,7 @@ async fn after_random_drops_all_gauges_are_zero_and_nobody_is_missing() {
             body_pace: Pace::After((draw / 3 % 2) as u32),
             payload: [Payload::Whole, Payload::Unsized, Payload::Empty, Payload::Fails]
                 [(draw / 6 % 4) as usize],
-            answer: [Answer::Responds, Answer::Fails][usize::from(draw / 24 % 8 == 0)],
+            answer: [Answer::Responds, Answer::Fails][usize::from((draw / 24).is_multiple_of(8))],
             ..ProbePlan::default()
         });
         let polls = draw / 256 % 12;
