@@ -19,36 +19,33 @@ impl Breaker {
 
     fn admit_with_care(&self, mut word: Word, now: impl Fn() -> u64) -> Result<Token, Open> {
         loop {
-            let refusal = match self.decide(word, now()) {
-                Decision::Admit(kind) => return Ok(self.token(word, kind, now)),
-                Decision::Refuse(reason, retry_after) => Open::new(reason, retry_after),
+            let time = now();
+            let (to, is_probe) = match self.decide(word, time) {
+                Decision::Admit(kind) => return Ok(self.token(word, kind, || time)),
+                Decision::Refuse(reason, retry_after) => {
+                    let refusal = Open::new(reason, retry_after);
+                    if !word.observed {
+                        return Err(refusal);
+                    }
+                    self.tell_refusal(&refusal, false);
+                    return Ok(Token::UNCOUNTED);
+                }
                 Decision::Probe(to) => {
                     // First, or who comes in between may find it hung.
-                    self.prolong(word, now());
-                    if self.exchange(word, to) {
-                        return Ok(self.token(to, Kind::Probe, now));
-                    }
-                    word = self.word();
-                    continue;
+                    self.prolong(word, time);
+                    (to, self.exchange(word, to))
                 }
+                // Whoever has made the change, it is made.
                 Decision::Change(to, reason) => {
-                    // Whoever has made the change, it is made.
-                    if self.enter(word, to, reason, now(), None) && to.state == State::HalfOpen {
-                        return Ok(self.token(to, Kind::Probe, now));
-                    }
-                    word = self.word();
-                    continue;
+                    let changed = self.enter(word, to, reason, time, None);
+                    (to, changed && to.state == State::HalfOpen)
                 }
-                Decision::Again => {
-                    word = self.word();
-                    continue;
-                }
+                Decision::Again => (word, false),
             };
-            if !word.observed {
-                return Err(refusal);
+            if is_probe {
+                return Ok(self.token(to, Kind::Probe, || time));
             }
-            self.tell_refusal(&refusal, false);
-            return Ok(Token::UNCOUNTED);
+            word = self.word();
         }
     }
 
@@ -62,6 +59,8 @@ impl Breaker {
         let known = mark.is_of(word.generation);
         let ended = known && mark.has_ended(now);
         let remaining = known.then(|| mark.remaining(now));
+        // While calls are let in, who is not among them asks again long before all are.
+        let soon = |most: Duration| Some(remaining.map_or(most, |remaining| remaining.min(most)));
         match word.state {
             State::Closed => Decision::Admit(Kind::Call),
             State::Disabled => Decision::Admit(Kind::Uncounted),
@@ -88,8 +87,7 @@ impl Breaker {
                     }
                     () => {
                         let tenth = self.settings.half_open.time_limit() / 10;
-                        let soon = remaining.map_or(tenth, |remaining| remaining.min(tenth));
-                        Decision::Refuse(OpenReason::Probing, Some(soon))
+                        Decision::Refuse(OpenReason::Probing, soon(tenth))
                     }
                 }
             }
@@ -100,9 +98,8 @@ impl Breaker {
                 match ramp::admits(self.ramp.fetch_add(share, Ordering::Relaxed), share) {
                     true => Decision::Admit(Kind::Call),
                     false => {
-                        let soon = (whole / 10).min(LATEST_IN_RAMP);
-                        let soon = remaining.map_or(soon, |remaining| remaining.min(soon));
-                        Decision::Refuse(OpenReason::RampUp, Some(soon))
+                        let most = (whole / 10).min(LATEST_IN_RAMP);
+                        Decision::Refuse(OpenReason::RampUp, soon(most))
                     }
                 }
             }

@@ -73,29 +73,32 @@ impl Breaker {
         true
     }
 
-    /// When a state ends that begins now, and how long the settings say it lasts.
+    /// When a state ends that begins now, and how long the settings say it
+    /// lasts. `hint` comes with [`Open`](State::Open) alone.
     fn mark_for(&self, state: State, now: u64, hint: Option<Duration>) -> (Mark, Duration) {
         let streak = self.mark().streak;
-        let (streak, lasts) = match state {
+        let (streak, says) = match state {
             State::Open => {
                 let streak = streak.saturating_add(1);
-                let previous = match streak {
-                    1 => 0,
-                    _ => self.opened_for.load(Ordering::Relaxed),
-                };
-                let previous = Duration::from_millis(previous.into());
-                let random = self.settings.random.unit();
-                let step = Step::new(streak.into(), previous, random);
-                let asked = hint.unwrap_or_default().min(self.settings.longest_hint);
-                let drawn = self.settings.open_for.delay(&step);
-                let mark = Mark::new(streak, now.saturating_add(nanos(drawn.max(asked))));
-                return (mark, drawn);
+                (streak, self.draw(streak))
             }
             State::HalfOpen => (streak, self.settings.half_open.time_limit()),
             State::RampUp => (streak, self.settings.ramp_up),
             State::Closed | State::ForcedOpen | State::Disabled => (0, Duration::ZERO),
         };
-        (Mark::new(streak, now.saturating_add(nanos(lasts))), lasts)
+        let asked = hint.unwrap_or_default().min(self.settings.longest_hint);
+        (Mark::new(streak, now.saturating_add(nanos(says.max(asked)))), says)
+    }
+
+    /// How long the schedule has the breaker open this time.
+    fn draw(&self, streak: u8) -> Duration {
+        let previous = match streak {
+            1 => 0,
+            _ => self.opened_for.load(Ordering::Relaxed),
+        };
+        let random = self.settings.random.unit();
+        let previous = Duration::from_millis(previous.into());
+        self.settings.open_for.delay(&Step::new(streak.into(), previous, random))
     }
 
     /// Gives a half-open state the time that a call takes which begins now.

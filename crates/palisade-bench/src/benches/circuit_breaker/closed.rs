@@ -60,7 +60,7 @@ const MOST: usize = 50_000;
 ///
 /// These are real calls in real time: paused time would cost every later look at the clock. They
 /// come in two halves that are more than a bucket of palisade's apart, for a bucket counts up to
-/// 1,048,575 calls, and one that is full is quicker. What leaves the window is made up for before
+/// 1,048,575 calls, and one that is full halves its counts. What leaves the window is made up for before
 /// each turn; `failsafe` does not say what its window holds, and is through before anything leaves.
 #[expect(clippy::disallowed_methods, reason = "a benchmark waits for its window in real time")]
 pub(in crate::benches) fn busy_time() -> Vec<Subject> {
