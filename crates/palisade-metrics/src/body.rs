@@ -10,11 +10,7 @@ use palisade_body::{BodyEnd, Watch, WatchBody};
 use palisade_core::ErrorKind;
 use pin_project_lite::pin_project;
 
-use crate::{
-    call::{Rest, StoreHold, Ticket},
-    group::Verdict,
-    store::{GroupId, Place},
-};
+use crate::{call::Rest, group::Verdict, store::Store, stripes::Pointer};
 
 pin_project! {
     /// The response body of [`Metered`](crate::Metered): counts its bytes, and
@@ -28,12 +24,7 @@ pin_project! {
 impl<B: Body> ResponseBody<B> {
     /// A body that ends what is left of a request.
     #[inline]
-    pub(crate) fn new(body: B, rest: Rest, store: impl FnOnce() -> StoreHold) -> Self {
-        let rest = match rest {
-            Rest::Nothing => None,
-            Rest::Body(ticket) => Some(Open::Answer(store(), ticket)),
-            Rest::Stream(place, group) => Some(Open::Stream(store(), place, group)),
-        };
+    pub(crate) fn new(body: B, rest: Option<(Pointer<Store>, Rest)>) -> Self {
         Self { body: WatchBody::new(body, Meter { rest }) }
     }
 }
@@ -67,20 +58,15 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
 
 /// Ends once: `WatchBody` sees to that, as it tells of a drop as well.
 struct Meter {
-    rest: Option<Open>,
-}
-
-enum Open {
-    Answer(StoreHold, Ticket),
-    Stream(StoreHold, Place, GroupId),
+    rest: Option<(Pointer<Store>, Rest)>,
 }
 
 impl<E> Watch<E> for Meter {
     #[inline]
     fn on_data(&mut self, bytes: usize) {
         match &mut self.rest {
-            Some(Open::Answer(_, ticket)) => ticket.receive(bytes),
-            Some(Open::Stream(store, place, group)) => {
+            Some((_, Rest::Body(ticket))) => ticket.receive(bytes),
+            Some((store, Rest::Stream(place, group))) => {
                 let received = &store.at(*place, *group).counts.mine().received;
                 received.fetch_add(bytes as u64, Ordering::Relaxed);
             }
@@ -92,10 +78,10 @@ impl<E> Watch<E> for Meter {
     fn on_end(self, end: BodyEnd<'_, E>) {
         match self.rest {
             None => {}
-            Some(Open::Stream(store, place, group)) => {
+            Some((store, Rest::Stream(place, group))) => {
                 store.at(place, group).counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(Open::Answer(store, ticket)) => match end {
+            Some((store, Rest::Body(ticket))) => match end {
                 BodyEnd::Complete => ticket.complete(&store),
                 // Whatever the transport calls it: the answer broke off.
                 BodyEnd::Failed(_) => ticket.fail(&store, ErrorKind::Body, Verdict::TRANSIENT),

@@ -1,4 +1,4 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
 use palisade_core::ErrorKind;
@@ -6,29 +6,16 @@ use tokio::time::Instant;
 
 use crate::{
     group::{End, Group, Verdict},
+    histogram::nanos,
+    layer::Rules,
     store::{GroupId, Place, Store},
+    stripes::Pointer,
 };
-
-/// Where a call finds what counts it.
-pub(crate) trait Holds {
-    fn store(&self) -> &Store;
-}
-
-/// The store, by a pointer that few threads share: see
-/// [`Registry`](crate::Registry).
-pub(crate) type StoreHold = Arc<Arc<Store>>;
-
-impl Holds for StoreHold {
-    #[inline]
-    fn store(&self) -> &Store {
-        self
-    }
-}
 
 /// A request that has begun, and ends once: when it is told so, or dropped.
 #[derive(Debug)]
-pub(crate) struct Call<H: Holds> {
-    hold: H,
+pub(crate) struct Call<C, N> {
+    rules: Pointer<Rules<C, N>>,
     ticket: Option<Ticket>,
     // Set while the service is at work, and so for ever once it panics.
     at_work: bool,
@@ -53,11 +40,17 @@ struct Head {
     outcome: Verdict,
 }
 
-impl<H: Holds> Call<H> {
+impl<C, N> Call<C, N> {
     /// Begins a request.
     #[inline]
-    pub(crate) fn begin(hold: H, place: Place, group: GroupId, method: &Method, sent: u64) -> Self {
-        let counts = hold.store().at(place, group).counts.mine();
+    pub(crate) fn begin(
+        rules: Pointer<Rules<C, N>>,
+        group: GroupId,
+        method: &Method,
+        sent: u64,
+    ) -> Self {
+        let place = rules.place;
+        let counts = rules.store().at(place, group).counts.mine();
         counts.in_flight.fetch_add(1, Ordering::Relaxed);
         if sent != 0 {
             counts.sent.fetch_add(sent, Ordering::Relaxed);
@@ -70,11 +63,11 @@ impl<H: Holds> Call<H> {
             received: 0,
             connects: method == Method::CONNECT,
         };
-        Self { hold, ticket: Some(ticket), at_work: false }
+        Self { rules, ticket: Some(ticket), at_work: false }
     }
 
-    pub(crate) fn hold(&self) -> &H {
-        &self.hold
+    pub(crate) fn rules(&self) -> &Rules<C, N> {
+        &self.rules
     }
 
     /// Lets the service work on it, and remembers if it panics.
@@ -94,39 +87,32 @@ impl<H: Holds> Call<H> {
         response: &Response<B>,
         outcome: Verdict,
         empty: bool,
-    ) -> Rest {
-        let Some(ticket) = &mut self.ticket else {
-            return Rest::Nothing;
-        };
-        let head = Head { status: response.status().as_u16(), outcome };
-        let group = self.hold.store().at(ticket.place, ticket.group);
+    ) -> Option<Rest> {
+        let mut ticket = self.ticket.take()?;
+        let group = self.rules.store().at(ticket.place, ticket.group);
         let took = nanos_since(ticket.started);
-        let end = End { status: head.status, error: None };
+        let end = End { status: response.status().as_u16(), error: None };
         if ticket.place == Place::Attempts
             && let Some(series) = group.series(end, outcome)
         {
             series.head.record(took);
         }
-        ticket.head = Some(head);
+        if !empty && !is_stream(response, ticket.connects) {
+            ticket.head = Some(Head { status: end.status, outcome });
+            return Some(Rest::Body(ticket));
+        }
+        ticket.finish(group, took, end, outcome);
         if empty {
-            ticket.finish(group, took, end, outcome);
-            self.ticket = None;
-            return Rest::Nothing;
+            return None;
         }
-        if is_stream(response, ticket.connects) {
-            ticket.finish(group, took, end, outcome);
-            group.counts.mine().streams.fetch_add(1, Ordering::Relaxed);
-            let (place, group) = (ticket.place, ticket.group);
-            self.ticket = None;
-            return Rest::Stream(place, group);
-        }
-        self.ticket.take().map_or(Rest::Nothing, Rest::Body)
+        group.counts.mine().streams.fetch_add(1, Ordering::Relaxed);
+        Some(Rest::Stream(ticket.place, ticket.group))
     }
 
     /// It has failed.
     pub(crate) fn failed(&mut self, error: ErrorKind, outcome: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.fail(self.hold.store(), error, outcome);
+            ticket.fail(self.rules.store(), error, outcome);
         }
     }
 }
@@ -134,7 +120,6 @@ impl<H: Holds> Call<H> {
 /// What is left of a request when its head is there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rest {
-    Nothing,
     Body(Ticket),
     Stream(Place, GroupId),
 }
@@ -186,7 +171,7 @@ impl Ticket {
     }
 }
 
-impl<H: Holds> Drop for Call<H> {
+impl<C, N> Drop for Call<C, N> {
     fn drop(&mut self) {
         match self.at_work {
             true => self.failed(ErrorKind::Panic, Verdict::FAILED),
@@ -196,9 +181,7 @@ impl<H: Holds> Drop for Call<H> {
 }
 
 fn nanos_since(start: Instant) -> u64 {
-    let time = Instant::now().saturating_duration_since(start);
-    // Five centuries fit.
-    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+    nanos(Instant::now().saturating_duration_since(start))
 }
 
 /// Whether what follows the head may go on for as long as it likes: an

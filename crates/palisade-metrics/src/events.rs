@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use palisade_core::{Cause, ErrorKind, Event, Observer, Target};
+use palisade_core::{Cause, Event, Observer, Target};
 
 use crate::{Registry, group::End, labels::Label, labels::Labels, table::Table};
 
@@ -140,7 +140,7 @@ impl Observer for Registry {
         let endpoint = labels.endpoint(target.endpoint);
         let authority = labels.authority(target.authority);
         let key = |what, reason| Key { what, reason, from: "", cause: None, endpoint, authority };
-        let because = |cause: &Cause| Some(end_of(cause.result.map_err(Some)));
+        let because = |cause: &Cause| Some(End::of(cause.result));
         match event {
             Event::Retry { cause, .. } => {
                 events.count(labels, Key { cause: because(cause), ..key(What::Retry, "") });
@@ -160,13 +160,6 @@ impl Observer for Registry {
                 events.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
-    }
-}
-
-fn end_of(result: Result<http::StatusCode, Option<ErrorKind>>) -> End {
-    match result {
-        Ok(status) => End { status: status.as_u16(), error: None },
-        Err(error) => End { status: 0, error },
     }
 }
 

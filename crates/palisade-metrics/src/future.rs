@@ -9,7 +9,7 @@ use http_body::Body;
 use palisade_core::Classify;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, call::Call, group::Verdict, layer::Hold};
+use crate::{ResponseBody, call::Call, group::Verdict};
 
 pin_project! {
     /// The future of [`Metered`](crate::Metered).
@@ -22,13 +22,13 @@ pin_project! {
     pub struct ResponseFuture<F, C, N> {
         #[pin]
         future: F,
-        call: Call<Hold<C, N>>,
+        call: Call<C, N>,
     }
 }
 
 impl<F, C, N> ResponseFuture<F, C, N> {
     #[inline]
-    pub(crate) fn new(future: F, call: Call<Hold<C, N>>) -> Self {
+    pub(crate) fn new(future: F, call: Call<C, N>) -> Self {
         Self { future, call }
     }
 }
@@ -46,7 +46,7 @@ where
         let this = self.project();
         let call = this.call;
         let result = ready!(call.work(|| this.future.poll(cx)));
-        let classify = &call.hold().classify;
+        let classify = &call.rules().classify;
         let outcome = Verdict::of(classify.classify(result.as_ref()));
         match result {
             Err(error) => {
@@ -57,8 +57,8 @@ where
             Ok(response) => {
                 let empty = response.body().is_end_stream();
                 let rest = call.answered(&response, outcome, empty);
-                let store = || call.hold().store_hold();
-                Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, rest, store))))
+                let rest = rest.map(|rest| (call.rules().keep_store(), rest));
+                Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, rest))))
             }
         }
     }

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use http::StatusCode;
 use palisade_core::{ErrorKind, Outcome};
 
 use crate::{
@@ -104,6 +105,13 @@ pub(crate) struct End {
 impl End {
     /// What there is no room for.
     pub(crate) const OTHER: Self = Self { status: u16::MAX, error: None };
+
+    pub(crate) fn of(result: Result<StatusCode, ErrorKind>) -> Self {
+        match result {
+            Ok(status) => Self { status: status.as_u16(), error: None },
+            Err(error) => Self { status: 0, error: Some(error) },
+        }
+    }
 
     /// The name of what went wrong, if something did.
     pub(crate) fn error_name(self) -> Option<&'static str> {

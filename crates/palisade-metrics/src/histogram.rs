@@ -7,6 +7,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 pub(crate) use self::layout::BOUNDS;
@@ -43,7 +44,7 @@ impl Histogram {
     /// Counts a duration in nanoseconds.
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
-        let stripe = self.stripes[mine() & (self.stripes.len() - 1)].get_or_init(Box::default);
+        let stripe = mine(&self.stripes).get_or_init(Box::default);
         let Place { octave, slot } = Place::of(nanos);
         let octave =
             stripe.octaves[octave].get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
@@ -73,6 +74,12 @@ impl Histogram {
         }
         times
     }
+}
+
+/// A duration in nanoseconds: at most 584 years.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    // Faster than by way of 128 bits.
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }
 
 impl Default for Stripe {

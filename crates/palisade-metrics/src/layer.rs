@@ -5,9 +5,8 @@ use tower_layer::Layer;
 
 use crate::{
     InExtensions, Metered,
-    call::{Holds, StoreHold},
     store::{Place, Store},
-    stripes,
+    stripes::{Pointer, Pointers},
 };
 
 /// Counts and times what passes: made by
@@ -17,12 +16,8 @@ use crate::{
 /// Clones and services share the registry, which is where the counts are.
 #[must_use]
 pub struct MetricsLayer<C = HttpClassify, N = InExtensions> {
-    rules: Arc<[Hold<C, N>]>,
+    rules: Pointers<Rules<C, N>>,
 }
-
-/// The rules, by a pointer of which each thread has another: so that not all
-/// of them count their calls in one word.
-pub(crate) type Hold<C, N> = Arc<Arc<Rules<C, N>>>;
 
 /// What the services of a layer share.
 #[derive(Clone, Debug)]
@@ -30,32 +25,24 @@ pub(crate) struct Rules<C, N> {
     pub(crate) place: Place,
     pub(crate) classify: C,
     pub(crate) endpoints: N,
-    pub(crate) stores: Arc<[StoreHold]>,
+    stores: Pointers<Store>,
 }
 
 impl<C, N> Rules<C, N> {
+    #[inline]
+    pub(crate) fn store(&self) -> &Store {
+        self.stores.mine()
+    }
+
     /// The store, for as long as a body lasts.
     #[inline]
-    pub(crate) fn store_hold(&self) -> StoreHold {
-        Arc::clone(mine(&self.stores))
+    pub(crate) fn keep_store(&self) -> Pointer<Store> {
+        Arc::clone(self.stores.mine())
     }
 }
 
-/// That of this thread.
-#[inline]
-pub(crate) fn mine<T>(holds: &[T]) -> &T {
-    &holds[stripes::mine() & (holds.len() - 1)]
-}
-
-impl<C, N> Holds for Hold<C, N> {
-    #[inline]
-    fn store(&self) -> &Store {
-        mine(&self.stores).store()
-    }
-}
-
-impl<E> MetricsLayer<HttpClassify<E>> {
-    pub(crate) fn new(place: Place, stores: Arc<[StoreHold]>) -> Self {
+impl<M> MetricsLayer<HttpClassify<M>> {
+    pub(crate) fn new(place: Place, stores: Pointers<Store>) -> Self {
         let rules = Rules { place, classify: HttpClassify::new(), endpoints: InExtensions, stores };
         Self::of(rules)
     }
@@ -63,8 +50,7 @@ impl<E> MetricsLayer<HttpClassify<E>> {
 
 impl<C, N> MetricsLayer<C, N> {
     fn of(rules: Rules<C, N>) -> Self {
-        let rules = Arc::new(rules);
-        Self { rules: (0..stripes::count()).map(|_| Arc::new(Arc::clone(&rules))).collect() }
+        Self { rules: Pointers::new(rules) }
     }
 }
 
@@ -95,14 +81,13 @@ impl<C: Clone, N: Clone> MetricsLayer<C, N> {
     }
 
     fn rules(&self) -> Rules<C, N> {
-        let hold: &Hold<C, N> = mine(&self.rules);
-        Rules::clone(hold)
+        Rules::clone(self.rules.mine())
     }
 }
 
 impl<C, N> Clone for MetricsLayer<C, N> {
     fn clone(&self) -> Self {
-        Self { rules: Arc::clone(&self.rules) }
+        Self { rules: self.rules.clone() }
     }
 }
 
@@ -116,6 +101,6 @@ impl<S, C, N> Layer<S> for MetricsLayer<C, N> {
     type Service = Metered<S, C, N>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Metered::new(inner, Arc::clone(&self.rules))
+        Metered::new(inner, self.rules.clone())
     }
 }

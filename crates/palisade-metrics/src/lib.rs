@@ -110,6 +110,7 @@ mod histogram;
 mod labels;
 mod layer;
 mod registry;
+mod requests;
 mod scrape;
 mod service;
 mod snapshot;
@@ -134,11 +135,10 @@ pub use self::{
     histogram::Times,
     layer::MetricsLayer,
     registry::Registry,
+    requests::{Outcomes, RequestGroup, RequestResult, Requests},
     scrape::Scrape,
     service::Metered,
-    snapshot::{
-        BreakerState, EventCount, Folded, Outcomes, RequestGroup, RequestResult, Requests, Snapshot,
-    },
+    snapshot::{BreakerState, EventCount, Folded, Snapshot},
     text::Format,
     window::Window,
 };

@@ -5,11 +5,9 @@ use palisade_core::{HttpClassify, Observer};
 
 use crate::{
     MetricsLayer, Snapshot, Window,
-    call::{Holds, StoreHold},
     labels::Caps,
-    layer::mine,
     store::{Place, Store},
-    stripes,
+    stripes::Pointers,
 };
 
 /// Where layers count, and where the counts are read.
@@ -22,9 +20,7 @@ use crate::{
 #[must_use]
 pub struct Registry {
     settings: Settings,
-    // Each thread has a pointer of its own to clone, as all threads together would count its
-    // clones in one word.
-    stores: Arc<[StoreHold]>,
+    stores: Pointers<Store>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,9 +51,8 @@ impl Registry {
     }
 
     fn of(settings: Settings) -> Self {
-        let store = Arc::new(Store::new(settings.caps, settings.groups, &settings.methods));
-        let stores = (0..stripes::count()).map(|_| Arc::new(Arc::clone(&store))).collect();
-        Self { settings, stores }
+        let store = Store::new(settings.caps, settings.groups, &settings.methods);
+        Self { settings, stores: Pointers::new(store) }
     }
 
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -94,17 +89,17 @@ impl Registry {
     /// A layer that counts calls as their caller sees them: put it outside of
     /// retry.
     pub fn calls<M>(&self) -> MetricsLayer<HttpClassify<M>> {
-        MetricsLayer::new(Place::Calls, Arc::clone(&self.stores))
+        MetricsLayer::new(Place::Calls, self.stores.clone())
     }
 
     /// A layer that counts what goes over the wire: put it inside of retry,
     /// next to the client.
     pub fn attempts<M>(&self) -> MetricsLayer<HttpClassify<M>> {
-        MetricsLayer::new(Place::Attempts, Arc::clone(&self.stores))
+        MetricsLayer::new(Place::Attempts, self.stores.clone())
     }
 
     pub(crate) fn store(&self) -> &Store {
-        mine(&self.stores).store()
+        self.stores.mine()
     }
 
     /// This registry as the observer of other layers: it counts their retries,

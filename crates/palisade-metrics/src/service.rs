@@ -10,9 +10,8 @@ use palisade_core::{Classify, Head, HttpClassify};
 use tower_service::Service;
 
 use crate::{
-    FindEndpoint, InExtensions, ResponseBody, ResponseFuture,
-    call::{Call, Holds},
-    layer::{Hold, mine},
+    FindEndpoint, InExtensions, ResponseBody, ResponseFuture, call::Call, layer::Rules,
+    stripes::Pointers,
 };
 
 /// Counts and times the requests that a service answers.
@@ -20,11 +19,11 @@ use crate::{
 /// Made by [`MetricsLayer`](crate::MetricsLayer).
 pub struct Metered<S, C = HttpClassify, N = InExtensions> {
     inner: S,
-    rules: Arc<[Hold<C, N>]>,
+    rules: Pointers<Rules<C, N>>,
 }
 
 impl<S, C, N> Metered<S, C, N> {
-    pub(crate) fn new(inner: S, rules: Arc<[Hold<C, N>]>) -> Self {
+    pub(crate) fn new(inner: S, rules: Pointers<Rules<C, N>>) -> Self {
         Self { inner, rules }
     }
 
@@ -46,7 +45,7 @@ impl<S, C, N> Metered<S, C, N> {
 
 impl<S: Clone, C, N> Clone for Metered<S, C, N> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.rules))
+        Self::new(self.inner.clone(), self.rules.clone())
     }
 }
 
@@ -72,7 +71,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let ready = ready!(self.inner.poll_ready(cx));
         if ready.is_err() {
-            let rules = mine(&self.rules);
+            let rules = self.rules.mine();
             rules.store().side(rules.place).unready.fetch_add(1, Ordering::Relaxed);
         }
         Poll::Ready(ready)
@@ -80,12 +79,11 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let rules = Arc::clone(mine(&self.rules));
+        let rules = Arc::clone(self.rules.mine());
         let head = Head::of(&request);
         let endpoint = rules.endpoints.endpoint(head);
         let group = rules.store().group(rules.place, endpoint, head.method, head.authority());
-        let place = rules.place;
-        let mut call = Call::begin(rules, place, group, head.method, length_of(&request));
+        let mut call = Call::begin(rules, group, head.method, length_of(&request));
         let future = call.work(|| self.inner.call(request));
         ResponseFuture::new(future, call)
     }

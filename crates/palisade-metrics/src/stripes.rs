@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -23,9 +23,42 @@ pub(crate) fn count() -> usize {
     *COUNT
 }
 
+/// That of this thread, of one for each stripe.
+#[inline]
+pub(crate) fn mine<T>(stripes: &[T]) -> &T {
+    &stripes[number() & (stripes.len() - 1)]
+}
+
+/// A pointer that one stripe clones: the inner one is shared by all.
+pub(crate) type Pointer<T> = Arc<Arc<T>>;
+
+/// Pointers to one thing, one for each stripe: to clone that of its own costs a
+/// thread no other thread's cache line.
+#[derive(Debug)]
+pub(crate) struct Pointers<T>(Arc<[Pointer<T>]>);
+
+impl<T> Pointers<T> {
+    pub(crate) fn new(value: T) -> Self {
+        let value = Arc::new(value);
+        Self((0..count()).map(|_| Arc::new(Arc::clone(&value))).collect())
+    }
+
+    /// That of this thread.
+    #[inline]
+    pub(crate) fn mine(&self) -> &Pointer<T> {
+        mine(&self.0)
+    }
+}
+
+impl<T> Clone for Pointers<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 /// A number of this thread, in turn.
 #[inline]
-pub(crate) fn mine() -> usize {
+fn number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<Option<usize>> = const { Cell::new(None) };
@@ -61,7 +94,7 @@ impl<T> Striped<T> {
     /// That of this thread.
     #[inline]
     pub(crate) fn mine(&self) -> &T {
-        &self.stripes[mine() & (self.stripes.len() - 1)].0
+        &mine(&self.stripes).0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use super::layout::Place;
+use super::{layout::Place, nanos};
 
 /// How long something took, many times: exact counts, and quantiles at most
 /// 1.1 % off.
@@ -35,7 +35,7 @@ pub struct Times {
 impl Times {
     /// Counts a duration.
     pub fn record(&mut self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos(time);
         self.add(Place::of(nanos), 1);
         self.add_range(nanos, nanos, nanos);
     }
