@@ -1,6 +1,7 @@
 mod circuit_breaker;
 mod in_process;
 mod late_body;
+mod metrics;
 
 use crate::bench::{Bench, Work};
 
@@ -23,6 +24,13 @@ pub fn benches() -> Vec<Bench> {
         bench("circuit-breaker/memory-count-100", Work::Bytes(memory::count)),
         bench("circuit-breaker/memory-time-10s", Work::Bytes(memory::time)),
         bench("circuit-breaker/memory-10k-hosts", Work::Bytes(memory::keyed)),
+        bench("metrics/attempts", Work::Calls(metrics::layers::attempts)),
+        bench("metrics/calls-and-attempts", Work::Calls(metrics::layers::calls_and_attempts)),
+        bench("metrics/attempts-2-threads", Work::Tasks(metrics::layers::two_threads)),
+        bench("metrics/record", Work::Calls(metrics::record::one_thread)),
+        bench("metrics/observer-unset", Work::Calls(metrics::observer::unset)),
+        bench("metrics/observer-set", Work::Calls(metrics::observer::set)),
+        bench("metrics/memory-one-series", Work::Bytes(metrics::record::memory)),
         bench("retry/get-8-headers", Work::Calls(in_process::get)),
         bench("retry/post-unretryable", Work::Calls(in_process::post)),
         bench("retry/one-retry", Work::Calls(in_process::one_retry)),

@@ -21,6 +21,7 @@ mod footprint;
 mod inner;
 mod request;
 mod row;
+mod runtime;
 mod server;
 mod subject;
 mod subjects;

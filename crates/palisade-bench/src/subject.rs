@@ -57,6 +57,51 @@ impl Subject {
         })
     }
 
+    /// As [`immediate`](Self::immediate), where the body is read to its end.
+    pub(crate) fn drained<S, B>(name: &'static str, mut service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: fmt::Debug> + 'static,
+        B: http_body::Body<Error: fmt::Debug>,
+    {
+        let batch = move |calls| {
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..calls {
+                assert!(service.poll_ready(&mut cx).is_ready(), "{name} is not ready at once");
+                at_once(call_and_read(name, &mut service));
+            }
+        };
+        Self::of(name, batch)
+    }
+
+    /// A service that several tasks call, as [`tasks`](Self::tasks) do, where the bodies are read to
+    /// their end.
+    pub(crate) fn draining_tasks<S, B>(
+        name: &'static str,
+        runtime: &Arc<Runtime>,
+        tasks: u32,
+        service: S,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: fmt::Debug + Send>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: http_body::Body<Error: fmt::Debug> + Send,
+    {
+        let task = move |mut service: S, calls| async move {
+            for _ in 0..calls {
+                call_and_read(name, &mut service).await;
+            }
+        };
+        Self::of_tasks(name, runtime, tasks, service, task)
+    }
+
+    /// Work that is no call.
+    pub(crate) fn work(name: &'static str, mut work: impl FnMut() + 'static) -> Self {
+        Self::of(name, move |times| (0..times).for_each(|_| work()))
+    }
+
     /// The future and its answer stay where they are: what is moved is moved by the service.
     fn checked<S>(
         name: &'static str,
@@ -95,13 +140,26 @@ impl Subject {
             + 'static,
         S::Future: Send,
     {
+        let task = move |service, calls| call_in_turn(name, service, request::get, calls);
+        Self::of_tasks(name, runtime, tasks, service, task)
+    }
+
+    fn of_tasks<S, F>(
+        name: &'static str,
+        runtime: &Arc<Runtime>,
+        tasks: u32,
+        service: S,
+        task: impl Fn(S, u32) -> F + 'static,
+    ) -> Self
+    where
+        S: Clone + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = Arc::clone(runtime);
         let batch = move |calls| {
             let mut set = JoinSet::new();
             for _ in 0..tasks {
-                let service = service.clone();
-                let task = call_in_turn(name, service, request::get, calls / tasks);
-                set.spawn_on(task, runtime.handle());
+                set.spawn_on(task(service.clone(), calls / tasks), runtime.handle());
             }
             runtime.block_on(set.join_all());
         };
@@ -178,7 +236,22 @@ where
     }
 }
 
-fn check(name: &str, result: &Result<Response<Body>, impl fmt::Debug>) {
+/// The answer stays where it is until its body has been moved to be read.
+async fn call_and_read<S, B>(name: &str, service: &mut S)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: fmt::Debug>,
+    B: http_body::Body<Error: fmt::Debug>,
+{
+    let result = service.call(black_box(request::get())).await;
+    check(name, black_box(&result));
+    let Ok(response) = result else { return };
+    let mut body = pin!(response.into_body());
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        assert!(black_box(frame).is_ok(), "{name} breaks off");
+    }
+}
+
+fn check<B>(name: &str, result: &Result<Response<B>, impl fmt::Debug>) {
     match result {
         Ok(response) => assert_eq!(response.status(), StatusCode::OK, "{name} gives up"),
         Err(error) => panic!("{name} fails: {error:?}"),

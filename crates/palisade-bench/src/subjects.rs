@@ -1,7 +1,9 @@
 //! What each peer needs to do palisade's work, set up as its documentation shows. palisade needs
 //! nothing.
 
+pub(crate) mod axum_prometheus;
 pub(crate) mod failsafe;
+pub(crate) mod opentelemetry;
 pub(crate) mod recloser;
 pub(crate) mod reqwest_retry;
 pub(crate) mod tower;

@@ -95,7 +95,7 @@ impl<C, N> Call<C, N> {
         if ticket.place == Place::Attempts
             && let Some(series) = group.series(end, outcome)
         {
-            series.head.record(took);
+            series.head.record_nanos(took);
         }
         if !empty && !is_stream(response, ticket.connects) {
             ticket.head = Some(Head { status: end.status, outcome });
@@ -127,7 +127,7 @@ pub(crate) enum Rest {
 impl Ticket {
     fn finish(&self, group: &Group, took: u64, end: End, outcome: Verdict) {
         if let Some(series) = group.series(end, outcome) {
-            series.total.record(took);
+            series.total.record_nanos(took);
         }
         let counts = group.counts.mine();
         if self.received != 0 {

@@ -2,7 +2,7 @@ mod layout;
 mod times;
 
 use std::{
-    array,
+    array, fmt,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,12 +15,23 @@ use self::layout::{OCTAVES, Place, SLOTS};
 pub use self::times::Times;
 use crate::stripes::{self, mine};
 
-/// Durations by their logarithm, counted by each thread for itself.
+/// Durations by their logarithm, counted by each thread for itself: what a
+/// registry times requests with, for what else there is to time.
 ///
 /// One count says all: that it is a duration, and which. So the number of
-/// durations and their quantiles never disagree.
-#[derive(Debug)]
-pub(crate) struct Histogram {
+/// durations and their quantiles never disagree. Memory comes as durations do:
+/// 272 bytes for each power of two, and thread.
+///
+/// ```
+/// use std::time::Duration;
+/// use palisade_metrics::Histogram;
+///
+/// let lookups = Histogram::new();
+/// lookups.record(Duration::from_micros(30));
+/// lookups.record(Duration::from_micros(90));
+/// assert_eq!(lookups.times().max(), Some(Duration::from_micros(90)));
+/// ```
+pub struct Histogram {
     // Made by the first thread that comes there.
     stripes: Box<[OnceLock<Box<Stripe>>]>,
 }
@@ -37,13 +48,20 @@ struct Stripe {
 }
 
 impl Histogram {
-    pub(crate) fn new() -> Self {
+    /// A histogram of no durations.
+    #[must_use]
+    pub fn new() -> Self {
         Self { stripes: (0..stripes::count()).map(|_| OnceLock::new()).collect() }
     }
 
-    /// Counts a duration in nanoseconds.
+    /// Counts a duration.
     #[inline]
-    pub(crate) fn record(&self, nanos: u64) {
+    pub fn record(&self, time: Duration) {
+        self.record_nanos(nanos(time));
+    }
+
+    #[inline]
+    pub(crate) fn record_nanos(&self, nanos: u64) {
         let stripe = mine(&self.stripes).get_or_init(Box::default);
         let Place { octave, slot } = Place::of(nanos);
         let octave =
@@ -59,7 +77,7 @@ impl Histogram {
     }
 
     /// What was counted so far. Not of one moment, if others go on counting.
-    pub(crate) fn times(&self) -> Times {
+    pub fn times(&self) -> Times {
         let mut times = Times::default();
         for stripe in self.stripes.iter().filter_map(OnceLock::get) {
             let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
@@ -73,6 +91,18 @@ impl Histogram {
             }
         }
         times
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histogram").finish_non_exhaustive()
     }
 }
 

@@ -132,7 +132,7 @@ pub use self::{
     both::Both,
     endpoints::{EndpointFn, FindEndpoint, InExtensions, Routes, endpoint_fn},
     future::ResponseFuture,
-    histogram::Times,
+    histogram::{Histogram, Times},
     layer::MetricsLayer,
     registry::Registry,
     requests::{Outcomes, RequestGroup, RequestResult, Requests},
