@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::atomic::Ordering,
     task::{Context, Poll},
 };
 
@@ -10,7 +9,7 @@ use palisade_body::{BodyEnd, Watch, WatchBody};
 use palisade_core::ErrorKind;
 use pin_project_lite::pin_project;
 
-use crate::{call::Rest, group::Verdict, store::Store, stripes::Pointer};
+use crate::{call::Rest, group::Verdict};
 
 pin_project! {
     /// The response body of [`Metered`](crate::Metered): counts its bytes, and
@@ -24,7 +23,7 @@ pin_project! {
 impl<B: Body> ResponseBody<B> {
     /// A body that ends what is left of a request.
     #[inline]
-    pub(crate) fn new(body: B, rest: Option<(Pointer<Store>, Rest)>) -> Self {
+    pub(crate) fn new(body: B, rest: Option<Rest>) -> Self {
         Self { body: WatchBody::new(body, Meter { rest }) }
     }
 }
@@ -58,36 +57,26 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
 
 /// Ends once: `WatchBody` sees to that, as it tells of a drop as well.
 struct Meter {
-    rest: Option<(Pointer<Store>, Rest)>,
+    rest: Option<Rest>,
 }
 
 impl<E> Watch<E> for Meter {
     #[inline]
     fn on_data(&mut self, bytes: usize) {
-        match &mut self.rest {
-            Some((_, Rest::Body(ticket))) => ticket.receive(bytes),
-            Some((store, Rest::Stream(place, group))) => {
-                let received = &store.at(*place, *group).counts.mine().received;
-                received.fetch_add(bytes as u64, Ordering::Relaxed);
-            }
-            None => {}
+        if let Some(rest) = &mut self.rest {
+            rest.receive(bytes);
         }
     }
 
     #[inline]
     fn on_end(self, end: BodyEnd<'_, E>) {
-        match self.rest {
-            None => {}
-            Some((store, Rest::Stream(place, group))) => {
-                store.at(place, group).counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
-            }
-            Some((store, Rest::Body(ticket))) => match end {
-                BodyEnd::Complete => ticket.complete(&store),
-                // Whatever the transport calls it: the answer broke off.
-                BodyEnd::Failed(_) => ticket.fail(&store, ErrorKind::Body, Verdict::TRANSIENT),
-                BodyEnd::Panicked => ticket.fail(&store, ErrorKind::Panic, Verdict::FAILED),
-                _ => ticket.drop_unread(&store),
-            },
+        let Some(rest) = self.rest else { return };
+        match end {
+            BodyEnd::Complete => rest.end(false),
+            // Whatever the transport calls it: the answer broke off.
+            BodyEnd::Failed(_) => rest.fail(ErrorKind::Body, Verdict::TRANSIENT),
+            BodyEnd::Panicked => rest.fail(ErrorKind::Panic, Verdict::FAILED),
+            _ => rest.end(true),
         }
     }
 }

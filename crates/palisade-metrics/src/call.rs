@@ -5,69 +5,59 @@ use palisade_core::ErrorKind;
 use tokio::time::Instant;
 
 use crate::{
-    group::{End, Group, Verdict},
+    group::{End, Group, SeriesId, Verdict},
     histogram::nanos,
-    layer::Rules,
     store::{GroupId, Place, Store},
     stripes::Pointer,
 };
 
 /// A request that has begun, and ends once: when it is told so, or dropped.
 #[derive(Debug)]
-pub(crate) struct Call<C, N> {
-    rules: Pointer<Rules<C, N>>,
+pub(crate) struct Call {
     ticket: Option<Ticket>,
     // Set while the service is at work, and so for ever once it panics.
     at_work: bool,
 }
 
 /// What is known of a request that has not ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ticket {
+    store: Pointer<Store>,
     place: Place,
     group: GroupId,
     started: Instant,
-    // Of a response whose body has not ended.
-    head: Option<Head>,
     received: u64,
     // CONNECT turns a connection into a tunnel.
     connects: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Head {
-    status: u16,
-    outcome: Verdict,
+/// What is left of a request when its head is there.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// Its body, its status, and where it counts if nothing goes wrong any more.
+    Body(Ticket, StatusCode, SeriesId),
+    Stream(Ticket),
 }
 
-impl<C, N> Call<C, N> {
+impl Call {
     /// Begins a request.
     #[inline]
     pub(crate) fn begin(
-        rules: Pointer<Rules<C, N>>,
+        store: Pointer<Store>,
+        place: Place,
         group: GroupId,
         method: &Method,
         sent: u64,
     ) -> Self {
-        let place = rules.place;
-        let counts = rules.store().at(place, group).counts.mine();
-        counts.in_flight.fetch_add(1, Ordering::Relaxed);
+        let counts = store.at(place, group).counts.mine();
+        counts.begun.fetch_add(1, Ordering::Relaxed);
         if sent != 0 {
             counts.sent.fetch_add(sent, Ordering::Relaxed);
         }
-        let ticket = Ticket {
-            place,
-            group,
-            started: Instant::now(),
-            head: None,
-            received: 0,
-            connects: method == Method::CONNECT,
-        };
-        Self { rules, ticket: Some(ticket), at_work: false }
-    }
-
-    pub(crate) fn rules(&self) -> &Rules<C, N> {
-        &self.rules
+        let connects = method == Method::CONNECT;
+        let started = Instant::now();
+        let ticket = Ticket { store, place, group, started, received: 0, connects };
+        Self { ticket: Some(ticket), at_work: false }
     }
 
     /// Lets the service work on it, and remembers if it panics.
@@ -88,95 +78,103 @@ impl<C, N> Call<C, N> {
         outcome: Verdict,
         empty: bool,
     ) -> Option<Rest> {
-        let mut ticket = self.ticket.take()?;
-        let group = self.rules.store().at(ticket.place, ticket.group);
+        let ticket = self.ticket.take()?;
+        let group = ticket.store.at(ticket.place, ticket.group);
         let took = nanos_since(ticket.started);
-        let end = End { status: response.status().as_u16(), error: None };
-        if ticket.place == Place::Attempts
-            && let Some(series) = group.series(end, outcome)
-        {
-            series.head.record_nanos(took);
+        let status = response.status();
+        let series = group.series(End::of(Ok(status)), outcome);
+        if ticket.place != Place::Calls {
+            group.at(series).head.record_nanos(took);
         }
         if !empty && !is_stream(response, ticket.connects) {
-            ticket.head = Some(Head { status: end.status, outcome });
-            return Some(Rest::Body(ticket));
+            return Some(Rest::Body(ticket, status, series));
         }
-        ticket.finish(group, took, end, outcome);
+        group.at(series).total.record_nanos(took);
         if empty {
             return None;
         }
         group.counts.mine().streams.fetch_add(1, Ordering::Relaxed);
-        Some(Rest::Stream(ticket.place, ticket.group))
+        Some(Rest::Stream(ticket))
     }
 
     /// It has failed.
     pub(crate) fn failed(&mut self, error: ErrorKind, outcome: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.fail(self.rules.store(), error, outcome);
+            ticket.fail(End::of(Err(error)), outcome);
         }
     }
 }
 
-/// What is left of a request when its head is there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Rest {
-    Body(Ticket),
-    Stream(Place, GroupId),
-}
-
-impl Ticket {
-    fn finish(&self, group: &Group, took: u64, end: End, outcome: Verdict) {
-        if let Some(series) = group.series(end, outcome) {
-            series.total.record_nanos(took);
-        }
-        let counts = group.counts.mine();
-        if self.received != 0 {
-            counts.received.fetch_add(self.received, Ordering::Relaxed);
-        }
-        counts.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Bytes of its body have come.
-    #[inline]
-    pub(crate) fn receive(&mut self, bytes: usize) {
-        self.received += bytes as u64;
-    }
-
-    /// Its body is at its end.
-    pub(crate) fn complete(self, store: &Store) {
-        self.end(store, None);
-    }
-
-    /// Its body was given up. Nothing went wrong with it: who wants no more of
-    /// a 404 does not read it.
-    pub(crate) fn drop_unread(self, store: &Store) {
-        store.at(self.place, self.group).counts.mine().unread.fetch_add(1, Ordering::Relaxed);
-        self.end(store, None);
-    }
-
-    pub(crate) fn fail(self, store: &Store, error: ErrorKind, outcome: Verdict) {
-        self.end(store, Some((error, outcome)));
-    }
-
-    fn end(self, store: &Store, failure: Option<(ErrorKind, Verdict)>) {
-        let group = store.at(self.place, self.group);
-        let end = End {
-            status: self.head.map_or(0, |head| head.status),
-            error: failure.map(|(error, _)| error),
-        };
-        let outcome =
-            failure.map(|(_, outcome)| outcome).or_else(|| self.head.map(|head| head.outcome));
-        let outcome = outcome.unwrap_or(Verdict::IGNORED);
-        self.finish(group, nanos_since(self.started), end, outcome);
-    }
-}
-
-impl<C, N> Drop for Call<C, N> {
+impl Drop for Call {
     fn drop(&mut self) {
         match self.at_work {
             true => self.failed(ErrorKind::Panic, Verdict::FAILED),
             false => self.failed(ErrorKind::Cancelled, Verdict::IGNORED),
         }
+    }
+}
+
+impl Rest {
+    /// Bytes of its body have come.
+    #[inline]
+    pub(crate) fn receive(&mut self, bytes: usize) {
+        match self {
+            Self::Body(ticket, ..) => ticket.received += bytes as u64,
+            Self::Stream(ticket) => {
+                let received = &ticket.group().counts.mine().received;
+                received.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Its body is at its end, or is given up. Nothing went wrong with what was
+    /// given up: who wants no more of a 404 does not read it.
+    #[inline]
+    pub(crate) fn end(self, unread: bool) {
+        match self {
+            Self::Body(ticket, _, series) => {
+                let group = ticket.group();
+                if unread {
+                    group.counts.mine().unread.fetch_add(1, Ordering::Relaxed);
+                }
+                ticket.finish(group, series);
+            }
+            Self::Stream(ticket) => ticket.end_stream(),
+        }
+    }
+
+    /// Its body has failed.
+    pub(crate) fn fail(self, error: ErrorKind, outcome: Verdict) {
+        match self {
+            Self::Body(ticket, status, _) => {
+                ticket.fail(End { status: status.as_u16(), error: Some(error) }, outcome);
+            }
+            Self::Stream(ticket) => ticket.end_stream(),
+        }
+    }
+}
+
+impl Ticket {
+    #[inline]
+    fn group(&self) -> &Group {
+        self.store.at(self.place, self.group)
+    }
+
+    fn fail(self, end: End, outcome: Verdict) {
+        let group = self.group();
+        self.finish(group, group.series(end, outcome));
+    }
+
+    #[inline]
+    fn finish(&self, group: &Group, series: SeriesId) {
+        group.at(series).total.record_nanos(nanos_since(self.started));
+        if self.received != 0 {
+            group.counts.mine().received.fetch_add(self.received, Ordering::Relaxed);
+        }
+    }
+
+    fn end_stream(&self) {
+        self.group().counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -19,21 +19,22 @@ pin_project! {
     /// Dropped, it drops the inner service's future, and the request counts as
     /// cancelled.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, C, N> {
+    pub struct ResponseFuture<F, C> {
         #[pin]
         future: F,
-        call: Call<C, N>,
+        classify: C,
+        call: Call,
     }
 }
 
-impl<F, C, N> ResponseFuture<F, C, N> {
+impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(crate) fn new(future: F, call: Call<C, N>) -> Self {
-        Self { future, call }
+    pub(crate) fn new(future: F, classify: C, call: Call) -> Self {
+        Self { future, classify, call }
     }
 }
 
-impl<F, B, Err, C, N> Future for ResponseFuture<F, C, N>
+impl<F, B, Err, C> Future for ResponseFuture<F, C>
 where
     F: Future<Output = Result<Response<B>, Err>>,
     B: Body,
@@ -44,27 +45,24 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let call = this.call;
-        let result = ready!(call.work(|| this.future.poll(cx)));
-        let classify = &call.rules().classify;
-        let outcome = Verdict::of(classify.classify(result.as_ref()));
+        let result = ready!(this.call.work(|| this.future.poll(cx)));
+        let outcome = this.call.work(|| this.classify.classify(result.as_ref()));
         match result {
             Err(error) => {
-                let kind = classify.kind(&error);
-                call.failed(kind, outcome);
+                let kind = this.call.work(|| this.classify.kind(&error));
+                this.call.failed(kind, Verdict::of(outcome));
                 Poll::Ready(Err(error))
             }
             Ok(response) => {
                 let empty = response.body().is_end_stream();
-                let rest = call.answered(&response, outcome, empty);
-                let rest = rest.map(|rest| (call.rules().keep_store(), rest));
+                let rest = this.call.answered(&response, Verdict::of(outcome), empty);
                 Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, rest))))
             }
         }
     }
 }
 
-impl<F, C, N> fmt::Debug for ResponseFuture<F, C, N> {
+impl<F, C> fmt::Debug for ResponseFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -1,4 +1,10 @@
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::{
+    array,
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
 
 use http::StatusCode;
 use palisade_core::{ErrorKind, Outcome};
@@ -19,6 +25,18 @@ pub(crate) struct Kind {
     pub(crate) authority: Label,
 }
 
+impl Kind {
+    pub(crate) fn labels(self) -> [Label; 3] {
+        [self.endpoint, self.method, self.authority]
+    }
+
+    /// Whether there was no room for one of its labels.
+    #[inline]
+    pub(crate) fn is_folded(self) -> bool {
+        self.labels().contains(&Label::OTHER)
+    }
+}
+
 /// What requests of one kind came to.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -26,14 +44,15 @@ pub(crate) struct Group {
     pub(crate) counts: Striped<Counts>,
     results: Table<Series>,
     // What found no room there, by outcome.
-    others: Table<Series>,
+    others: [OnceLock<Box<Series>>; OUTCOMES],
 }
 
 /// What one thread counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    // May be negative in one stripe: a request ends where it likes.
-    pub(crate) in_flight: AtomicI64,
+    // Those that have ended are in the histograms, and so what is in flight is the difference.
+    pub(crate) begun: AtomicU64,
+    // May be negative in one stripe: a stream ends where it likes.
     pub(crate) streams: AtomicI64,
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
@@ -63,6 +82,7 @@ impl Verdict {
     pub(crate) const TRANSIENT: Self = Self(3);
     pub(crate) const FAILED: Self = Self(4);
     pub(crate) const IGNORED: Self = Self(7);
+    const OTHER: Self = Self(8);
 
     #[inline]
     pub(crate) fn of(outcome: Outcome) -> Self {
@@ -75,7 +95,7 @@ impl Verdict {
             Outcome::Unsent => Self(5),
             Outcome::Refused { .. } => Self(6),
             Outcome::Ignored => Self::IGNORED,
-            _ => Self(8),
+            _ => Self::OTHER,
         }
     }
 
@@ -93,6 +113,10 @@ pub(crate) struct Series {
     pub(crate) total: Histogram,
     pub(crate) head: Histogram,
 }
+
+/// The place of a series; if there was no room for it, what it means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeriesId(Result<u32, Verdict>);
 
 /// How a request ended: what its head said, what went wrong, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,25 +167,34 @@ impl Group {
             kind,
             counts: Striped::new(Counts::default),
             results: Table::new(MOST_RESULTS),
-            others: Table::new(OUTCOMES),
+            others: array::from_fn(|_| OnceLock::new()),
         }
     }
 
     /// Where requests with this result are counted.
     #[inline]
-    pub(crate) fn series(&self, end: End, outcome: Verdict) -> Option<&Series> {
-        let find = |results: &Table<Series>, end: End| {
-            let is = |there: &Series| (there.result, there.outcome) == (end, outcome);
-            results.find_or_insert(end.hash(outcome), is, || Series::new(end, outcome))
-        };
-        match find(&self.results, end) {
-            Some(place) => self.results.get(place),
-            None => find(&self.others, End::OTHER).and_then(|place| self.others.get(place)),
-        }
+    pub(crate) fn series(&self, end: End, outcome: Verdict) -> SeriesId {
+        let is = |there: &Series| (there.result, there.outcome) == (end, outcome);
+        let new = || Series::new(end, outcome);
+        let place = self.results.find_or_insert(end.hash(outcome), is, new);
+        SeriesId(place.map_or_else(|| Err(outcome), |place| Ok(place as u32)))
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, id: SeriesId) -> &Series {
+        let found = id.0.map(|place| self.results.get(place as usize));
+        found.ok().flatten().unwrap_or_else(|| self.other(id.0.err()))
+    }
+
+    #[cold]
+    fn other(&self, outcome: Option<Verdict>) -> &Series {
+        let outcome = outcome.unwrap_or(Verdict::OTHER);
+        self.others[outcome.index()].get_or_init(|| Series::new(End::OTHER, outcome).into())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
-        self.results.iter().chain(self.others.iter()).map(|(_, series)| series)
+        let others = self.others.iter().filter_map(OnceLock::get).map(|series| &**series);
+        self.results.iter().map(|(_, series)| series).chain(others)
     }
 
     /// The sum of what the threads counted.
@@ -169,9 +202,9 @@ impl Group {
         self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum()
     }
 
-    /// The sum of a gauge. Not of one moment, and yet never negative.
-    pub(crate) fn gauge(&self, of: impl Fn(&Counts) -> &AtomicI64) -> u64 {
-        let sum = self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum::<i64>();
-        u64::try_from(sum).unwrap_or_default()
+    /// How many streams there are. Not of one moment, and yet never negative.
+    pub(crate) fn streams(&self) -> u64 {
+        let load = |counts: &Counts| counts.streams.load(Ordering::Relaxed);
+        u64::try_from(self.counts.iter().map(load).sum::<i64>()).unwrap_or_default()
     }
 }

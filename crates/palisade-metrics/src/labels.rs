@@ -1,10 +1,13 @@
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    ptr,
+};
 
 use foldhash::fast::RandomState;
 use http::Method;
 use palisade_core::Endpoint;
 
-use crate::table::Table;
+use crate::{group::Kind, table::Table};
 
 /// What a label says: one of a bounded number of values, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +44,14 @@ pub(crate) struct Labels {
     authorities: Table<String>,
 }
 
+/// What a request says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Says<'a> {
+    pub(crate) endpoint: Option<&'static Endpoint>,
+    pub(crate) method: &'a Method,
+    pub(crate) authority: Option<&'a str>,
+}
+
 /// How many values of each label there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
@@ -61,6 +72,26 @@ impl Labels {
     #[inline]
     pub(crate) fn hash(&self, value: &(impl Hash + ?Sized)) -> u64 {
         self.hasher.hash_one(value)
+    }
+
+    pub(crate) fn of(&self, says: Says<'_>) -> Kind {
+        Kind {
+            endpoint: self.endpoint(says.endpoint),
+            method: self.method(says.method),
+            authority: self.authority(says.authority),
+        }
+    }
+
+    /// Whether this is what the labels say, all of them in full.
+    #[inline]
+    pub(crate) fn say(&self, kind: Kind, says: Says<'_>) -> bool {
+        let endpoint = kind.endpoint.place().and_then(|place| self.endpoints.get(place)).copied();
+        let method = kind.method.place().and_then(|place| self.methods.get(place));
+        let authority = kind.authority.place().and_then(|place| self.authorities.get(place));
+        !kind.is_folded()
+            && is_same(endpoint, says.endpoint)
+            && method == Some(says.method)
+            && authority.map(String::as_str) == says.authority
     }
 
     #[inline]
@@ -113,6 +144,27 @@ impl Labels {
                 Some(authority.map_or(OTHER, |authority| authority))
             }
         }
+    }
+}
+
+impl Hash for Says<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Methods and endpoints are short and few: what they have in common costs one look more.
+        let template = self.endpoint.map_or("", Endpoint::template);
+        state.write(template.as_bytes());
+        state.write(self.authority.unwrap_or_default().as_bytes());
+        state.write_u8(self.method.as_str().len() as u8);
+    }
+}
+
+/// By value, as two statics may say the same; most are the same one.
+#[inline]
+fn is_same(one: Option<&'static Endpoint>, other: Option<&'static Endpoint>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => ptr::eq(one, other) || one == other,
+        (None, None) => true,
+        _ => false,
     }
 }
 

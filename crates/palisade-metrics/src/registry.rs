@@ -74,7 +74,7 @@ impl Registry {
     }
 
     /// Sets how many combinations of endpoint, method and authority are told
-    /// apart, among calls and among attempts; what comes later counts as
+    /// apart, at each of its layers; what comes later counts as
     /// `_OTHER` altogether. Defaults to 1000.
     pub fn max_groups(self, groups: usize) -> Self {
         self.set(|settings| settings.groups = groups)
@@ -96,6 +96,38 @@ impl Registry {
     /// next to the client.
     pub fn attempts<M>(&self) -> MetricsLayer<HttpClassify<M>> {
         MetricsLayer::new(Place::Attempts, self.stores.clone())
+    }
+
+    /// A layer that counts what a server answers. Put it around the router, or
+    /// on its routes.
+    ///
+    /// The authority is no label here, for it is what a client makes up.
+    ///
+    /// ```
+    /// use http::{Method, Request};
+    /// use http_body_util::{BodyExt, Full};
+    /// use palisade_core::{Endpoint, Typed};
+    /// use palisade_metrics::{Registry, Routes};
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// static GET_USER: Endpoint = Endpoint::new(Method::GET, "/users/{id}");
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let metrics = Registry::new();
+    /// let server = ServiceBuilder::new()
+    ///     .layer(metrics.served().endpoints(Routes::new([&GET_USER])))
+    ///     .service(service_fn(|_: Request<Full<&'static [u8]>>| async {
+    ///         Ok::<_, BoxError>(http::Response::new(Full::new(&b"hello"[..])))
+    ///     }));
+    /// let response = server.oneshot(Request::get("/users/7").body(Full::default())?).await?;
+    /// response.into_body().collect().await?;
+    /// assert_eq!(metrics.snapshot().served.endpoint("GET", "/users/{id}").status(200), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn served<M>(&self) -> MetricsLayer<HttpClassify<M>> {
+        MetricsLayer::new(Place::Served, self.stores.clone())
     }
 
     pub(crate) fn store(&self) -> &Store {

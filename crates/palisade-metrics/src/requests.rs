@@ -167,17 +167,20 @@ impl RequestGroup {
             result.times.merge(&times);
             result.head_times.merge(&head_times);
         }
+        let results = results.into_values().filter(RequestResult::is_counted).collect();
+        // Those that have ended were read before those that have begun.
+        let ended: u64 = outcomes.counts.iter().sum();
         Self {
             endpoint: labels.endpoint_name(kind.endpoint).map(ToOwned::to_owned),
             method: labels.method_name(kind.method).to_owned(),
             authority: labels.authority_name(kind.authority).map(ToOwned::to_owned),
-            in_flight: group.gauge(|counts| &counts.in_flight),
-            streams: group.gauge(|counts| &counts.streams),
+            in_flight: group.sum(|counts| &counts.begun).saturating_sub(ended),
+            streams: group.streams(),
             sent: group.sum(|counts| &counts.sent),
             received: group.sum(|counts| &counts.received),
             unread: group.sum(|counts| &counts.unread),
             outcomes,
-            results: results.into_values().collect(),
+            results,
         }
     }
 
@@ -214,16 +217,20 @@ impl RequestGroup {
                 },
             }
         });
-        let counted =
-            |result: &RequestResult| result.times.count() + result.head_times.count() != 0;
         Self {
             sent: self.sent.saturating_sub(earlier.sent),
             received: self.received.saturating_sub(earlier.received),
             unread: self.unread.saturating_sub(earlier.unread),
             outcomes: self.outcomes.minus(earlier.outcomes),
-            results: results.filter(counted).collect(),
+            results: results.filter(RequestResult::is_counted).collect(),
             ..self.clone()
         }
+    }
+}
+
+impl RequestResult {
+    fn is_counted(&self) -> bool {
+        self.times.count() + self.head_times.count() != 0
     }
 }
 

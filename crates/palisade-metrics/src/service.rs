@@ -10,21 +10,33 @@ use palisade_core::{Classify, Head, HttpClassify};
 use tower_service::Service;
 
 use crate::{
-    FindEndpoint, InExtensions, ResponseBody, ResponseFuture, call::Call, layer::Rules,
+    FindEndpoint, InExtensions, ResponseBody, ResponseFuture,
+    call::Call,
+    store::{Place, Store},
     stripes::Pointers,
 };
 
 /// Counts and times the requests that a service answers.
 ///
 /// Made by [`MetricsLayer`](crate::MetricsLayer).
+#[derive(Clone)]
 pub struct Metered<S, C = HttpClassify, N = InExtensions> {
     inner: S,
-    rules: Pointers<Rules<C, N>>,
+    place: Place,
+    classify: C,
+    endpoints: N,
+    stores: Pointers<Store>,
 }
 
 impl<S, C, N> Metered<S, C, N> {
-    pub(crate) fn new(inner: S, rules: Pointers<Rules<C, N>>) -> Self {
-        Self { inner, rules }
+    pub(crate) fn new(
+        inner: S,
+        place: Place,
+        classify: C,
+        endpoints: N,
+        stores: Pointers<Store>,
+    ) -> Self {
+        Self { inner, place, classify, endpoints, stores }
     }
 
     /// The inner service.
@@ -43,12 +55,6 @@ impl<S, C, N> Metered<S, C, N> {
     }
 }
 
-impl<S: Clone, C, N> Clone for Metered<S, C, N> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.rules.clone())
-    }
-}
-
 impl<S: fmt::Debug, C, N> fmt::Debug for Metered<S, C, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metered").field("inner", &self.inner).finish_non_exhaustive()
@@ -60,32 +66,33 @@ where
     S: Service<Request<A>, Response = Response<B>>,
     A: Body,
     B: Body,
-    C: Classify<Response<B>, S::Error>,
+    C: Classify<Response<B>, S::Error> + Clone,
     N: FindEndpoint,
 {
     type Response = Response<ResponseBody<B>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, C, N>;
+    type Future = ResponseFuture<S::Future, C>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let ready = ready!(self.inner.poll_ready(cx));
         if ready.is_err() {
-            let rules = self.rules.mine();
-            rules.store().side(rules.place).unready.fetch_add(1, Ordering::Relaxed);
+            self.stores.mine().side(self.place).unready.fetch_add(1, Ordering::Relaxed);
         }
         Poll::Ready(ready)
     }
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let rules = Arc::clone(self.rules.mine());
+        let store = self.stores.mine();
         let head = Head::of(&request);
-        let endpoint = rules.endpoints.endpoint(head);
-        let group = rules.store().group(rules.place, endpoint, head.method, head.authority());
-        let mut call = Call::begin(rules, group, head.method, length_of(&request));
+        let endpoint = self.endpoints.endpoint(head);
+        let authority = self.place.authority(head);
+        let group = store.group(self.place, endpoint, head.method, authority);
+        let sent = length_of(&request);
+        let mut call = Call::begin(Arc::clone(store), self.place, group, head.method, sent);
         let future = call.work(|| self.inner.call(request));
-        ResponseFuture::new(future, call)
+        ResponseFuture::new(future, self.classify.clone(), call)
     }
 }
 

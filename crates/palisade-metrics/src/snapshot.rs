@@ -5,7 +5,7 @@ use crate::{
     events::{Breaker, Count},
     group::End,
     labels::Labels,
-    store::Store,
+    store::{Place, Store},
 };
 
 /// What a [`Registry`](crate::Registry) has counted.
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub calls: Requests,
     /// What went over the wire.
     pub attempts: Requests,
+    /// What a server was asked for.
+    pub served: Requests,
     /// What other layers told the registry as their observer.
     pub events: Vec<EventCount>,
     /// Breakers that have told a change, as they are now.
@@ -88,10 +90,12 @@ impl Snapshot {
             ..sum
         });
         let events = store.events.lost.load(Ordering::Relaxed);
+        let requests = |place| Requests::of(store.side(place), &store.labels);
         let (counts, breakers) = (store.events.counts(), store.events.breakers());
         Self {
-            calls: Requests::of(&store.calls, &store.labels),
-            attempts: Requests::of(&store.attempts, &store.labels),
+            calls: requests(Place::Calls),
+            attempts: requests(Place::Attempts),
+            served: requests(Place::Served),
             events: counts.into_iter().map(|count| EventCount::of(count, &store.labels)).collect(),
             breakers: breakers
                 .into_iter()
@@ -113,6 +117,7 @@ impl Snapshot {
         Self {
             calls: self.calls.since(&earlier.calls),
             attempts: self.attempts.since(&earlier.attempts),
+            served: self.served.since(&earlier.served),
             events: self.events.iter().filter_map(|event| event.since(&earlier.events)).collect(),
             breakers: self.breakers.clone(),
             folded: Folded {

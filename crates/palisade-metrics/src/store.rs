@@ -1,12 +1,15 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    array,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use http::Method;
-use palisade_core::Endpoint;
+use palisade_core::{Endpoint, Head};
 
 use crate::{
     events::Events,
     group::{Group, Kind},
-    labels::{Caps, Label, Labels},
+    labels::{Caps, Label, Labels, Says},
     stripes::Striped,
     table::Table,
 };
@@ -15,8 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) labels: Labels,
-    pub(crate) calls: Side,
-    pub(crate) attempts: Side,
+    sides: [Side; 3],
     pub(crate) folded: Striped<Folded>,
     pub(crate) events: Events,
 }
@@ -50,24 +52,34 @@ pub(crate) enum Place {
     Calls,
     /// Inside: what goes over the wire.
     Attempts,
+    /// On a server: what clients ask for.
+    Served,
+}
+
+impl Place {
+    /// What requests are told apart by beside their endpoint and method. On a
+    /// server it is what a client makes up.
+    #[inline]
+    pub(crate) fn authority(self, head: Head<'_>) -> Option<&str> {
+        match self {
+            Self::Calls | Self::Attempts => head.authority(),
+            Self::Served => None,
+        }
+    }
 }
 
 impl Store {
     pub(crate) fn new(caps: Caps, groups: usize, methods: &[Method]) -> Self {
         Self {
             labels: Labels::new(caps, methods),
-            calls: Side::new(groups),
-            attempts: Side::new(groups),
+            sides: array::from_fn(|_| Side::new(groups)),
             folded: Striped::new(Folded::default),
             events: Events::new(),
         }
     }
 
     pub(crate) fn side(&self, place: Place) -> &Side {
-        match place {
-            Place::Calls => &self.calls,
-            Place::Attempts => &self.attempts,
-        }
+        &self.sides[place as usize]
     }
 
     /// The group of a request.
@@ -79,25 +91,29 @@ impl Store {
         method: &Method,
         authority: Option<&str>,
     ) -> GroupId {
-        let kind = Kind {
-            endpoint: self.labels.endpoint(endpoint),
-            method: self.labels.method(method),
-            authority: self.labels.authority(authority),
-        };
-        let hash = self.labels.hash(&kind);
+        let says = Says { endpoint, method, authority };
+        let hash = self.labels.hash(&says);
         let groups = &self.side(place).groups;
-        let found = groups.find_or_insert(hash, |group| group.kind == kind, || Group::new(kind));
-        self.count_folded(kind, found.is_none());
-        GroupId(found.map_or(u32::MAX, |index| index as u32))
+        let found = groups.find(hash, |group| self.labels.say(group.kind, says));
+        GroupId(found.unwrap_or_else(|| self.sort(groups, hash, says)) as u32)
     }
 
-    #[inline]
+    /// Finds the labels of a request one by one. By what it says it is found
+    /// the next time, if there is room for all of that.
+    #[cold]
+    fn sort(&self, groups: &Table<Group>, hash: u64, says: Says<'_>) -> usize {
+        let kind = self.labels.of(says);
+        let hash = if kind.is_folded() { self.labels.hash(&kind) } else { hash };
+        let found = groups.find_or_insert(hash, |group| group.kind == kind, || Group::new(kind));
+        self.count_folded(kind, found.is_none());
+        found.unwrap_or(usize::MAX)
+    }
+
     fn count_folded(&self, kind: Kind, whole: bool) {
-        let others =
-            [kind.endpoint, kind.method, kind.authority].map(|label| label == Label::OTHER);
-        if others == [false; 3] && !whole {
+        if !kind.is_folded() && !whole {
             return;
         }
+        let others = kind.labels().map(|label| label == Label::OTHER);
         let folded = self.folded.mine();
         let counters = [&folded.endpoints, &folded.methods, &folded.authorities, &folded.groups];
         for (counter, folds) in counters.into_iter().zip(others.into_iter().chain([whole])) {
