@@ -2,11 +2,10 @@ use std::sync::atomic::Ordering;
 
 use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
 use palisade_core::ErrorKind;
-use tokio::time::Instant;
 
 use crate::{
+    clock::Moment,
     group::{End, Group, SeriesId, Verdict},
-    histogram::nanos,
     store::{GroupId, Place, Store},
     stripes::Pointer,
 };
@@ -25,7 +24,7 @@ pub(crate) struct Ticket {
     store: Pointer<Store>,
     place: Place,
     group: GroupId,
-    started: Instant,
+    started: Moment,
     received: u64,
     // CONNECT turns a connection into a tunnel.
     connects: bool,
@@ -55,7 +54,7 @@ impl Call {
             counts.sent.fetch_add(sent, Ordering::Relaxed);
         }
         let connects = method == Method::CONNECT;
-        let started = Instant::now();
+        let started = store.clock.now();
         let ticket = Ticket { store, place, group, started, received: 0, connects };
         Self { ticket: Some(ticket), at_work: false }
     }
@@ -80,7 +79,7 @@ impl Call {
     ) -> Option<Rest> {
         let ticket = self.ticket.take()?;
         let group = ticket.store.at(ticket.place, ticket.group);
-        let took = nanos_since(ticket.started);
+        let took = ticket.store.clock.since(ticket.started);
         let status = response.status();
         let series = group.series(End::of(Ok(status)), outcome);
         if ticket.place != Place::Calls {
@@ -167,7 +166,7 @@ impl Ticket {
 
     #[inline]
     fn finish(&self, group: &Group, series: SeriesId) {
-        group.at(series).total.record_nanos(nanos_since(self.started));
+        group.at(series).total.record_nanos(self.store.clock.since(self.started));
         if self.received != 0 {
             group.counts.mine().received.fetch_add(self.received, Ordering::Relaxed);
         }
@@ -176,10 +175,6 @@ impl Ticket {
     fn end_stream(&self) {
         self.group().counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn nanos_since(start: Instant) -> u64 {
-    nanos(Instant::now().saturating_duration_since(start))
 }
 
 /// Whether what follows the head may go on for as long as it likes: an

@@ -90,6 +90,7 @@
 //! | `hyper` | yes | tells the errors of hyper, hyper-util and h2 apart |
 //! | `tower` | yes | tells the errors of tower's timeout, load shed and buffer apart |
 //! | `metrics` | no | `Registry::facade` publishes all counts to the facade of the crate `metrics` |
+//! | `quanta` | no | `Registry::processor_clock` reads the processor's counter in place of the clock |
 //! | `rustls` | no | tells the errors of rustls apart |
 //! | `serde` | no | snapshots can be serialized |
 //! | `tracing` | no | `TraceEvents` logs what other layers tell their observer |
@@ -99,6 +100,7 @@
 mod body;
 mod both;
 mod call;
+mod clock;
 mod endpoints;
 mod events;
 #[cfg(feature = "metrics")]

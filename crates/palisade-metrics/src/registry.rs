@@ -5,6 +5,7 @@ use palisade_core::{HttpClassify, Observer};
 
 use crate::{
     MetricsLayer, Snapshot, Window,
+    clock::Clock,
     labels::Caps,
     store::{Place, Store},
     stripes::Pointers,
@@ -25,6 +26,7 @@ pub struct Registry {
 
 #[derive(Clone, Debug)]
 struct Settings {
+    clock: Clock,
     caps: Caps,
     groups: usize,
     methods: Arc<[Method]>,
@@ -34,6 +36,7 @@ impl Registry {
     /// A registry that has counted nothing.
     pub fn new() -> Self {
         Self::of(Settings {
+            clock: Clock::default(),
             caps: Caps { endpoints: 256, authorities: 64 },
             groups: 1000,
             methods: Arc::new([
@@ -51,7 +54,7 @@ impl Registry {
     }
 
     fn of(settings: Settings) -> Self {
-        let store = Store::new(settings.caps, settings.groups, &settings.methods);
+        let store = Store::new(settings.clock.clone(), settings.caps, settings.groups, &settings.methods);
         Self { settings, stores: Pointers::new(store) }
     }
 
@@ -84,6 +87,18 @@ impl Registry {
     /// those of RFC 9110 and PATCH.
     pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.set(|settings| settings.methods = methods.into_iter().collect())
+    }
+
+    /// Takes times from the processor's own counter, by way of the crate
+    /// [`quanta`], in place of the system's clock. Reading it takes a third of
+    /// the time, and a request reads the clock three times. It goes on where
+    /// tokio's time is paused.
+    ///
+    /// The first one to ask waits until the counter is calibrated: some
+    /// milliseconds.
+    #[cfg(feature = "quanta")]
+    pub fn processor_clock(self) -> Self {
+        self.set(|settings| settings.clock = Clock::Processor(quanta::Clock::new()))
     }
 
     /// A layer that counts calls as their caller sees them: put it outside of

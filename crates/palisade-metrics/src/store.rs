@@ -4,9 +4,10 @@ use std::{
 };
 
 use http::Method;
-use palisade_core::{Endpoint, Head};
+use palisade_core::{Endpoint, Head, Target};
 
 use crate::{
+    clock::Clock,
     events::Events,
     group::{Group, Kind},
     labels::{Caps, Label, Labels, Says},
@@ -17,6 +18,7 @@ use crate::{
 /// All that a registry counts.
 #[derive(Debug)]
 pub(crate) struct Store {
+    pub(crate) clock: Clock,
     pub(crate) labels: Labels,
     sides: [Side; 3],
     pub(crate) folded: Striped<Folded>,
@@ -57,20 +59,22 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// What requests are told apart by beside their endpoint and method. On a
-    /// server it is what a client makes up.
+    /// What requests are told apart by beside their endpoint and method, as it
+    /// is written. On a server it is what a client makes up.
     #[inline]
     pub(crate) fn authority(self, head: Head<'_>) -> Option<&str> {
-        match self {
-            Self::Calls | Self::Attempts => head.authority(),
-            Self::Served => None,
+        match (self, head.uri.authority()) {
+            (Self::Served, _) => None,
+            (_, Some(authority)) => Some(authority.as_str()),
+            (_, None) => head.authority(),
         }
     }
 }
 
 impl Store {
-    pub(crate) fn new(caps: Caps, groups: usize, methods: &[Method]) -> Self {
+    pub(crate) fn new(clock: Clock, caps: Caps, groups: usize, methods: &[Method]) -> Self {
         Self {
+            clock,
             labels: Labels::new(caps, methods),
             sides: array::from_fn(|_| Side::new(groups)),
             folded: Striped::new(Folded::default),
@@ -95,15 +99,18 @@ impl Store {
         let hash = self.labels.hash(&says);
         let groups = &self.side(place).groups;
         let found = groups.find(hash, |group| self.labels.say(group.kind, says));
-        GroupId(found.unwrap_or_else(|| self.sort(groups, hash, says)) as u32)
+        GroupId(found.unwrap_or_else(|| self.sort(groups, says)) as u32)
     }
 
     /// Finds the labels of a request one by one. By what it says it is found
-    /// the next time, if there is room for all of that.
+    /// the next time, if there is room for all of that and no password in it.
     #[cold]
-    fn sort(&self, groups: &Table<Group>, hash: u64, says: Says<'_>) -> usize {
+    fn sort(&self, groups: &Table<Group>, says: Says<'_>) -> usize {
+        let authority = Target::new(None, None, says.authority).authority;
+        let says = Says { authority, ..says };
         let kind = self.labels.of(says);
-        let hash = if kind.is_folded() { self.labels.hash(&kind) } else { hash };
+        let hash =
+            if kind.is_folded() { self.labels.hash(&kind) } else { self.labels.hash(&says) };
         let found = groups.find_or_insert(hash, |group| group.kind == kind, || Group::new(kind));
         self.count_folded(kind, found.is_none());
         found.unwrap_or(usize::MAX)

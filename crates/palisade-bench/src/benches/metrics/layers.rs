@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use palisade_core::Typed;
-use palisade_metrics::Registry;
+use palisade_core::{HttpClassify, Typed};
+use palisade_metrics::{MetricsLayer, Registry};
 use tower::{Layer, ServiceBuilder};
 use tower_http::trace::TraceLayer;
 
@@ -20,6 +20,7 @@ pub(in crate::benches) fn attempts() -> Vec<Subject> {
     vec![
         Subject::drained(BARE, Healthy),
         Subject::drained("palisade", Registry::new().attempts::<Typed>().layer(Healthy)),
+        Subject::drained("palisade-processor-clock", processor_clock().layer(Healthy)),
         Subject::drained("axum-prometheus", axum_prometheus.layer(Healthy))
             .prepared(move || upkeep.run_upkeep()),
         Subject::drained("tower-http-opentelemetry", tower_http_otel),
@@ -37,6 +38,10 @@ pub(in crate::benches) fn calls_and_attempts() -> Vec<Subject> {
         .layer(metrics.attempts::<Typed>())
         .service(Healthy);
     vec![Subject::drained(BARE, Healthy), Subject::drained("palisade", both)]
+}
+
+fn processor_clock() -> MetricsLayer<HttpClassify> {
+    Registry::new().processor_clock().attempts()
 }
 
 const TASKS: u32 = 2;
