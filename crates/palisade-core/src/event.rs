@@ -126,6 +126,35 @@ pub enum Event {
         /// was sent.
         enforced: bool,
     },
+    /// A limiter let a request go after it had to wait.
+    Waited {
+        /// Which kind of layer.
+        kind: ErrorKind,
+        /// How long.
+        waited: Duration,
+    },
+    /// A limiter was told by the service, or by somebody here, to let nothing
+    /// go for a while.
+    Paused {
+        /// Which kind of layer.
+        kind: ErrorKind,
+        /// Who says so, in snake case.
+        reason: &'static str,
+        /// For how long.
+        delay: Duration,
+    },
+    /// A cache dealt with a request.
+    Cache {
+        /// How, in snake case, such as `hit`, `stale` or `miss`.
+        status: &'static str,
+    },
+    /// A credential was fetched anew, or could not be.
+    Refreshed {
+        /// What it came to, in snake case: `fetched`, or why there is none.
+        result: &'static str,
+        /// How long that took.
+        took: Duration,
+    },
 }
 
 /// What an attempt came to.

@@ -1,8 +1,16 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use palisade_core::{Cause, Event, Observer, Target};
 
-use crate::{Registry, group::End, labels::Label, labels::Labels, table::Table};
+use crate::{
+    Histogram, Registry,
+    group::End,
+    labels::{Label, Labels},
+    table::Table,
+};
 
 /// What other layers told.
 #[derive(Debug)]
@@ -18,6 +26,8 @@ pub(crate) struct Events {
 pub(crate) struct Count {
     pub(crate) key: Key,
     pub(crate) count: AtomicU64,
+    // Of what takes time.
+    pub(crate) times: Histogram,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +51,10 @@ pub(crate) enum What {
     Transition,
     Refused,
     WouldRefuse,
+    Waited,
+    Paused,
+    Cache,
+    Refreshed,
 }
 
 impl What {
@@ -52,6 +66,10 @@ impl What {
             Self::Transition => "transition",
             Self::Refused => "refused",
             Self::WouldRefuse => "would_refuse",
+            Self::Waited => "waited",
+            Self::Paused => "paused",
+            Self::Cache => "cache",
+            Self::Refreshed => "refreshed",
         }
     }
 }
@@ -79,10 +97,21 @@ impl Events {
     }
 
     fn count(&self, labels: &Labels, key: Key) {
-        let new = || Count { key, count: AtomicU64::new(0) };
+        let count = self.of(labels, key).map_or(&self.lost, |there| &there.count);
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn time(&self, labels: &Labels, key: Key, time: Duration) {
+        self.count(labels, key);
+        if let Some(there) = self.of(labels, key) {
+            there.times.record(time);
+        }
+    }
+
+    fn of(&self, labels: &Labels, key: Key) -> Option<&Count> {
+        let new = || Count { key, count: AtomicU64::new(0), times: Histogram::new() };
         let place = self.counts.find_or_insert(labels.hash(&key), |there| there.key == key, new);
-        let count = place.and_then(|place| self.counts.get(place)).map(|there| &there.count);
-        count.unwrap_or(&self.lost).fetch_add(1, Ordering::Relaxed);
+        self.counts.get(place?)
     }
 
     fn breaker(
@@ -154,6 +183,16 @@ impl Observer for Registry {
             Event::Refused { kind, reason, enforced, .. } => {
                 let what = if *enforced { What::Refused } else { What::WouldRefuse };
                 events.count(labels, Key { from: kind.as_str(), ..key(what, reason) });
+            }
+            Event::Waited { kind, waited } => {
+                events.time(labels, Key { from: kind.as_str(), ..key(What::Waited, "") }, *waited);
+            }
+            Event::Paused { kind, reason, .. } => {
+                events.count(labels, Key { from: kind.as_str(), ..key(What::Paused, reason) });
+            }
+            Event::Cache { status } => events.count(labels, key(What::Cache, status)),
+            Event::Refreshed { result, took } => {
+                events.time(labels, key(What::Refreshed, result), *took);
             }
             // What core may add one day.
             _ => {

@@ -1,5 +1,8 @@
+mod names;
+
 use std::fmt;
 
+use self::names::{ATTEMPTS, BREAKER, CALLS, EVENTS, FOLDED, Names, SERVED};
 use crate::{RequestGroup, RequestResult, Requests, Snapshot, Times};
 
 /// Where an export goes: it is told one family of series after the other.
@@ -48,188 +51,93 @@ impl Family {
     }
 }
 
-const fn family(name: &'static str, kind: Kind, help: &'static str) -> Family {
-    Family { name, kind, help }
-}
-
-/// What is told of the requests at one place of the stack.
-struct Names {
-    duration: Family,
-    active: Family,
-    outcomes: Family,
-    unready: Family,
-}
-
-/// OpenTelemetry's semantic conventions for HTTP clients count what goes over
-/// the wire.
-const ATTEMPTS: Names = Names {
-    duration: family(
-        "http_client_request_duration_seconds",
-        Kind::Histogram,
-        "From a request to the end of its response's body, or to its error.",
-    ),
-    active: family("http_client_active_requests", Kind::Gauge, "Requests that have not ended."),
-    outcomes: family("palisade_attempt_outcomes", Kind::Counter, "Attempts by what they mean."),
-    unready: family(
-        "palisade_attempt_unready",
-        Kind::Counter,
-        "Failures before the client was ready for an attempt.",
-    ),
-};
-
-const CALLS: Names = Names {
-    duration: family(
-        "palisade_call_duration_seconds",
-        Kind::Histogram,
-        "From a call to the end of its response's body, or to its error, all attempts included.",
-    ),
-    active: family("palisade_active_calls", Kind::Gauge, "Calls that have not ended."),
-    outcomes: family("palisade_call_outcomes", Kind::Counter, "Calls by what they mean."),
-    unready: family(
-        "palisade_call_unready",
-        Kind::Counter,
-        "Failures before the stack was ready for a call.",
-    ),
-};
-
-const HEAD: Family = family(
-    "palisade_response_head_duration_seconds",
-    Kind::Histogram,
-    "From a request to the head of its response.",
-);
-
-const STREAMS: Family = family(
-    "palisade_active_streams",
-    Kind::Gauge,
-    "Event streams, tunnels and upgraded connections that have not ended.",
-);
-
-type Sum = (Family, fn(&RequestGroup) -> u64);
-
-const SUMS: [Sum; 3] = [
-    (
-        family("palisade_request_body_bytes", Kind::Counter, "Bytes that requests said they send."),
-        |group| group.sent,
-    ),
-    (
-        family("palisade_response_body_bytes", Kind::Counter, "Bytes of bodies that have come."),
-        |group| group.received,
-    ),
-    (
-        family(
-            "palisade_unread_responses",
-            Kind::Counter,
-            "Responses given up before the end of their body.",
-        ),
-        |group| group.unread,
-    ),
-];
-
-const EVENTS: [(&str, Family); 6] = [
-    ("retry", family("palisade_retries", Kind::Counter, "Retries by what they follow.")),
-    (
-        "settled",
-        family("palisade_retries_settled", Kind::Counter, "Calls that were settled by a retry."),
-    ),
-    ("gave_up", family("palisade_retries_given_up", Kind::Counter, "Calls given up, by reason.")),
-    (
-        "transition",
-        family(
-            "palisade_breaker_transitions",
-            Kind::Counter,
-            "Changes of a circuit breaker's state.",
-        ),
-    ),
-    (
-        "refused",
-        family("palisade_refusals", Kind::Counter, "Requests that a layer refused to send."),
-    ),
-    (
-        "would_refuse",
-        family(
-            "palisade_observed_refusals",
-            Kind::Counter,
-            "Requests that a layer would refuse, if it did not only observe.",
-        ),
-    ),
-];
-
-const BREAKER: Family =
-    family("palisade_breaker_state", Kind::Gauge, "1 for the state that a circuit breaker is in.");
-
-const FOLDED: Family = family(
-    "palisade_labels_folded",
-    Kind::Counter,
-    "Requests for which a label had no room, so that it says _OTHER.",
-);
-
 pub(crate) fn write_all(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
-    write_requests(&snapshot.attempts, &ATTEMPTS, sink)?;
-    write_times(&snapshot.attempts, &HEAD, |result| &result.head_times, sink)?;
-    write_groups(&snapshot.attempts, &STREAMS, |group| group.streams, sink)?;
-    for (family, sum) in SUMS {
-        write_groups(&snapshot.attempts, &family, sum, sink)?;
+    ATTEMPTS.write(&snapshot.attempts, sink)?;
+    CALLS.write(&snapshot.calls, sink)?;
+    // What is no server has nothing to say of one.
+    if snapshot.served != Requests::default() {
+        SERVED.write(&snapshot.served, sink)?;
     }
-    write_requests(&snapshot.calls, &CALLS, sink)?;
     write_events(snapshot, sink)?;
     write_breakers(snapshot, sink)?;
     write_folded(snapshot, sink)
 }
 
-fn write_requests(requests: &Requests, names: &Names, sink: &mut impl Sink) -> fmt::Result {
-    write_times(requests, &names.duration, |result| &result.times, sink)?;
-    write_groups(requests, &names.active, |group| group.in_flight, sink)?;
-    sink.family(&names.outcomes)?;
-    for group in &requests.groups {
-        let target = Target::of(group);
-        for (outcome, count) in group.outcomes.iter().filter(|(_, count)| *count != 0) {
-            let [method, address, port, template] = target.labels();
-            let labels = [method, address, port, template, ("outcome", Some(outcome))];
-            sink.value(&names.outcomes, &labels, count)?;
-        }
-    }
-    sink.family(&names.unready)?;
-    sink.value(&names.unready, &[], requests.unready)
-}
-
-fn write_times(
-    requests: &Requests,
-    family: &Family,
-    times: fn(&RequestResult) -> &Times,
-    sink: &mut impl Sink,
-) -> fmt::Result {
-    sink.family(family)?;
-    for group in &requests.groups {
-        let target = Target::of(group);
-        for result in &group.results {
-            let times = times(result);
-            if times.count() == 0 {
-                continue;
+impl Names {
+    fn write(&self, requests: &Requests, sink: &mut impl Sink) -> fmt::Result {
+        self.write_times(requests, &self.duration, |result| &result.times, sink)?;
+        self.write_groups(requests, &self.active, |group| group.in_flight, sink)?;
+        if let Some(wire) = &self.wire {
+            self.write_times(requests, &wire.head, |result| &result.head_times, sink)?;
+            self.write_groups(requests, &wire.streams, |group| group.streams, sink)?;
+            for (family, sum) in &wire.sums {
+                self.write_groups(requests, family, *sum, sink)?;
             }
-            let status = result.status.map(|status| status.to_string());
-            // OpenTelemetry: a status of 400 and above is the error of a client's request.
-            let failed = || status.as_deref().filter(|_| 400 <= result.status.unwrap_or_default());
-            let error = result.error.as_deref().or_else(failed);
-            let [method, address, port, template] = target.labels();
-            let status = ("http_response_status_code", status.as_deref());
-            let labels = [method, address, port, template, status, ("error_type", error)];
-            sink.times(family, &labels, times)?;
         }
+        sink.family(&self.outcomes)?;
+        for group in &requests.groups {
+            for (outcome, count) in group.outcomes.iter().filter(|(_, count)| *count != 0) {
+                let [method, address, port, template] = self.labels(group);
+                let labels = [method, address, port, template, ("outcome", Some(outcome))];
+                sink.value(&self.outcomes, &labels, count)?;
+            }
+        }
+        sink.family(&self.unready)?;
+        sink.value(&self.unready, &[], requests.unready)
     }
-    Ok(())
-}
 
-fn write_groups(
-    requests: &Requests,
-    family: &Family,
-    value: fn(&RequestGroup) -> u64,
-    sink: &mut impl Sink,
-) -> fmt::Result {
-    sink.family(family)?;
-    for group in &requests.groups {
-        sink.value(family, &Target::of(group).labels(), value(group))?;
+    fn write_times(
+        &self,
+        requests: &Requests,
+        family: &Family,
+        times: fn(&RequestResult) -> &Times,
+        sink: &mut impl Sink,
+    ) -> fmt::Result {
+        sink.family(family)?;
+        for group in &requests.groups {
+            for result in &group.results {
+                let times = times(result);
+                if times.count() == 0 {
+                    continue;
+                }
+                let status = result.status.map(|status| status.to_string());
+                let failed = self.fails(result.status).then_some(status.as_deref()).flatten();
+                let error = result.error.as_deref().or(failed);
+                let [method, address, port, template] = self.labels(group);
+                let status = ("http_response_status_code", status.as_deref());
+                let labels = [method, address, port, template, status, ("error_type", error)];
+                sink.times(family, &labels, times)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// OpenTelemetry: a status of 400 and above is the error of a client's
+    /// request, that of a server begins at 500.
+    fn fails(&self, status: Option<u16>) -> bool {
+        status.is_some_and(|status| self.fails_from <= status)
+    }
+
+    fn write_groups(
+        &self,
+        requests: &Requests,
+        family: &Family,
+        value: fn(&RequestGroup) -> u64,
+        sink: &mut impl Sink,
+    ) -> fmt::Result {
+        sink.family(family)?;
+        for group in &requests.groups {
+            sink.value(family, &self.labels(group), value(group))?;
+        }
+        Ok(())
+    }
+
+    /// The labels that all requests of a group have.
+    fn labels<'a>(&self, group: &'a RequestGroup) -> [(&'static str, Option<&'a str>); 4] {
+        let [host, port] = Address::of(group.authority.as_deref()).labels();
+        let template = (self.template, group.endpoint.as_deref());
+        [("http_request_method", Some(&*group.method)), host, port, template]
+    }
 }
 
 fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
@@ -241,15 +149,22 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
                 "retry" => [Some(("cause", told.cause.as_deref())), None],
                 "gave_up" => [given("reason", &told.reason), None],
                 "transition" => [given("from", &told.from), given("to", &told.reason)],
-                "refused" | "would_refuse" => {
+                "refused" | "would_refuse" | "paused" => {
                     [given("kind", &told.from), given("reason", &told.reason)]
                 }
+                "waited" => [given("kind", &told.from), None],
+                "cache" => [given("status", &told.reason), None],
+                "refreshed" => [given("result", &told.reason), None],
                 _ => [None, None],
             };
-            let address = Address::of(told.authority.as_deref());
-            let common = address.labels(told.endpoint.as_deref());
+            let [host, port] = Address::of(told.authority.as_deref()).labels();
+            let template = ("url_template", told.endpoint.as_deref());
+            let common = [host, port, template];
             let labels: Vec<_> = common.into_iter().chain(own.into_iter().flatten()).collect();
-            sink.value(family, &labels, told.count)?;
+            match family.kind {
+                Kind::Histogram => sink.times(family, &labels, &told.times)?,
+                _ => sink.value(family, &labels, told.count)?,
+            }
         }
     }
     Ok(())
@@ -258,8 +173,8 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
 fn write_breakers(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     sink.family(&BREAKER)?;
     for breaker in &snapshot.breakers {
-        let address = Address::of(breaker.authority.as_deref());
-        let [host, port, template] = address.labels(breaker.endpoint.as_deref());
+        let [host, port] = Address::of(breaker.authority.as_deref()).labels();
+        let template = ("url_template", breaker.endpoint.as_deref());
         // All of them, so that a state that is over is zero and not stale.
         for state in crate::events::STATES {
             let labels = [host, port, template, ("state", Some(state))];
@@ -284,28 +199,6 @@ fn write_folded(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     Ok(())
 }
 
-/// The labels that all requests of a group have.
-struct Target<'a> {
-    method: &'a str,
-    endpoint: Option<&'a str>,
-    address: Address<'a>,
-}
-
-impl<'a> Target<'a> {
-    fn of(group: &'a RequestGroup) -> Self {
-        Self {
-            method: &group.method,
-            endpoint: group.endpoint.as_deref(),
-            address: Address::of(group.authority.as_deref()),
-        }
-    }
-
-    fn labels(&self) -> [(&'static str, Option<&'a str>); 4] {
-        let [host, port, template] = self.address.labels(self.endpoint);
-        [("http_request_method", Some(self.method)), host, port, template]
-    }
-}
-
 /// An authority, taken apart.
 #[derive(Clone, Copy)]
 struct Address<'a> {
@@ -323,8 +216,8 @@ impl<'a> Address<'a> {
         }
     }
 
-    fn labels(self, endpoint: Option<&'a str>) -> [(&'static str, Option<&'a str>); 3] {
-        [("server_address", self.host), ("server_port", self.port), ("url_template", endpoint)]
+    fn labels(self) -> [(&'static str, Option<&'a str>); 2] {
+        [("server_address", self.host), ("server_port", self.port)]
     }
 }
 

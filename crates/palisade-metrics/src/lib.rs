@@ -40,10 +40,10 @@
 //!
 //! # What is counted
 //!
-//! A [`Registry`] has two layers. [`calls`](Registry::calls) goes outside of
+//! A [`Registry`] has three layers. [`calls`](Registry::calls) goes outside of
 //! retry and counts what callers see; [`attempts`](Registry::attempts) goes
-//! inside, next to the client, and counts what goes over the wire. Either alone
-//! does as well, and on a server.
+//! inside, next to the client, and counts what goes over the wire;
+//! [`served`](Registry::served) goes around a server. Each does alone as well.
 //!
 //! | a request ends | with the result |
 //! |---|---|
@@ -56,8 +56,12 @@
 //! | when the service panics | the error `panic` |
 //!
 //! Whatever becomes of it, it ends once. Its time is that to the end; of
-//! attempts, that to the head is counted beside it. What it means for the
+//! attempts and on servers, that to the head is counted beside it. What it means for the
 //! success rate is the verdict of [`Classify`](palisade_core::Classify).
+//!
+//! As the [observer](Registry::observer) of other layers, a registry also counts
+//! retries and calls given up, refusals, the states of breakers, waits and
+//! pauses of limiters, what caches do, and how often tokens are fetched anew.
 //!
 //! # Labels
 //!

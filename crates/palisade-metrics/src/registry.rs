@@ -54,7 +54,8 @@ impl Registry {
     }
 
     fn of(settings: Settings) -> Self {
-        let store = Store::new(settings.clock.clone(), settings.caps, settings.groups, &settings.methods);
+        let store =
+            Store::new(settings.clock.clone(), settings.caps, settings.groups, &settings.methods);
         Self { settings, stores: Pointers::new(store) }
     }
 

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::{
-    Requests,
+    Requests, Times,
     events::{Breaker, Count},
     group::End,
     labels::Labels,
@@ -33,11 +33,13 @@ pub struct Snapshot {
 #[non_exhaustive]
 pub struct EventCount {
     /// What happened: `retry`, `settled`, `gave_up`, `transition`, `refused`,
-    /// `would_refuse`.
+    /// `would_refuse`, `waited`, `paused`, `cache`, `refreshed`.
     pub event: String,
-    /// Why a call was given up or refused; the state that a breaker went to.
+    /// Why a call was given up, refused or held up; the state that a breaker
+    /// went to; the status of a cache; what came of a refresh.
     pub reason: String,
-    /// The kind of layer that refused; the state that a breaker came from.
+    /// The kind of layer that refused or held up; the state that a breaker came
+    /// from.
     pub from: String,
     /// What was retried: a status, or a kind of error.
     pub cause: Option<String>,
@@ -47,6 +49,8 @@ pub struct EventCount {
     pub authority: Option<String>,
     /// How often.
     pub count: u64,
+    /// How long a request waited, or a refresh took; empty for other events.
+    pub times: Times,
 }
 
 /// The state of a breaker.
@@ -144,14 +148,23 @@ impl EventCount {
             endpoint: labels.endpoint_name(key.endpoint).map(ToOwned::to_owned),
             authority: labels.authority_name(key.authority).map(ToOwned::to_owned),
             count: count.count.load(Ordering::Relaxed),
+            times: count.times.times(),
         }
     }
 
     fn since(&self, earlier: &[Self]) -> Option<Self> {
-        let same = |before: &&Self| Self { count: self.count, ..(*before).clone() } == *self;
-        let before = earlier.iter().find(same).map_or(0, |before| before.count);
-        let count = self.count.saturating_sub(before);
-        (count != 0).then(|| Self { count, ..self.clone() })
+        let Some(before) = earlier.iter().find(|before| before.name() == self.name()) else {
+            return Some(self.clone());
+        };
+        let count = self.count.saturating_sub(before.count);
+        let times = self.times.since(&before.times);
+        (count != 0).then(|| Self { count, times, ..self.clone() })
+    }
+
+    /// All that it is known by.
+    fn name(&self) -> impl PartialEq + '_ {
+        let Self { event, reason, from, cause, endpoint, authority, .. } = self;
+        (event, reason, from, cause, endpoint, authority)
     }
 }
 

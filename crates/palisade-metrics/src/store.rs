@@ -109,8 +109,7 @@ impl Store {
         let authority = Target::new(None, None, says.authority).authority;
         let says = Says { authority, ..says };
         let kind = self.labels.of(says);
-        let hash =
-            if kind.is_folded() { self.labels.hash(&kind) } else { self.labels.hash(&says) };
+        let hash = if kind.is_folded() { self.labels.hash(&kind) } else { self.labels.hash(&says) };
         let found = groups.find_or_insert(hash, |group| group.kind == kind, || Group::new(kind));
         self.count_folded(kind, found.is_none());
         found.unwrap_or(usize::MAX)

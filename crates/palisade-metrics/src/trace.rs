@@ -17,6 +17,10 @@ use crate::group::{OUTCOME_NAMES, Verdict};
 /// | `transition` | warn | `from`, `to`, `reason`, `generation` |
 /// | `refused` | warn | `kind`, `reason`, `retry_after_ms`, `enforced` |
 /// | `would_refuse` | info | the same |
+/// | `waited` | debug | `kind`, `waited_ms` |
+/// | `paused` | warn | `kind`, `reason`, `delay_ms` |
+/// | `cache` | debug | `status` |
+/// | `refreshed` | info | `result`, `took_ms` |
 ///
 /// All have the target `palisade`, and as far as the layer knows them the
 /// fields `method`, `template` of the endpoint, and `authority`. A `cause` is a
@@ -68,6 +72,19 @@ impl Observer for TraceEvents {
                     true => tell!(WARN, "refused", kind, reason, retry_after_ms, enforced),
                     false => tell!(INFO, "would_refuse", kind, reason, retry_after_ms, enforced),
                 }
+            }
+            Event::Waited { kind, waited } => {
+                let (kind, waited_ms) = (kind.as_str(), millis(*waited));
+                tell!(DEBUG, "waited", kind, waited_ms);
+            }
+            Event::Paused { kind, reason, delay } => {
+                let (kind, delay_ms) = (kind.as_str(), millis(*delay));
+                tell!(WARN, "paused", kind, reason, delay_ms);
+            }
+            Event::Cache { status } => tell!(DEBUG, "cache", status),
+            Event::Refreshed { result, took } => {
+                let took_ms = millis(*took);
+                tell!(INFO, "refreshed", result, took_ms);
             }
             // What core may add one day.
             _ => tell!(DEBUG, "other"),

@@ -62,7 +62,7 @@ async fn publishes_what_the_text_says() {
     let mut facade = registry.facade();
     let published = publish(&mut facade, &DebuggingRecorder::new());
     let text = read(&registry.snapshot().render(Format::Prometheus), false);
-    let is_histogram = |series: &String| series.contains("_duration_seconds_");
+    let is_histogram = |series: &String| series.contains("_seconds_");
     let (histograms, values): (BTreeMap<_, _>, BTreeMap<_, _>) =
         text.into_iter().partition(|(series, _)| is_histogram(series));
     assert_eq!(published.values, values);

@@ -26,6 +26,10 @@ pub(crate) async fn filled() -> Registry {
         ODD.put_into(request.extensions_mut());
         client.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
     }
+    let server = metrics.served().endpoints(&ODD);
+    let server = server.layer(probe.probe::<palisade_testkit::ProbeError, ()>());
+    let response = server.oneshot(Request::new(Full::default())).await.unwrap();
+    response.into_body().collect().await.unwrap();
     tell(&*metrics.observer(), Target::new(None, None, Some("api.example:8443")));
     metrics
 }
@@ -42,6 +46,10 @@ pub(crate) fn tell(observer: &dyn Observer, target: Target<'_>) {
         Event::Breaker { from: "closed", to: "open", reason: "failure_rate", generation: 1 },
         Event::Refused { kind, reason, retry_after: None, enforced: true },
         Event::Refused { kind, reason, retry_after: None, enforced: false },
+        Event::Waited { kind: ErrorKind::Limited, waited: delay },
+        Event::Paused { kind: ErrorKind::Limited, reason: "retry_after", delay },
+        Event::Cache { status: "hit" },
+        Event::Refreshed { result: "fetched", took: delay },
     ] {
         observer.on_event(target, &event);
     }

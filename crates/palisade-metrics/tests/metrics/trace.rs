@@ -96,6 +96,19 @@ fn each_event_is_logged_with_its_fields() {
             Event::Refused { kind, reason, retry_after: None, enforced: false },
             r#"INFO palisade message=would_refuse kind="open" reason="tripped" enforced=false"#,
         ),
+        (
+            Event::Waited { kind, waited: delay },
+            r#"DEBUG palisade message=waited kind="open" waited_ms=2000"#,
+        ),
+        (
+            Event::Paused { kind, reason, delay },
+            r#"WARN palisade message=paused kind="open" reason="tripped" delay_ms=2000"#,
+        ),
+        (Event::Cache { status: "hit" }, r#"DEBUG palisade message=cache status="hit""#),
+        (
+            Event::Refreshed { result: "fetched", took: delay },
+            r#"INFO palisade message=refreshed result="fetched" took_ms=2000"#,
+        ),
     ] {
         assert_eq!(logged(&TraceEvents, Target::default(), &event), format!("{line}\n"));
     }
