@@ -2,11 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::Request;
 use palisade_core::{Head, KeyBy, OwnedKey};
+use palisade_keyed::{BoundedMap, Bounds, Evict};
 use palisade_settings::{InvalidSetting, literal};
 
 use crate::{
     Assign, CircuitBreakerHandle, Scope, Template, Trip,
-    map::{BoundedMap, Bounds, Evict},
     settings::{Settings, nanos},
 };
 

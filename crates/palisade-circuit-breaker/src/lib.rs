@@ -148,7 +148,6 @@ mod half_open;
 mod handle;
 mod keyed;
 mod layer;
-mod map;
 mod mark;
 #[cfg(all(test, any(palisade_loom, palisade_shuttle)))]
 mod model;

@@ -18,7 +18,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock, RwLockReadGuard, R
 /// finds them. How far the hand goes for one key is bounded, so a flood of keys
 /// costs each the same.
 #[derive(Debug)]
-pub(crate) struct BoundedMap<K, V> {
+pub struct BoundedMap<K, V> {
     shards: Box<[RwLock<Shard<K, V>>]>,
     hasher: Hasher,
     bounds: Bounds,
@@ -27,16 +27,18 @@ pub(crate) struct BoundedMap<K, V> {
     overflowed: AtomicU64,
 }
 
+/// How much a [`BoundedMap`] holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) most: usize,
+pub struct Bounds {
+    /// The most values.
+    pub most: usize,
     /// After how many nanoseconds without use a value may go.
-    pub(crate) idle: u64,
+    pub idle: u64,
 }
 
 /// Says what may go.
-pub(crate) trait Evict {
-    /// Whether nobody would miss it now.
+pub trait Evict {
+    /// Whether nobody would miss it now, in nanoseconds.
     fn may_go(&self, now: u64) -> bool;
 }
 
@@ -71,7 +73,8 @@ type Hasher = hashbrown::DefaultHashBuilder;
 type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    /// A map of no values.
+    pub fn new(bounds: Bounds) -> Self {
         // One lock for few keys, as the hand stays in one shard.
         let shards = bounds.most.div_ceil(SHARD).clamp(1, MOST_SHARDS).next_power_of_two();
         Self::with_shards(bounds, shards)
@@ -90,7 +93,7 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     }
 
     /// The value of a key, if it is there; asked for so that it stays.
-    pub(crate) fn get(&self, key: &impl KeyRef<K>) -> Option<V> {
+    pub fn get(&self, key: &impl KeyRef<K>) -> Option<V> {
         let hash = self.hasher.hash_one(key);
         self.find(hash, key)
     }
@@ -98,7 +101,7 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     /// The value of a key, made if it is not there. Nothing, if there is no
     /// place for it.
     #[inline]
-    pub(crate) fn get_or_insert(
+    pub fn get_or_insert(
         &self,
         key: &impl KeyRef<K>,
         make: impl FnOnce(&K) -> V,
@@ -160,17 +163,23 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many keys found no place.
-    pub(crate) fn overflowed(&self) -> u64 {
+    pub fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
     /// All that is there, a shard at a time.
-    pub(crate) fn entries(&self) -> Vec<(K, V)>
+    pub fn entries(&self) -> Vec<(K, V)>
     where
         K: Clone,
     {
