@@ -1,0 +1,204 @@
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    Quota,
+    bucket::{Bucket, Short},
+};
+
+/// All that a request has to pass at once: some buckets, and a pause.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    buckets: Box<[Bucket]>,
+    // Nothing goes before.
+    paused_until: AtomicU64,
+    over_burst: OverBurst,
+}
+
+/// What becomes of a request that costs more than the burst, and so more than
+/// there ever is at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverBurst {
+    /// It is refused. The default.
+    #[default]
+    Refuse,
+    /// It waits until the bucket is full, and takes what is missing from those
+    /// that come after it.
+    Debt,
+}
+
+impl Limits {
+    pub(crate) fn new(quotas: &[Quota], over_burst: OverBurst) -> Self {
+        let buckets = quotas.iter().copied().map(Bucket::new).collect();
+        Self { buckets, paused_until: AtomicU64::new(0), over_burst }
+    }
+
+    /// Takes so many tokens from each bucket, or none from any.
+    ///
+    /// Two threads that try at once may both find too few, where one alone would
+    /// not: never too many.
+    #[inline]
+    pub(crate) fn take(&self, now: u64, cost: u32) -> Result<(), Short> {
+        self.take_by(now, cost, Bucket::take)
+    }
+
+    /// As [`take`](Self::take), for who has waited in line.
+    pub(crate) fn take_late(&self, now: u64, cost: u32) -> Result<(), Short> {
+        self.take_by(now, cost, Bucket::take_late)
+    }
+
+    #[inline]
+    fn take_by(
+        &self,
+        now: u64,
+        cost: u32,
+        take: impl Fn(&Bucket, u64, NonZeroU32) -> Result<(), Short>,
+    ) -> Result<(), Short> {
+        let paused_until = self.paused_until.load(Ordering::Relaxed);
+        if now < paused_until {
+            return Err(Short::Until(self.there_at(cost.into())));
+        }
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            let Some(due) = NonZeroU32::new(self.due(bucket, cost)) else {
+                continue;
+            };
+            if let Err(short) = take(bucket, now, due) {
+                for before in &self.buckets[..index] {
+                    before.refund(self.due(before, cost));
+                }
+                return Err(match short {
+                    Short::Never => Short::Never,
+                    // What others lack counts as well.
+                    Short::Until(at) => Short::Until(at.max(self.there_at(cost.into()))),
+                });
+            }
+        }
+        if self.over_burst == OverBurst::Debt {
+            for bucket in &self.buckets {
+                bucket.charge(now, cost - self.due(bucket, cost));
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to be there of the cost.
+    fn due(&self, bucket: &Bucket, cost: u32) -> u32 {
+        match self.over_burst {
+            OverBurst::Refuse => cost,
+            OverBurst::Debt => cost.min(bucket.burst()),
+        }
+    }
+
+    /// When so many tokens are there in all buckets, if nobody takes any before.
+    pub(crate) fn there_at(&self, cost: u64) -> u64 {
+        let paused_until = self.paused_until.load(Ordering::Relaxed);
+        let there_at = |bucket: &Bucket| match self.over_burst {
+            OverBurst::Refuse => bucket.there_at(cost),
+            OverBurst::Debt => bucket.there_at(cost.min(bucket.burst().into())),
+        };
+        self.buckets.iter().map(there_at).fold(paused_until, u64::max)
+    }
+
+    pub(crate) fn refund(&self, count: u32) {
+        self.buckets.iter().for_each(|bucket| bucket.refund(count));
+    }
+
+    pub(crate) fn charge(&self, now: u64, count: u32) {
+        self.buckets.iter().for_each(|bucket| bucket.charge(now, count));
+    }
+
+    /// How many tokens there are, in the bucket with the fewest.
+    pub(crate) fn there(&self, now: u64) -> u32 {
+        self.buckets.iter().map(|bucket| bucket.there(now)).min().unwrap_or(u32::MAX)
+    }
+
+    /// Goes by other quotas from now on, as many as there are.
+    pub(crate) fn retune(&self, quotas: &[Quota]) {
+        self.buckets.iter().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Lets nothing go before then. A pause that is longer stays.
+    pub(crate) fn pause_until(&self, then: u64) {
+        self.paused_until.fetch_max(then, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.paused_until.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn paused_until(&self) -> u64 {
+        self.paused_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is as if it were new.
+    pub(crate) fn is_new(&self, now: u64) -> bool {
+        self.paused_until() <= now && self.buckets.iter().all(|bucket| bucket.is_full(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn limits(over_burst: OverBurst) -> Limits {
+        let quotas = [Quota::per_hour(3600).burst(10), Quota::per_second(100).burst(2)];
+        Limits::new(&quotas, over_burst)
+    }
+
+    #[test]
+    fn takes_from_all_or_from_none() {
+        let limits = limits(OverBurst::Refuse);
+        limits.take(0, 2).unwrap();
+        for _ in 0..100 {
+            assert_eq!(limits.take(0, 1), Err(Short::Until(SECOND / 100)));
+        }
+        // A hundred refusals of the short one took nothing from the long one.
+        assert_eq!(limits.buckets[0].there(0), 8);
+        assert_eq!(limits.take(SECOND, 3), Err(Short::Never));
+        assert_eq!(limits.buckets[0].there(SECOND), 9);
+        for second in 1..9 {
+            limits.take(second * SECOND / 50, 1).unwrap();
+        }
+        let slow = limits.take(SECOND / 2, 1);
+        assert_eq!(slow, Err(Short::Until(SECOND)), "the long one is empty");
+    }
+
+    #[test]
+    fn a_pause_holds_everything() {
+        let limits = limits(OverBurst::Refuse);
+        limits.pause_until(5 * SECOND);
+        limits.pause_until(3 * SECOND);
+        assert_eq!(limits.take(4 * SECOND, 0), Err(Short::Until(5 * SECOND)));
+        assert!(!limits.is_new(4 * SECOND) && limits.is_new(5 * SECOND));
+        limits.resume();
+        assert_eq!(limits.take(4 * SECOND, 1), Ok(()));
+    }
+
+    #[test]
+    fn debts_are_paid_by_who_comes_later() {
+        let limits = limits(OverBurst::Debt);
+        limits.take(0, 1).unwrap();
+        // Until the shorter one is full.
+        assert_eq!(limits.take(0, 5), Err(Short::Until(SECOND / 100)));
+        limits.take(SECOND / 100, 5).unwrap();
+        assert_eq!(limits.there(SECOND / 100), 0);
+        assert_eq!(limits.take(SECOND / 100, 1), Err(Short::Until(5 * SECOND / 100)));
+        limits.refund(5);
+        assert_eq!(limits.there(SECOND / 100), 2);
+    }
+
+    #[test]
+    fn without_a_quota_all_goes() {
+        let limits = Limits::new(&[], OverBurst::Refuse);
+        assert_eq!((limits.take(0, u32::MAX), limits.there(0)), (Ok(()), u32::MAX));
+    }
+}
