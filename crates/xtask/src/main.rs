@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `bench`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `interop`, `bench`, `fuzz`.
 
 mod arrows;
 mod bench;
 mod check;
 mod fuzz;
+mod interop;
 mod models;
 mod run;
 
@@ -31,6 +32,8 @@ enum Command {
     Loom,
     /// Tries what threads share in many orders of their steps, at random
     Shuttle,
+    /// Lets other programs read what ours write
+    Interop(interop::Options),
     /// Measures palisade against its peers
     Bench(bench::Options),
     /// Fuzzes for a while
@@ -58,6 +61,7 @@ fn run(command: Command) -> Outcome {
         Command::Arrows => arrows::run(),
         Command::Loom => models::LOOM.run(),
         Command::Shuttle => models::SHUTTLE.run(),
+        Command::Interop(options) => interop::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
     }
