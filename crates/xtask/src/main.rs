@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `interop`, `bench`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `interop`, `bench`, `fuzz`, `soak`.
 
 mod arrows;
 mod bench;
@@ -7,6 +7,7 @@ mod fuzz;
 mod interop;
 mod models;
 mod run;
+mod soak;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Options),
     /// Fuzzes for a while
     Fuzz(fuzz::Options),
+    /// Keeps a client under load for a while that is given up, fails and panics at random
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +67,6 @@ fn run(command: Command) -> Outcome {
         Command::Interop(options) => interop::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }
