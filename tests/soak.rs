@@ -32,7 +32,7 @@ use tower::{Service, ServiceBuilder};
 use crate::support::{get, http1, retry};
 
 const CALLERS: u64 = 16;
-const CALLS_A_ROUND: u64 = 500;
+const CALLS_A_ROUND: u64 = 300;
 
 /// What a caller that waits for the head is answered with: each of these statuses arrives.
 const PATIENT: &str = "/patient";

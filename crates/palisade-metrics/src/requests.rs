@@ -196,8 +196,11 @@ impl RequestGroup {
             == (&other.endpoint, &other.method, &other.authority)
     }
 
+    /// Whether it says nothing. Of an interval that ends a stream there may be
+    /// but bytes, and of one that was read amid a request's end as well.
     fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.streams == 0 && self.count() == 0
+        let counts = [self.in_flight, self.streams, self.sent, self.received, self.unread];
+        counts == [0; 5] && self.results.iter().all(RequestResult::is_empty)
     }
 
     fn since(&self, earlier: &Self) -> Self {
@@ -214,16 +217,20 @@ impl RequestGroup {
                 },
             }
         });
-        let counted =
-            |result: &RequestResult| result.times.count() + result.head_times.count() != 0;
         Self {
             sent: self.sent.saturating_sub(earlier.sent),
             received: self.received.saturating_sub(earlier.received),
             unread: self.unread.saturating_sub(earlier.unread),
             outcomes: self.outcomes.minus(earlier.outcomes),
-            results: results.filter(counted).collect(),
+            results: results.filter(|result| !result.is_empty()).collect(),
             ..self.clone()
         }
+    }
+}
+
+impl RequestResult {
+    fn is_empty(&self) -> bool {
+        self.times.count() + self.head_times.count() == 0
     }
 }
 

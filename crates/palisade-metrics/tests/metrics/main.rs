@@ -9,6 +9,8 @@ mod endings;
 #[cfg(feature = "metrics")]
 mod facade;
 mod labels;
+mod peers;
+mod support;
 mod text;
 #[cfg(feature = "tracing")]
 mod trace;
