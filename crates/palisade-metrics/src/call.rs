@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Call<C, N> {
     rules: Pointer<Rules<C, N>>,
     ticket: Option<Ticket>,
-    // Set while the service is at work, and so for ever once it panics.
+    // Set while code of others is at work, and so for ever once it panics.
     at_work: bool,
 }
 
@@ -70,11 +70,11 @@ impl<C, N> Call<C, N> {
         &self.rules
     }
 
-    /// Lets the service work on it, and remembers if it panics.
+    /// Lets others work on it, and remembers if they panic.
     #[inline]
-    pub(crate) fn work<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn work<T>(&mut self, work: impl FnOnce(&Rules<C, N>) -> T) -> T {
         self.at_work = true;
-        let done = work();
+        let done = work(&self.rules);
         self.at_work = false;
         done
     }

@@ -45,12 +45,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let call = this.call;
-        let result = ready!(call.work(|| this.future.poll(cx)));
-        let classify = &call.rules().classify;
-        let outcome = Verdict::of(classify.classify(result.as_ref()));
+        let result = ready!(call.work(|_| this.future.poll(cx)));
+        let outcome = call.work(|rules| Verdict::of(rules.classify.classify(result.as_ref())));
         match result {
             Err(error) => {
-                let kind = classify.kind(&error);
+                let kind = call.work(|rules| rules.classify.kind(&error));
                 call.failed(kind, outcome);
                 Poll::Ready(Err(error))
             }

@@ -84,7 +84,7 @@ where
         let endpoint = rules.endpoints.endpoint(head);
         let group = rules.store().group(rules.place, endpoint, head.method, head.authority());
         let mut call = Call::begin(rules, group, head.method, length_of(&request));
-        let future = call.work(|| self.inner.call(request));
+        let future = call.work(|_| self.inner.call(request));
         ResponseFuture::new(future, call)
     }
 }

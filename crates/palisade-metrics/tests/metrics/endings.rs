@@ -99,20 +99,6 @@ async fn a_head_without_a_body_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_ends_it() {
-    for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
-        let api = Api::new(answers(answer));
-        let call = api.client.clone().oneshot(probe_request(1));
-        assert!(tokio::spawn(call).await.unwrap_err().is_panic());
-        api.check(None, Some(ErrorKind::Panic));
-    }
-    let api = Api::new(pays(Payload::Panics));
-    let response = api.client.clone().oneshot(probe_request(1)).await.unwrap();
-    assert!(tokio::spawn(response.into_body().collect()).await.unwrap_err().is_panic());
-    api.check(Some(200), Some(ErrorKind::Panic));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_response_that_is_polled_no_more_ends_once() {
     let mut api = Api::new(ProbePlan::default());
     let mut call = Box::pin(api.client.ready().await.unwrap().call(probe_request(1)));
