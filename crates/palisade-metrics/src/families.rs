@@ -246,9 +246,13 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
                 }
                 _ => [None, None],
             };
-            let address = Address::of(told.authority.as_deref());
-            let common = address.labels(told.endpoint.as_deref());
-            let labels: Vec<_> = common.into_iter().chain(own.into_iter().flatten()).collect();
+            let target = Target {
+                method: told.method.as_deref(),
+                endpoint: told.endpoint.as_deref(),
+                address: Address::of(told.authority.as_deref()),
+            };
+            let own = own.into_iter().flatten();
+            let labels: Vec<_> = target.labels().into_iter().chain(own).collect();
             sink.value(family, &labels, told.count)?;
         }
     }
@@ -258,11 +262,15 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
 fn write_breakers(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     sink.family(&BREAKER)?;
     for breaker in &snapshot.breakers {
-        let address = Address::of(breaker.authority.as_deref());
-        let [host, port, template] = address.labels(breaker.endpoint.as_deref());
+        let target = Target {
+            method: breaker.method.as_deref(),
+            endpoint: breaker.endpoint.as_deref(),
+            address: Address::of(breaker.authority.as_deref()),
+        };
+        let [method, host, port, template] = target.labels();
         // All of them, so that a state that is over is zero and not stale.
         for state in crate::events::STATES {
-            let labels = [host, port, template, ("state", Some(state))];
+            let labels = [method, host, port, template, ("state", Some(state))];
             sink.value(&BREAKER, &labels, u64::from(breaker.state == state))?;
         }
     }
@@ -284,9 +292,9 @@ fn write_folded(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     Ok(())
 }
 
-/// The labels that all requests of a group have.
+/// What a group of requests, an event or a breaker has to do with.
 struct Target<'a> {
-    method: &'a str,
+    method: Option<&'a str>,
     endpoint: Option<&'a str>,
     address: Address<'a>,
 }
@@ -294,15 +302,19 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn of(group: &'a RequestGroup) -> Self {
         Self {
-            method: &group.method,
+            method: Some(&group.method),
             endpoint: group.endpoint.as_deref(),
             address: Address::of(group.authority.as_deref()),
         }
     }
 
     fn labels(&self) -> [(&'static str, Option<&'a str>); 4] {
-        let [host, port, template] = self.address.labels(self.endpoint);
-        [("http_request_method", Some(self.method)), host, port, template]
+        [
+            ("http_request_method", self.method),
+            ("server_address", self.address.host),
+            ("server_port", self.address.port),
+            ("url_template", self.endpoint),
+        ]
     }
 }
 
@@ -318,13 +330,9 @@ impl<'a> Address<'a> {
         // Of an IPv6 address without a port, the last colon is its own.
         let split = authority.and_then(|authority| authority.rsplit_once(':'));
         match split.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
-            Some((host, port)) => Self { host: Some(host), port: some(port) },
+            Some((host, port)) => Self { host: some(host), port: some(port) },
             None => Self { host: authority, port: None },
         }
-    }
-
-    fn labels(self, endpoint: Option<&'a str>) -> [(&'static str, Option<&'a str>); 3] {
-        [("server_address", self.host), ("server_port", self.port), ("url_template", endpoint)]
     }
 }
 

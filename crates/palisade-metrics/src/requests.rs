@@ -71,9 +71,34 @@ pub struct RequestResult {
     pub head_times: Times,
 }
 
+/// What the labels of a group say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Names<'a> {
+    endpoint: Option<&'a str>,
+    method: &'a str,
+    authority: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(group: &Group, labels: &'a Labels) -> Self {
+        let kind = group.kind;
+        Self {
+            endpoint: labels.endpoint_name(kind.endpoint),
+            method: labels.method_name(kind.method),
+            authority: labels.authority_name(kind.authority),
+        }
+    }
+}
+
 impl Requests {
     pub(crate) fn of(side: &Side, labels: &Labels) -> Self {
-        let groups = side.groups().into_iter().map(|group| RequestGroup::of(group, labels));
+        // What differs in its numbers may be called the same: after a redirect, a GET may have the
+        // endpoint of a POST, and a host may be called `_OTHER`.
+        let mut by_names: BTreeMap<_, Vec<&Group>> = BTreeMap::new();
+        for group in side.groups() {
+            by_names.entry(Names::of(group, labels)).or_default().push(group);
+        }
+        let groups = by_names.into_iter().map(|(names, groups)| RequestGroup::of(names, &groups));
         Self {
             groups: groups.filter(|group| !group.is_empty()).collect(),
             unready: side.unready.load(Ordering::Relaxed),
@@ -156,26 +181,26 @@ impl Requests {
 }
 
 impl RequestGroup {
-    fn of(group: &Group, labels: &Labels) -> Self {
-        let kind = group.kind;
+    fn of(names: Names<'_>, groups: &[&Group]) -> Self {
         let mut outcomes = Outcomes::default();
         let mut results: BTreeMap<End, RequestResult> = BTreeMap::new();
-        for series in group.all() {
+        for series in groups.iter().flat_map(|group| group.all()) {
             let (times, head_times) = (series.total.times(), series.head.times());
             outcomes.counts[series.outcome.index()] += times.count();
             let result = results.entry(series.result).or_insert_with(|| series.result.into());
             result.times.merge(&times);
             result.head_times.merge(&head_times);
         }
+        let all = |of: fn(&Group) -> u64| groups.iter().map(|group| of(group)).sum();
         Self {
-            endpoint: labels.endpoint_name(kind.endpoint).map(ToOwned::to_owned),
-            method: labels.method_name(kind.method).to_owned(),
-            authority: labels.authority_name(kind.authority).map(ToOwned::to_owned),
-            in_flight: group.gauge(|counts| &counts.in_flight),
-            streams: group.gauge(|counts| &counts.streams),
-            sent: group.sum(|counts| &counts.sent),
-            received: group.sum(|counts| &counts.received),
-            unread: group.sum(|counts| &counts.unread),
+            endpoint: names.endpoint.map(ToOwned::to_owned),
+            method: names.method.to_owned(),
+            authority: names.authority.map(ToOwned::to_owned),
+            in_flight: all(|group| group.gauge(|counts| &counts.in_flight)),
+            streams: all(|group| group.gauge(|counts| &counts.streams)),
+            sent: all(|group| group.sum(|counts| &counts.sent)),
+            received: all(|group| group.sum(|counts| &counts.received)),
+            unread: all(|group| group.sum(|counts| &counts.unread)),
             outcomes,
             results: results.into_values().collect(),
         }

@@ -9,6 +9,7 @@ mod endings;
 #[cfg(feature = "metrics")]
 mod facade;
 mod labels;
+mod names;
 mod panics;
 mod peers;
 mod support;

@@ -64,6 +64,7 @@ pub(crate) fn read(text: &str, open_metrics: bool) -> BTreeMap<String, f64> {
             continue;
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(!series.contains("=\"\""), "{line}: the same as without the label");
         let name = series.split('{').next().unwrap();
         let suffix =
             name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{name} in {family}"));
