@@ -124,10 +124,9 @@ impl Body for Frames {
 /// A service that answers with what this makes.
 pub(crate) fn answers_with<E, F>(
     answer: F,
-) -> impl Service<Call, Response = Response<Frames>, Error = E, Future: Send> + Clone
+) -> impl Service<Call, Response = Response<Frames>, Error = E> + Clone
 where
     F: Fn() -> Result<Response<Frames>, E> + Clone,
-    E: Send,
 {
     service_fn(move |_: Call| std::future::ready(answer()))
 }
