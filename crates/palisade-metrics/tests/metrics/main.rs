@@ -5,14 +5,18 @@
 
 mod contract;
 mod contrib;
+mod cost;
 mod endings;
 #[cfg(feature = "metrics")]
 mod facade;
+#[cfg(feature = "serde")]
+mod json;
 mod labels;
 mod names;
 mod panics;
 mod peers;
 mod support;
 mod text;
+mod threads;
 #[cfg(feature = "tracing")]
 mod trace;

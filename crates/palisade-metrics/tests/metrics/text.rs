@@ -176,11 +176,3 @@ async fn a_scrape_is_answered_in_the_format_that_is_accepted() {
         read(response.body(), content_type == open);
     }
 }
-
-#[cfg(feature = "serde")]
-#[tokio::test(start_paused = true)]
-async fn a_snapshot_survives_json() {
-    let snapshot = filled().await.snapshot();
-    let json = serde_json::to_string(&snapshot).unwrap();
-    assert_eq!(serde_json::from_str::<palisade_metrics::Snapshot>(&json).unwrap(), snapshot);
-}
