@@ -34,7 +34,8 @@ pub struct RequestGroup {
     /// How many have not ended.
     pub in_flight: u64,
     /// How many have become streams, upgraded connections or tunnels, and have
-    /// not ended. They count as done since their head.
+    /// a body that has not ended. They count as done since their head. hyper
+    /// hands connections out beside the response, whose body is then empty.
     pub streams: u64,
     /// How many bytes of bodies were to be sent, as far as requests say so.
     pub sent: u64,

@@ -30,7 +30,7 @@ fn keeps(metrics: &Registry, requests: u64) -> i64 {
 }
 
 #[test]
-fn a_busy_series_takes_less_than_a_page_of_sixteen_kib_of_two_threads() {
+fn a_busy_series_of_two_threads_takes_at_most_sixteen_kib() {
     let metrics = Registry::new();
     let kept: i64 = (0..2)
         .map(|_| {
