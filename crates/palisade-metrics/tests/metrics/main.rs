@@ -12,6 +12,7 @@ mod facade;
 #[cfg(feature = "serde")]
 mod json;
 mod labels;
+mod model;
 mod names;
 mod panics;
 mod peers;
