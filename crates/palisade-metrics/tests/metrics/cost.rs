@@ -32,16 +32,18 @@ fn keeps(metrics: &Registry, requests: u64) -> i64 {
 #[test]
 fn a_busy_series_of_two_threads_takes_at_most_sixteen_kib() {
     let metrics = Registry::new();
-    let kept: i64 = (0..2)
-        .map(|_| {
-            let metrics = metrics.clone();
-            thread::spawn(move || keeps(&metrics, 2000)).join().unwrap()
-        })
-        .sum();
-    assert_eq!(metrics.snapshot().attempts.count(), 4000);
-    assert!(kept <= 16 * 1024, "{kept} bytes");
-    // All that comes later finds its place.
-    assert_eq!(keeps(&metrics, 2000), 0);
+    let on_a_thread = || {
+        let metrics = metrics.clone();
+        let twice = move || [keeps(&metrics, 2000), keeps(&metrics, 2000)];
+        let [kept, later] = thread::spawn(twice).join().unwrap();
+        assert_eq!(later, 0, "all that comes later finds its place");
+        kept
+    };
+    let first = on_a_thread();
+    // Threads of other tests take their turn as well, so the next one may count beside the first.
+    let second = (0..64).map(|_| on_a_thread()).find(|kept| *kept != 0);
+    let kept = first + second.unwrap_or_default();
+    assert!(0 < first && kept <= 16 * 1024, "{kept} bytes");
 }
 
 #[test]

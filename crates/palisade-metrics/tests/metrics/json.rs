@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use palisade_core::{Cause, Endpoint, ErrorKind, Event, Observer, Outcome, Target};
-use palisade_metrics::Snapshot;
+use palisade_metrics::{Snapshot, Times};
 use palisade_testkit::{ProbePlan, probe_request};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -96,4 +96,22 @@ async fn fields_are_called_what_they_are_called() {
     let snapshot = api.metrics.snapshot();
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), stored());
     assert_eq!(serde_json::from_value::<Snapshot>(stored()).unwrap(), snapshot);
+}
+
+// What was stored may be damaged, or of a version that counts otherwise.
+#[test]
+fn what_cannot_have_been_counted_is_no_snapshot() {
+    for times in [
+        json!({ "counts": { "65535": 1 }, "sum": 1, "range": [1, 1] }),
+        json!({ "counts": { "1088": 1 }, "sum": 1, "range": [1, 1] }),
+        json!({ "counts": { "5": 1 }, "sum": 1, "range": [2, 1] }),
+        json!({ "counts": { "5": u64::MAX, "6": 1 }, "sum": 1, "range": [1, 1] }),
+    ] {
+        assert!(serde_json::from_value::<Times>(times.clone()).is_err(), "{times}");
+    }
+    let times = json!({ "counts": { "1087": 1 }, "sum": 1, "range": [1, 1] });
+    let times = serde_json::from_value::<Times>(times).unwrap();
+    assert_eq!((times.count(), times.count_within(Duration::MAX)), (1, 0));
+    assert_eq!(times.p50(), Some(Duration::from_nanos(1)));
+    assert_eq!(times.exponential().len(), 1);
 }
