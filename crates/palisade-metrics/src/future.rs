@@ -54,7 +54,7 @@ where
                 Poll::Ready(Err(error))
             }
             Ok(response) => {
-                let empty = response.body().is_end_stream();
+                let empty = call.work(|_| response.body().is_end_stream());
                 let rest = call.answered(&response, outcome, empty);
                 let rest = rest.map(|rest| (call.rules().keep_store(), rest));
                 Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, rest))))

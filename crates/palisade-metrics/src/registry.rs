@@ -5,7 +5,7 @@ use palisade_core::{HttpClassify, Observer};
 
 use crate::{
     MetricsLayer, Snapshot, Window,
-    labels::Caps,
+    labels::{Caps, MOST},
     store::{Place, Store},
     stripes::Pointers,
 };
@@ -75,9 +75,9 @@ impl Registry {
 
     /// Sets how many combinations of endpoint, method and authority are told
     /// apart, among calls and among attempts; what comes later counts as
-    /// `_OTHER` altogether. Defaults to 1000.
+    /// `_OTHER` altogether. Defaults to 1000, at most 16,384.
     pub fn max_groups(self, groups: usize) -> Self {
-        self.set(|settings| settings.groups = groups)
+        self.set(|settings| settings.groups = groups.min(MOST))
     }
 
     /// Sets which methods are told apart; others count as `_OTHER`. Defaults to

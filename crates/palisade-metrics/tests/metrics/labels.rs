@@ -1,12 +1,12 @@
 use std::{
     collections::BTreeSet,
-    future::pending,
+    future::{pending, ready},
     io,
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::BodyExt;
 use palisade_core::Endpoint;
@@ -237,4 +237,26 @@ async fn a_flood_of_statuses_is_counted_to_the_last() {
     assert_eq!(outcomes.iter().map(|(_, count)| count).sum::<u64>(), 800);
     assert_eq!((outcomes.of("success"), outcomes.of("throttled")), (200, 1));
     assert!(attempts.groups[0].results.len() <= 65);
+}
+
+#[test]
+fn room_without_end_is_the_most_there_may_be() {
+    let most = usize::MAX;
+    let metrics = Registry::new().max_endpoints(most).max_authorities(most).max_groups(most);
+    assert_eq!(metrics.snapshot(), Registry::new().snapshot());
+}
+
+// On a server, whoever calls says what it likes.
+#[tokio::test(start_paused = true)]
+async fn nobody_believes_a_length_that_cannot_be() {
+    let metrics = Registry::new();
+    let accept = |_: Request<Frames>| ready(io::Result::Ok(Response::new(Frames::new([]).sized())));
+    let server = metrics.calls().layer(service_fn(accept));
+    for length in ["18446744073709551615", "18446744073709551614", "5", "junk", "-1"] {
+        let request =
+            Request::put("/").header(CONTENT_LENGTH, length).body(Frames::new([])).unwrap();
+        server.clone().oneshot(request).await.unwrap();
+    }
+    let calls = metrics.snapshot().calls;
+    assert_eq!((calls.count(), calls.sent()), (5, 5));
 }

@@ -94,6 +94,35 @@ async fn a_panic_of_a_classifier_ends_its_request() {
     check(Answer::Fails, KnowsNoKind).await;
 }
 
+/// Panics when it is asked whether it is at its end.
+struct Undecided;
+
+impl Body for Undecided {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        unwind()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_body_that_is_asked_for_its_end_ends_its_request() {
+    let metrics = Registry::new();
+    let undecided = service_fn(|_: Call| async { io::Result::Ok(Response::new(Undecided)) });
+    assert!(panics(metrics.attempts().layer(undecided).oneshot(request("GET", "/"))));
+    let attempts = metrics.snapshot().attempts;
+    assert_eq!((attempts.count(), attempts.errors(ErrorKind::Panic)), (1, 1));
+    assert_eq!(attempts.in_flight(), 0);
+}
+
 /// Panics when it is dropped.
 struct Fragile;
 

@@ -166,6 +166,8 @@ async fn a_scrape_is_answered_in_the_format_that_is_accepted() {
         (Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5"), open),
         (Some("text/plain, Application/OpenMetrics-Text"), open),
         (Some("application/openmetrics-text;q=0, text/plain"), plain),
+        (Some("application/openmetrics-text; version=1.0.0; Q=0.000, text/plain"), plain),
+        (Some("application/openmetrics-text;q=0.001"), open),
     ] {
         let mut request = Request::new(());
         if let Some(accept) = accept {
