@@ -4,7 +4,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use palisade_core::ErrorKind;
 use palisade_metrics::Registry;
@@ -73,6 +75,24 @@ async fn a_body_ends_with_its_last_frame_if_that_is_known_to_be_the_last() {
     ] {
         assert_eq!(found, (bytes, unread, None));
     }
+}
+
+// As around a layer that decompresses.
+#[tokio::test(start_paused = true)]
+async fn bytes_are_those_that_pass_the_layer() {
+    let metrics = Registry::new();
+    let wire = || io::Result::Ok(Response::new(Frames::new([data("one"), data("two!")]).sized()));
+    let inner = metrics.attempts().layer(answers_with(wire));
+    let inflating = inner.map_response(|response| {
+        response.map(|body| {
+            let twice = |data: Bytes| Bytes::from([data.clone(), data].concat());
+            body.map_frame(move |frame: Frame<Bytes>| frame.map_data(twice))
+        })
+    });
+    let response = metrics.calls().layer(inflating).oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 14);
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.attempts.received(), snapshot.calls.received()), (7, 14));
 }
 
 #[tokio::test(start_paused = true)]
