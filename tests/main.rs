@@ -8,6 +8,7 @@ mod breaker_stacks;
 mod kinds;
 mod metrics;
 mod retry;
+mod soak;
 mod stacks;
 mod support;
 mod uploads;

@@ -39,7 +39,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use]
 pub struct HttpClassify<M = Typed> {
-    transient: Arc<[StatusCode]>,
+    // `TRANSIENT`, if none: whoever clones it writes nothing that threads share.
+    transient: Option<Arc<[StatusCode]>>,
     // The least of them: most answers are below it.
     least: u16,
     grpc: bool,
@@ -47,19 +48,22 @@ pub struct HttpClassify<M = Typed> {
     errors: PhantomData<fn() -> M>,
 }
 
+/// In order.
+const TRANSIENT: [u16; 6] = [408, 425, 500, 502, 503, 504];
+
 impl<M> HttpClassify<M> {
     /// The verdicts of the table above.
     pub fn new() -> Self {
-        let codes = [408, 425, 500, 502, 503, 504].into_iter();
-        let transient = codes.flat_map(StatusCode::from_u16).collect();
-        Self { transient, least: 408, grpc: false, status: None, errors: PhantomData }
+        let least = TRANSIENT[0];
+        Self { transient: None, least, grpc: false, status: None, errors: PhantomData }
     }
 
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
     /// 408, 425, 500, 502, 503 and 504.
     pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.transient = statuses.into_iter().collect();
-        self.least = self.transient.iter().map(StatusCode::as_u16).min().unwrap_or(u16::MAX);
+        let transient: Arc<[StatusCode]> = statuses.into_iter().collect();
+        self.least = transient.iter().map(StatusCode::as_u16).min().unwrap_or(u16::MAX);
+        self.transient = Some(transient);
         self
     }
 
@@ -89,13 +93,20 @@ impl<M> HttpClassify<M> {
         self
     }
 
+    fn is_transient(&self, status: StatusCode) -> bool {
+        match &self.transient {
+            None => TRANSIENT.contains(&status.as_u16()),
+            Some(statuses) => statuses.contains(&status),
+        }
+    }
+
     #[inline]
     fn status<B>(&self, response: &Response<B>) -> Outcome {
         let status = response.status();
         if let Some(outcome) = self.status.and_then(|judge| judge(status, response.headers())) {
             return outcome;
         }
-        if self.least <= status.as_u16() && self.transient.contains(&status) {
+        if self.least <= status.as_u16() && self.is_transient(status) {
             return Outcome::Transient;
         }
         match status.as_u16() {
@@ -119,7 +130,7 @@ impl<M> Default for HttpClassify<M> {
 // Whatever the marker is.
 impl<M> Clone for HttpClassify<M> {
     fn clone(&self) -> Self {
-        let transient = Arc::clone(&self.transient);
+        let transient = self.transient.clone();
         Self { transient, ..*self }
     }
 }

@@ -4,7 +4,6 @@ use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
 use palisade_core::ErrorKind;
 
 use crate::{
-    clock::Moment,
     group::{End, Group, SeriesId, Verdict},
     store::{GroupId, Place, Store},
     stripes::Pointer,
@@ -14,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Call {
     ticket: Option<Ticket>,
-    // Set while the service is at work, and so for ever once it panics.
+    // Set while code of others is at work, and so for ever once it panics.
     at_work: bool,
 }
 
@@ -24,7 +23,7 @@ pub(crate) struct Ticket {
     store: Pointer<Store>,
     place: Place,
     group: GroupId,
-    started: Moment,
+    started: u64,
     received: u64,
     // CONNECT turns a connection into a tunnel.
     connects: bool,
@@ -59,7 +58,7 @@ impl Call {
         Self { ticket: Some(ticket), at_work: false }
     }
 
-    /// Lets the service work on it, and remembers if it panics.
+    /// Lets others work on it, and remembers if they panic.
     #[inline]
     pub(crate) fn work<T>(&mut self, work: impl FnOnce() -> T) -> T {
         self.at_work = true;

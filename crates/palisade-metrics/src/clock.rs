@@ -3,45 +3,37 @@ use tokio::time::Instant;
 use crate::histogram::nanos;
 
 /// What requests are timed by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) enum Clock {
-    /// The system's, which stands still where tokio's time is paused.
-    #[default]
-    System,
+    /// The system's, from this moment on. It stands still where tokio's time is
+    /// paused.
+    System(Instant),
     #[cfg(feature = "quanta")]
     Processor(quanta::Clock),
 }
 
-/// When something began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Moment {
-    System(Instant),
-    #[cfg(feature = "quanta")]
-    Processor(u64),
-}
-
 impl Clock {
+    pub(crate) fn system() -> Self {
+        Self::System(Instant::now())
+    }
+
+    /// What the clock says: only itself knows what that means.
     #[inline]
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> u64 {
         match self {
-            Self::System => Moment::System(Instant::now()),
+            Self::System(start) => nanos(Instant::now().saturating_duration_since(*start)),
             #[cfg(feature = "quanta")]
-            Self::Processor(clock) => Moment::Processor(clock.raw()),
+            Self::Processor(clock) => clock.raw(),
         }
     }
 
-    /// How many nanoseconds ago that was; none, if the clock went back.
+    /// How many nanoseconds ago it said that; none, if it went back.
     #[inline]
-    pub(crate) fn since(&self, start: Moment) -> u64 {
-        match (self, start) {
+    pub(crate) fn since(&self, start: u64) -> u64 {
+        match self {
+            Self::System(_) => self.now().saturating_sub(start),
             #[cfg(feature = "quanta")]
-            (Self::Processor(clock), Moment::Processor(start)) => {
-                clock.delta_as_nanos(start, clock.raw())
-            }
-            (_, Moment::System(start)) => nanos(Instant::now().saturating_duration_since(start)),
-            // No clock reads the moment of another.
-            #[cfg(feature = "quanta")]
-            (Self::System, Moment::Processor(_)) => 0,
+            Self::Processor(clock) => clock.delta_as_nanos(start, clock.raw()),
         }
     }
 }

@@ -134,9 +134,13 @@ impl Names {
 
     /// The labels that all requests of a group have.
     fn labels<'a>(&self, group: &'a RequestGroup) -> [(&'static str, Option<&'a str>); 4] {
-        let [host, port] = Address::of(group.authority.as_deref()).labels();
-        let template = (self.template, group.endpoint.as_deref());
-        [("http_request_method", Some(&*group.method)), host, port, template]
+        let target = Target {
+            method: Some(&group.method),
+            template: self.template,
+            endpoint: group.endpoint.as_deref(),
+            address: Address::of(group.authority.as_deref()),
+        };
+        target.labels()
     }
 }
 
@@ -157,10 +161,14 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
                 "refreshed" => [given("result", &told.reason), None],
                 _ => [None, None],
             };
-            let [host, port] = Address::of(told.authority.as_deref()).labels();
-            let template = ("url_template", told.endpoint.as_deref());
-            let common = [host, port, template];
-            let labels: Vec<_> = common.into_iter().chain(own.into_iter().flatten()).collect();
+            let target = Target {
+                method: told.method.as_deref(),
+                template: "url_template",
+                endpoint: told.endpoint.as_deref(),
+                address: Address::of(told.authority.as_deref()),
+            };
+            let own = own.into_iter().flatten();
+            let labels: Vec<_> = target.labels().into_iter().chain(own).collect();
             match family.kind {
                 Kind::Histogram => sink.times(family, &labels, &told.times)?,
                 _ => sink.value(family, &labels, told.count)?,
@@ -173,11 +181,16 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
 fn write_breakers(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     sink.family(&BREAKER)?;
     for breaker in &snapshot.breakers {
-        let [host, port] = Address::of(breaker.authority.as_deref()).labels();
-        let template = ("url_template", breaker.endpoint.as_deref());
+        let target = Target {
+            method: breaker.method.as_deref(),
+            template: "url_template",
+            endpoint: breaker.endpoint.as_deref(),
+            address: Address::of(breaker.authority.as_deref()),
+        };
+        let [method, host, port, template] = target.labels();
         // All of them, so that a state that is over is zero and not stale.
         for state in crate::events::STATES {
-            let labels = [host, port, template, ("state", Some(state))];
+            let labels = [method, host, port, template, ("state", Some(state))];
             sink.value(&BREAKER, &labels, u64::from(breaker.state == state))?;
         }
     }
@@ -199,6 +212,25 @@ fn write_folded(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
     Ok(())
 }
 
+/// What a group of requests, an event or a breaker has to do with.
+struct Target<'a> {
+    method: Option<&'a str>,
+    template: &'static str,
+    endpoint: Option<&'a str>,
+    address: Address<'a>,
+}
+
+impl<'a> Target<'a> {
+    fn labels(&self) -> [(&'static str, Option<&'a str>); 4] {
+        [
+            ("http_request_method", self.method),
+            ("server_address", self.address.host),
+            ("server_port", self.address.port),
+            (self.template, self.endpoint),
+        ]
+    }
+}
+
 /// An authority, taken apart.
 #[derive(Clone, Copy)]
 struct Address<'a> {
@@ -211,13 +243,9 @@ impl<'a> Address<'a> {
         // Of an IPv6 address without a port, the last colon is its own.
         let split = authority.and_then(|authority| authority.rsplit_once(':'));
         match split.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
-            Some((host, port)) => Self { host: Some(host), port: some(port) },
+            Some((host, port)) => Self { host: some(host), port: some(port) },
             None => Self { host: authority, port: None },
         }
-    }
-
-    fn labels(self) -> [(&'static str, Option<&'a str>); 2] {
-        [("server_address", self.host), ("server_port", self.port)]
     }
 }
 

@@ -54,7 +54,7 @@ where
                 Poll::Ready(Err(error))
             }
             Ok(response) => {
-                let empty = response.body().is_end_stream();
+                let empty = this.call.work(|| response.body().is_end_stream());
                 let rest = this.call.answered(&response, Verdict::of(outcome), empty);
                 Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, rest))))
             }

@@ -127,23 +127,31 @@ impl Labels {
     }
 
     pub(crate) fn endpoint_name(&self, label: Label) -> Option<&'static str> {
-        match label {
+        let name = match label {
             Label::NONE => None,
             label => {
                 let endpoint = label.place().and_then(|place| self.endpoints.get(place));
                 Some(endpoint.map_or(OTHER, |endpoint| endpoint.template()))
             }
-        }
+        };
+        name.filter(says_something)
+    }
+
+    /// The method of an endpoint, if it is one that is told apart.
+    pub(crate) fn endpoint_method(&self, label: Label) -> Option<&'static str> {
+        let endpoint = label.place().and_then(|place| self.endpoints.get(place));
+        endpoint.map(|endpoint| endpoint.method().as_str())
     }
 
     pub(crate) fn authority_name(&self, label: Label) -> Option<&str> {
-        match label {
+        let name = match label {
             Label::NONE => None,
             label => {
                 let authority = label.place().and_then(|place| self.authorities.get(place));
                 Some(authority.map_or(OTHER, |authority| authority))
             }
-        }
+        };
+        name.filter(says_something)
     }
 }
 
@@ -166,6 +174,11 @@ fn is_same(one: Option<&'static Endpoint>, other: Option<&'static Endpoint>) -> 
         (None, None) => true,
         _ => false,
     }
+}
+
+/// To Prometheus, a label without a value is one that is not there.
+fn says_something(name: &&str) -> bool {
+    !name.is_empty()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@
 //! |---|---|
 //! | at the end of its response's body; at its head, if that is known to be empty | its status |
 //! | when the body breaks off | its status and the error `body` |
-//! | at the head of an event stream, a tunnel or an upgraded connection, which is then a gauge of its own | its status |
+//! | at the head of an event stream, a tunnel or an upgraded connection; as long as its body goes on, that is a gauge of its own | its status |
 //! | when the body is dropped before its end | its status, and one more unread response |
 //! | with an error | the [kind](palisade_core::ErrorKind) of the error |
 //! | when it is dropped before the head | the error `cancelled` |

@@ -6,7 +6,7 @@ use palisade_core::{HttpClassify, Observer};
 use crate::{
     MetricsLayer, Snapshot, Window,
     clock::Clock,
-    labels::Caps,
+    labels::{Caps, MOST},
     store::{Place, Store},
     stripes::Pointers,
 };
@@ -36,7 +36,7 @@ impl Registry {
     /// A registry that has counted nothing.
     pub fn new() -> Self {
         Self::of(Settings {
-            clock: Clock::default(),
+            clock: Clock::system(),
             caps: Caps { endpoints: 256, authorities: 64 },
             groups: 1000,
             methods: Arc::new([
@@ -78,10 +78,10 @@ impl Registry {
     }
 
     /// Sets how many combinations of endpoint, method and authority are told
-    /// apart, at each of its layers; what comes later counts as
-    /// `_OTHER` altogether. Defaults to 1000.
+    /// apart, at each of its layers; what comes later counts as `_OTHER`
+    /// altogether. Defaults to 1000, at most 16,384.
     pub fn max_groups(self, groups: usize) -> Self {
-        self.set(|settings| settings.groups = groups)
+        self.set(|settings| settings.groups = groups.min(MOST))
     }
 
     /// Sets which methods are told apart; others count as `_OTHER`. Defaults to

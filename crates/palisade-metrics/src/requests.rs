@@ -34,7 +34,8 @@ pub struct RequestGroup {
     /// How many have not ended.
     pub in_flight: u64,
     /// How many have become streams, upgraded connections or tunnels, and have
-    /// not ended. They count as done since their head.
+    /// a body that has not ended. They count as done since their head. hyper
+    /// hands connections out beside the response, whose body is then empty.
     pub streams: u64,
     /// How many bytes of bodies were to be sent, as far as requests say so.
     pub sent: u64,
@@ -71,9 +72,34 @@ pub struct RequestResult {
     pub head_times: Times,
 }
 
+/// What the labels of a group say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Names<'a> {
+    endpoint: Option<&'a str>,
+    method: &'a str,
+    authority: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(group: &Group, labels: &'a Labels) -> Self {
+        let kind = group.kind;
+        Self {
+            endpoint: labels.endpoint_name(kind.endpoint),
+            method: labels.method_name(kind.method),
+            authority: labels.authority_name(kind.authority),
+        }
+    }
+}
+
 impl Requests {
     pub(crate) fn of(side: &Side, labels: &Labels) -> Self {
-        let groups = side.groups().into_iter().map(|group| RequestGroup::of(group, labels));
+        // What differs in its numbers may be called the same: after a redirect, a GET may have the
+        // endpoint of a POST, and a host may be called `_OTHER`.
+        let mut by_names: BTreeMap<_, Vec<&Group>> = BTreeMap::new();
+        for group in side.groups() {
+            by_names.entry(Names::of(group, labels)).or_default().push(group);
+        }
+        let groups = by_names.into_iter().map(|(names, groups)| RequestGroup::of(names, &groups));
         Self {
             groups: groups.filter(|group| !group.is_empty()).collect(),
             unready: side.unready.load(Ordering::Relaxed),
@@ -156,29 +182,29 @@ impl Requests {
 }
 
 impl RequestGroup {
-    fn of(group: &Group, labels: &Labels) -> Self {
-        let kind = group.kind;
+    fn of(names: Names<'_>, groups: &[&Group]) -> Self {
         let mut outcomes = Outcomes::default();
         let mut results: BTreeMap<End, RequestResult> = BTreeMap::new();
-        for series in group.all() {
+        for series in groups.iter().flat_map(|group| group.all()) {
             let (times, head_times) = (series.total.times(), series.head.times());
             outcomes.counts[series.outcome.index()] += times.count();
             let result = results.entry(series.result).or_insert_with(|| series.result.into());
             result.times.merge(&times);
             result.head_times.merge(&head_times);
         }
-        let results = results.into_values().filter(RequestResult::is_counted).collect();
+        let results = results.into_values().filter(|result| !result.is_empty()).collect();
         // Those that have ended were read before those that have begun.
         let ended: u64 = outcomes.counts.iter().sum();
+        let all = |of: fn(&Group) -> u64| groups.iter().map(|group| of(group)).sum::<u64>();
         Self {
-            endpoint: labels.endpoint_name(kind.endpoint).map(ToOwned::to_owned),
-            method: labels.method_name(kind.method).to_owned(),
-            authority: labels.authority_name(kind.authority).map(ToOwned::to_owned),
-            in_flight: group.sum(|counts| &counts.begun).saturating_sub(ended),
-            streams: group.streams(),
-            sent: group.sum(|counts| &counts.sent),
-            received: group.sum(|counts| &counts.received),
-            unread: group.sum(|counts| &counts.unread),
+            endpoint: names.endpoint.map(ToOwned::to_owned),
+            method: names.method.to_owned(),
+            authority: names.authority.map(ToOwned::to_owned),
+            in_flight: all(|group| group.sum(|counts| &counts.begun)).saturating_sub(ended),
+            streams: all(Group::streams),
+            sent: all(|group| group.sum(|counts| &counts.sent)),
+            received: all(|group| group.sum(|counts| &counts.received)),
+            unread: all(|group| group.sum(|counts| &counts.unread)),
             outcomes,
             results,
         }
@@ -199,8 +225,11 @@ impl RequestGroup {
             == (&other.endpoint, &other.method, &other.authority)
     }
 
+    /// Whether it says nothing. Of an interval that ends a stream there may be
+    /// but bytes, and of one that was read amid a request's end as well.
     fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.streams == 0 && self.count() == 0
+        let counts = [self.in_flight, self.streams, self.sent, self.received, self.unread];
+        counts == [0; 5] && self.results.iter().all(RequestResult::is_empty)
     }
 
     fn since(&self, earlier: &Self) -> Self {
@@ -222,15 +251,15 @@ impl RequestGroup {
             received: self.received.saturating_sub(earlier.received),
             unread: self.unread.saturating_sub(earlier.unread),
             outcomes: self.outcomes.minus(earlier.outcomes),
-            results: results.filter(RequestResult::is_counted).collect(),
+            results: results.filter(|result| !result.is_empty()).collect(),
             ..self.clone()
         }
     }
 }
 
 impl RequestResult {
-    fn is_counted(&self) -> bool {
-        self.times.count() + self.head_times.count() != 0
+    fn is_empty(&self) -> bool {
+        self.times.count() + self.head_times.count() == 0
     }
 }
 

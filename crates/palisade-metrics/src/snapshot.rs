@@ -43,6 +43,8 @@ pub struct EventCount {
     pub from: String,
     /// What was retried: a status, or a kind of error.
     pub cause: Option<String>,
+    /// The method of the endpoint, if the layer knows it.
+    pub method: Option<String>,
     /// The template of the endpoint, if the layer knows it.
     pub endpoint: Option<String>,
     /// Host and port, if the layer knows them.
@@ -58,6 +60,8 @@ pub struct EventCount {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BreakerState {
+    /// The method of the endpoint that it is for, if it is for one.
+    pub method: Option<String>,
     /// The template of the endpoint that it is for, if it is for one.
     pub endpoint: Option<String>,
     /// Host and port that it is for, if it is for one.
@@ -145,6 +149,7 @@ impl EventCount {
             reason: key.reason.to_owned(),
             from: key.from.to_owned(),
             cause: key.cause.and_then(cause),
+            method: labels.endpoint_method(key.endpoint).map(ToOwned::to_owned),
             endpoint: labels.endpoint_name(key.endpoint).map(ToOwned::to_owned),
             authority: labels.authority_name(key.authority).map(ToOwned::to_owned),
             count: count.count.load(Ordering::Relaxed),
@@ -171,6 +176,7 @@ impl EventCount {
 impl BreakerState {
     fn of(breaker: &Breaker, labels: &Labels) -> Self {
         Self {
+            method: labels.endpoint_method(breaker.endpoint).map(ToOwned::to_owned),
             endpoint: labels.endpoint_name(breaker.endpoint).map(ToOwned::to_owned),
             authority: labels.authority_name(breaker.authority).map(ToOwned::to_owned),
             state: breaker.state().to_owned(),

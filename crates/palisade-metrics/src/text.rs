@@ -33,7 +33,7 @@ impl Format {
     pub fn accepted(accept: &str) -> Self {
         let accepts = |item: &str| {
             let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
-            let declined = parameters.split(';').any(|parameter| parameter.trim() == "q=0");
+            let declined = parameters.split(';').any(declines);
             kind.trim().eq_ignore_ascii_case("application/openmetrics-text") && !declined
         };
         match accept.split(',').any(accepts) {
@@ -41,6 +41,12 @@ impl Format {
             false => Self::Prometheus,
         }
     }
+}
+
+/// Whether a parameter is a weight of zero (RFC 9110, section 12.4.2).
+fn declines(parameter: &str) -> bool {
+    let value = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    value.and_then(|(_, value)| value.trim().parse::<f64>().ok()) == Some(0.0)
 }
 
 impl Snapshot {

@@ -1,11 +1,13 @@
-//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `bench`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `arrows`, `loom`, `shuttle`, `interop`, `bench`, `fuzz`, `soak`.
 
 mod arrows;
 mod bench;
 mod check;
 mod fuzz;
+mod interop;
 mod models;
 mod run;
+mod soak;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -31,10 +33,14 @@ enum Command {
     Loom,
     /// Tries what threads share in many orders of their steps, at random
     Shuttle,
+    /// Lets other programs read what ours write
+    Interop(interop::Options),
     /// Measures palisade against its peers
     Bench(bench::Options),
     /// Fuzzes for a while
     Fuzz(fuzz::Options),
+    /// Keeps a client under load for a while that is given up, fails and panics at random
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,7 +64,9 @@ fn run(command: Command) -> Outcome {
         Command::Arrows => arrows::run(),
         Command::Loom => models::LOOM.run(),
         Command::Shuttle => models::SHUTTLE.run(),
+        Command::Interop(options) => interop::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }

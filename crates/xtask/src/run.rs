@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fmt,
+    io::Write,
     process::{Command, Stdio},
 };
 
@@ -86,6 +87,24 @@ pub(crate) fn succeed(command: &mut Command) -> Outcome {
     match status.success() {
         true => Ok(()),
         false => Err(Failure::new(format!("{status}: {}", line_of(command)))),
+    }
+}
+
+/// Gives the command this text to read.
+///
+/// # Errors
+///
+/// As [`succeed`].
+pub(crate) fn feed(command: &mut Command, text: &str) -> Outcome {
+    let line = line_of(command);
+    let failure = |error| Failure::new(format!("cannot run {line}: {error}"));
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(failure)?;
+    // Closed as soon as all is written, or the command would wait for more.
+    let fed = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
+    let status = child.wait().map_err(failure)?;
+    match status.success() {
+        true => fed.map_err(failure),
+        false => Err(Failure::new(format!("{status}: {line}"))),
     }
 }
 

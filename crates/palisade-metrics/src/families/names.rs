@@ -19,10 +19,12 @@ pub(super) struct Names {
     pub(super) wire: Option<Wire>,
 }
 
+pub(super) type Sum = (Family, fn(&RequestGroup) -> u64);
+
 pub(super) struct Wire {
     pub(super) head: Family,
     pub(super) streams: Family,
-    pub(super) sums: [(Family, fn(&RequestGroup) -> u64); 3],
+    pub(super) sums: [Sum; 3],
 }
 
 const fn wire(head: &'static str, streams: &'static str, sums: [&'static str; 3]) -> Wire {

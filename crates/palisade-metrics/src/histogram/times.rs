@@ -25,6 +25,7 @@ use super::{layout::Place, nanos};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "stored::Stored"))]
 pub struct Times {
     // By the number of their place.
     counts: BTreeMap<u16, u64>,
@@ -171,6 +172,41 @@ impl Times {
             (lower.max(min), upper.min(max))
         });
         Self { counts, sum: self.sum.wrapping_sub(earlier.sum), range }
+    }
+}
+
+#[cfg(feature = "serde")]
+mod stored {
+    use std::collections::BTreeMap;
+
+    use super::Times;
+    use crate::histogram::layout::{OCTAVES, SLOTS};
+
+    /// What was read, whoever wrote it.
+    #[derive(serde::Deserialize)]
+    pub(super) struct Stored {
+        counts: BTreeMap<u16, u64>,
+        sum: u64,
+        range: Option<(u64, u64)>,
+    }
+
+    impl TryFrom<Stored> for Times {
+        type Error = &'static str;
+
+        fn try_from(Stored { counts, sum, range }: Stored) -> Result<Self, Self::Error> {
+            let known = |index: &u16| usize::from(*index) < OCTAVES * SLOTS;
+            if !counts.keys().all(known) {
+                return Err("times are counted where there is no place");
+            }
+            let sum_of = |sum: u64, count: &u64| sum.checked_add(*count);
+            if counts.values().try_fold(0, sum_of).is_none() {
+                return Err("there are too many times");
+            }
+            if range.is_some_and(|(min, max)| max < min) {
+                return Err("the shortest time is longer than the longest");
+            }
+            Ok(Self { counts, sum, range })
+        }
     }
 }
 

@@ -1,57 +1,21 @@
 use std::{
-    pin::pin,
+    io,
     task::{Context, Waker},
     time::Duration,
 };
 
-use http::{StatusCode, header::CONTENT_TYPE};
+use bytes::Bytes;
+use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use palisade_core::ErrorKind;
-use palisade_metrics::{Metered, Registry, Requests};
-use palisade_testkit::{
-    Answer, Pace, Payload, Probe, ProbeHandle, ProbePlan, Random, probe_request,
-};
+use palisade_metrics::Registry;
+use palisade_testkit::{Answer, Pace, Payload, ProbePlan, Random, probe_request};
 use tower::{Layer, Service, ServiceExt};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Api {
-    metrics: Registry,
-    probe: ProbeHandle,
-    client: Metered<Probe>,
-}
-
-impl Api {
-    fn new(plan: ProbePlan) -> Self {
-        let metrics = Registry::new();
-        let probe = ProbeHandle::new();
-        probe.set(plan);
-        let client = metrics.attempts().layer(probe.probe());
-        Self { metrics, probe, client }
-    }
-
-    fn attempts(&self) -> Requests {
-        self.metrics.snapshot().attempts
-    }
-
-    /// One ended: with this status, with this kind of error.
-    fn check(&self, status: Option<u16>, error: Option<ErrorKind>) {
-        let attempts = self.attempts();
-        assert_eq!((attempts.count(), attempts.in_flight()), (1, 0));
-        let results: Vec<_> = attempts.groups.iter().flat_map(|group| &group.results).collect();
-        let result = results.iter().find(|result| result.times.count() == 1).unwrap();
-        assert_eq!(result.status, status);
-        assert_eq!(result.error.as_deref(), error.map(ErrorKind::as_str));
-    }
-}
-
-fn answers(answer: Answer) -> ProbePlan {
-    ProbePlan { answer, ..ProbePlan::default() }
-}
-
-fn pays(payload: Payload) -> ProbePlan {
-    ProbePlan { payload, ..ProbePlan::default() }
-}
+use crate::support::{
+    Api, Frames, SECOND, answers, answers_with, broken, data, pays, request, trailers,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_body_ends_it() {
@@ -70,6 +34,77 @@ async fn a_body_ends_it() {
     }
 }
 
+/// Reads so many frames of a body, drops it, and says how it ended: bytes, unread, error.
+async fn reads(body: impl Fn() -> Frames + Clone, frames: usize) -> (u64, u64, Option<String>) {
+    let metrics = Registry::new();
+    let client =
+        metrics.attempts().layer(answers_with(move || io::Result::Ok(Response::new(body()))));
+    let mut body = Box::pin(client.oneshot(request("GET", "/")).await.unwrap().into_body());
+    for _ in 0..frames {
+        let _ = body.frame().await;
+    }
+    drop(body);
+    let attempts = metrics.snapshot().attempts;
+    assert_eq!((attempts.count(), attempts.in_flight(), attempts.status(200)), (1, 0, 1));
+    let ended = attempts.groups[0].results.iter().find(|result| result.times.count() == 1);
+    (attempts.received(), attempts.groups[0].unread, ended.unwrap().error.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_ends_with_its_last_frame_if_that_is_known_to_be_the_last() {
+    let two = || Frames::new([data("one"), data("two!")]);
+    let trailing = || Frames::new([data("one"), trailers()]);
+    for (bytes, unread, found) in [
+        // Of exactly known length, without the poll that says there is no more.
+        (7, 0, reads(move || two().sized(), 2).await),
+        (3, 1, reads(move || two().sized(), 1).await),
+        // Not known: only the end tells.
+        (7, 1, reads(two, 2).await),
+        (7, 0, reads(two, 3).await),
+        // Polled on after the end.
+        (7, 0, reads(two, 5).await),
+        // Nothing comes after the trailers.
+        (3, 0, reads(trailing, 2).await),
+        (0, 0, reads(|| Frames::new([trailers()]), 1).await),
+        (0, 1, reads(|| Frames::new([trailers()]), 0).await),
+        // Frames without bytes.
+        (3, 0, reads(|| Frames::new(["", "one", ""].map(data)), 4).await),
+        (0, 1, reads(|| Frames::new([data("")]), 1).await),
+        (0, 0, reads(|| Frames::new([]), 1).await),
+        (0, 0, reads(|| Frames::new([]).sized(), 0).await),
+    ] {
+        assert_eq!(found, (bytes, unread, None));
+    }
+}
+
+// As around a layer that decompresses.
+#[tokio::test(start_paused = true)]
+async fn bytes_are_those_that_pass_the_layer() {
+    let metrics = Registry::new();
+    let wire = || io::Result::Ok(Response::new(Frames::new([data("one"), data("two!")]).sized()));
+    let inner = metrics.attempts().layer(answers_with(wire));
+    let inflating = inner.map_response(|response| {
+        response.map(|body| {
+            let twice = |data: Bytes| Bytes::from([data.clone(), data].concat());
+            body.map_frame(move |frame: Frame<Bytes>| frame.map_data(twice))
+        })
+    });
+    let response = metrics.calls().layer(inflating).oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 14);
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.attempts.received(), snapshot.calls.received()), (7, 14));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_ends_with_its_error() {
+    let fails = || Frames::new([data("one"), broken(), data("two!"), broken()]);
+    let body = Some("body".to_owned());
+    assert_eq!(reads(fails, 2).await, (3, 0, body.clone()));
+    // Who polls on gets what there is, and it is not counted.
+    assert_eq!(reads(fails, 5).await, (3, 0, body.clone()));
+    assert_eq!(reads(|| Frames::new([broken()]), 1).await, (0, 0, body));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_without_a_body_ends_it() {
     for status in [200, 204, 304] {
@@ -84,73 +119,9 @@ async fn a_head_without_a_body_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_ends_it() {
-    let api = Api::new(answers(Answer::Fails));
-    api.client.clone().oneshot(probe_request(1)).await.unwrap_err();
-    api.check(None, Some(ErrorKind::Other));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_keeps_its_status() {
-    let api = Api::new(pays(Payload::Fails));
-    let response = api.client.clone().oneshot(probe_request(1)).await.unwrap();
-    response.into_body().collect().await.unwrap_err();
-    api.check(Some(200), Some(ErrorKind::Body));
-    assert_eq!(api.attempts().success_rate(), Some(0.0));
-    assert_eq!(api.attempts().errors(ErrorKind::Body), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_was_cancelled() {
-    for polls in 0..3 {
-        let plan = ProbePlan { pace: Pace::Held, ..ProbePlan::default() };
-        let mut api = Api::new(plan);
-        let mut call = Box::pin(api.client.ready().await.unwrap().call(probe_request(1)));
-        for _ in 0..polls {
-            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        }
-        assert_eq!(api.attempts().in_flight(), 1);
-        drop(call);
-        api.check(None, Some(ErrorKind::Cancelled));
-        // It says nothing about the service.
-        assert_eq!(api.attempts().success_rate(), None);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unread_body_is_no_failure() {
-    for frames in 0..2 {
-        let api = Api::new(ProbePlan::default());
-        let response = api.client.clone().oneshot(probe_request(1)).await.unwrap();
-        let mut body = response.into_body();
-        for _ in 0..frames {
-            body.frame().await.unwrap().unwrap();
-        }
-        drop(body);
-        api.check(Some(200), None);
-        assert_eq!(api.attempts().success_rate(), Some(1.0));
-        assert_eq!(api.attempts().groups[0].unread, 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_ends_it() {
-    for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
-        let api = Api::new(answers(answer));
-        let call = api.client.clone().oneshot(probe_request(1));
-        assert!(tokio::spawn(call).await.unwrap_err().is_panic());
-        api.check(None, Some(ErrorKind::Panic));
-    }
-    let api = Api::new(pays(Payload::Panics));
-    let response = api.client.clone().oneshot(probe_request(1)).await.unwrap();
-    assert!(tokio::spawn(response.into_body().collect()).await.unwrap_err().is_panic());
-    api.check(Some(200), Some(ErrorKind::Panic));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_response_that_is_polled_no_more_ends_once() {
     let mut api = Api::new(ProbePlan::default());
-    let mut call = pin!(api.client.ready().await.unwrap().call(probe_request(1)));
+    let mut call = Box::pin(api.client.ready().await.unwrap().call(probe_request(1)));
     let response = call.as_mut().await.unwrap();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
@@ -158,6 +129,17 @@ async fn a_response_that_is_polled_no_more_ends_once() {
     }
     drop(body);
     api.check(Some(200), None);
+    drop(call);
+    api.check(Some(200), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_without_a_call_is_nothing() {
+    let mut api = Api::new(ProbePlan::default());
+    api.client.ready().await.unwrap();
+    let Api { metrics, client, .. } = api;
+    drop(client);
+    assert_eq!(metrics.snapshot(), Registry::new().snapshot());
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,6 +170,27 @@ async fn a_stream_has_ended_with_its_head_and_is_a_gauge_of_its_own() {
         assert_eq!((api.attempts().streams(), api.attempts().received()), (0, 4));
         assert_eq!(api.attempts().times().max(), Some(Duration::ZERO));
     }
+}
+
+// In the interval in which a stream ends, nothing else of it may have happened.
+#[tokio::test(start_paused = true)]
+async fn the_last_bytes_of_a_stream_are_of_the_interval_in_which_they_come() {
+    let events = || {
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+        Ok::<_, io::Error>(response.body(Frames::new([data("one"), data("two!")])).unwrap())
+    };
+    let metrics = Registry::new();
+    let mut window = metrics.window();
+    let client = metrics.attempts().layer(answers_with(events));
+    let mut body = Box::pin(client.oneshot(request("GET", "/")).await.unwrap().into_body());
+    body.frame().await.unwrap().unwrap();
+    let first = window.tick().attempts;
+    assert_eq!((first.count(), first.streams(), first.received()), (1, 1, 3));
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    let last = window.tick().attempts;
+    assert_eq!((last.count(), last.streams(), last.received()), (0, 0, 4));
+    assert_eq!(window.tick().attempts.groups, []);
 }
 
 // Wherever a call is given up, it has ended once.

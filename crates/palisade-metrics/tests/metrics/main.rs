@@ -7,10 +7,19 @@
 mod clock;
 mod contract;
 mod contrib;
+mod cost;
 mod endings;
 #[cfg(feature = "metrics")]
 mod facade;
+#[cfg(feature = "serde")]
+mod json;
 mod labels;
+mod model;
+mod names;
+mod panics;
+mod peers;
+mod support;
 mod text;
+mod threads;
 #[cfg(feature = "tracing")]
 mod trace;
