@@ -1,10 +1,84 @@
-//! Rate limits.
-#![cfg_attr(palisade_docsrs, feature(doc_cfg))]
-#![allow(dead_code, unreachable_pub, unused)]
+//! [Tower](tower_service) layers that limit the rate of requests: fair, keyed,
+//! weighted.
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response};
+//! use palisade_core::{BoxError, ByAuthority};
+//! use palisade_rate_limit::{Quota, RateLimitLayer, Wait};
+//! use tokio::time::Instant;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! // In place of a client.
+//! let api = service_fn(|_: Request<String>| async {
+//!     Ok::<_, Infallible>(Response::new("hello".to_owned()))
+//! });
+//!
+//! let limit = RateLimitLayer::new(Quota::per_second(100).burst(10))
+//!     .and(Quota::per_hour(5000))
+//!     .wait(Wait::up_to(Duration::from_secs(10)))
+//!     .keyed(ByAuthority);
+//! let client = ServiceBuilder::new().layer(limit).service(api);
+//!
+//! let start = Instant::now();
+//! for page in 0..30 {
+//!     let request = Request::get(format!("https://api.example/users?page={page}")).body(String::new())?;
+//!     client.clone().oneshot(request).await?;
+//! }
+//! // Ten at once, and then one each 10 ms.
+//! assert_eq!(start.elapsed(), Duration::from_millis(200));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules
+//!
+//! A [`Quota`] is a token bucket, by the arithmetic of [`governor`]; there may be
+//! several, of which a request passes all or takes from none. A limiter is one
+//! for all requests, or [one for each key](Keyed).
+//!
+//! Who comes first is let go first, whatever it costs. Only the first one in
+//! line holds a timer, so a thousand that wait wake nobody in vain. Who leaves
+//! the line takes nothing along. Who would have to wait for longer than
+//! [`Wait`] allows is refused at once, with the time until another try makes
+//! sense, which retry layers find.
+//!
+//! The [`Limiter`] of a layer is also its handle: it can be paused, retuned, and
+//! emptied, tokens can be charged and refunded; and it works without a layer.
 
+#![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+
+mod acquire;
 mod bucket;
+mod cost;
+mod error;
+mod future;
+mod keyed;
+mod layer;
+mod limiter;
 mod limits;
 mod line;
 mod quota;
+mod refusal;
+mod scope;
+mod service;
+mod shared;
+mod wait;
 
-pub use self::{limits::OverBurst, quota::Quota};
+pub use self::{
+    acquire::Acquire,
+    cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
+    error::{Limited, LimitedReason},
+    future::ResponseFuture,
+    keyed::{Keyed, Limiters, QuotaFn, QuotaFor, SameForAll},
+    layer::RateLimitLayer,
+    limiter::{Limiter, LimiterSnapshot},
+    limits::OverBurst,
+    quota::Quota,
+    refusal::{OnRefusal, Refuse, RespondFn, respond_fn},
+    scope::{Assign, Found, Scope, Single, Template},
+    service::RateLimit,
+    wait::Wait,
+};

@@ -206,10 +206,6 @@ impl Quota {
         Duration::from_nanos(self.window)
     }
 
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.interval == 0
-    }
-
     pub(crate) fn slack(&self) -> u64 {
         slack(self.interval)
     }

@@ -1,0 +1,143 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use palisade_core::{ErrorKind, Event};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    Limited, LimitedReason,
+    shared::{Shared, Step},
+};
+
+/// Waits for tokens: made by [`Limiter::acquire`](crate::Limiter::acquire).
+///
+/// # Cancel safety
+///
+/// It joins the line when it is first polled. Dropped before it is ready, it
+/// leaves the line, and has taken nothing. The first one in line must be polled
+/// or dropped: all others wait for it.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire {
+    shared: Arc<Shared>,
+    cost: u32,
+    deadline: Option<Instant>,
+    stage: Stage,
+}
+
+enum Stage {
+    // Nobody has polled it.
+    New,
+    // It is in line. Only as the first one it needs a timer.
+    Waiting { place: usize, since: u64, give_up: u64, sleep: Option<Pin<Box<Sleep>>> },
+    // It has its tokens, or was refused.
+    Done,
+}
+
+impl Acquire {
+    pub(crate) fn new(shared: Arc<Shared>, cost: u32, deadline: Option<Instant>) -> Self {
+        Self { shared, cost, deadline, stage: Stage::New }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn begin(&mut self, cx: &Context<'_>) -> Poll<Result<(), Limited>> {
+        let settings = self.shared.settings();
+        let now = settings.now();
+        let longest = settings.wait.longest();
+        if longest.is_zero() {
+            let taken = self.shared.try_take(|| now, self.cost);
+            let refuse = |short| self.shared.refusal(short, now, LimitedReason::Exhausted);
+            return Poll::Ready(taken.map_err(refuse));
+        }
+        let deadline = self.deadline.map_or(u64::MAX, |deadline| {
+            crate::bucket::nanos(deadline.saturating_duration_since(settings.start))
+        });
+        let give_up = now.saturating_add(crate::bucket::nanos(longest)).min(deadline);
+        match self.shared.join(now, self.cost, give_up, cx.waker()) {
+            Ok(None) => Poll::Ready(Ok(())),
+            Ok(Some(place)) => {
+                self.stage = Stage::Waiting { place, since: now, give_up, sleep: None };
+                Poll::Pending
+            }
+            Err(limited) => Poll::Ready(Err(limited)),
+        }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Limited>> {
+        let Stage::Waiting { place, since, give_up, sleep } = &mut self.stage else {
+            return Poll::Pending;
+        };
+        let shared = &self.shared;
+        loop {
+            let now = shared.settings().now();
+            match shared.step(now, *place, self.cost, *give_up, cx.waker()) {
+                Step::Go => {
+                    let waited = Duration::from_nanos(now.saturating_sub(*since));
+                    self.stage = Stage::Done;
+                    let kind = ErrorKind::Limited;
+                    self.shared.tell(|| Event::Waited { kind, waited });
+                    return Poll::Ready(Ok(()));
+                }
+                Step::Refused(limited) => {
+                    self.stage = Stage::Done;
+                    return Poll::Ready(Err(limited));
+                }
+                Step::Behind => {
+                    *sleep = None;
+                    return Poll::Pending;
+                }
+                Step::Until(at) => {
+                    let at = shared.settings().instant(at);
+                    let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+                    if sleep.deadline() != at {
+                        sleep.as_mut().reset(at);
+                    }
+                    ready!(sleep.as_mut().poll(cx));
+                }
+            }
+        }
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<(), Limited>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let result = match this.stage {
+            Stage::New => match this.begin(cx) {
+                // As the first one it needs a timer.
+                Poll::Pending => ready!(this.wait(cx)),
+                Poll::Ready(result) => result,
+            },
+            Stage::Waiting { .. } => ready!(this.wait(cx)),
+            Stage::Done => panic!("polled after it was ready"),
+        };
+        this.stage = Stage::Done;
+        if let Err(limited) = &result {
+            this.shared.tell_refusal(limited, true);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        if let Stage::Waiting { place, .. } = self.stage {
+            self.shared.leave(place);
+        }
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire").field("cost", &self.cost).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{Acquire, Limited, OnRefusal, shared::Shared};
+
+pin_project! {
+    /// The future of [`RateLimit`](crate::RateLimit).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it leaves the line and takes no token. Dropped
+    /// before the inner service is called, it gives its tokens back.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S: Service<Req>, Req, R> {
+        #[pin]
+        stage: Stage<S, Req, S::Future>,
+        refusal: R,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<S, Req, F> {
+        // It waits for its tokens, and then for a service that is ready. Boxed, as most need not.
+        Waiting { waiting: Box<Waiting<S, Req>> },
+        // The inner service works on it.
+        Called { #[pin] future: F },
+        // The limiter refused it.
+        Refused { limited: Limited },
+    }
+}
+
+/// A request that waits.
+pub(crate) struct Waiting<S, Req> {
+    inner: S,
+    // Until it is sent.
+    request: Option<Req>,
+    cost: u32,
+    acquire: Acquire,
+    granted: Option<Granted>,
+}
+
+/// Tokens of a request that was not sent: they go back.
+struct Granted {
+    shared: Arc<Shared>,
+    cost: u32,
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.shared.limits.refund(self.cost);
+        self.shared.wake_first();
+    }
+}
+
+impl<S, Req> Waiting<S, Req> {
+    pub(crate) fn new(inner: S, request: Req, acquire: Acquire, cost: u32) -> Self {
+        Self { inner, request: Some(request), cost, acquire, granted: None }
+    }
+}
+
+/// What waiting came to.
+enum Waited<F, E> {
+    Called(F),
+    Refused(Limited),
+    Unready(E),
+}
+
+impl<S: Service<Req>, Req> Waiting<S, Req> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Waited<S::Future, S::Error>> {
+        if self.granted.is_none() {
+            if let Err(limited) = ready!(Pin::new(&mut self.acquire).poll(cx)) {
+                return Poll::Ready(Waited::Refused(limited));
+            }
+            let shared = Arc::clone(self.acquire.shared());
+            self.granted = Some(Granted { shared, cost: self.cost });
+        }
+        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
+            return Poll::Ready(Waited::Unready(error));
+        }
+        let request = self.request.take().expect("it is sent once");
+        let future = self.inner.call(request);
+        if let Some(granted) = self.granted.take() {
+            // They are spent.
+            granted.spend();
+        }
+        Poll::Ready(Waited::Called(future))
+    }
+}
+
+impl Granted {
+    fn spend(mut self) {
+        self.cost = 0;
+    }
+}
+
+impl<S: Service<Req>, Req, R> ResponseFuture<S, Req, R> {
+    #[inline]
+    pub(crate) fn called(future: S::Future, refusal: R) -> Self {
+        Self { stage: Stage::Called { future }, refusal }
+    }
+
+    pub(crate) fn waiting(waiting: Waiting<S, Req>, refusal: R) -> Self {
+        Self { stage: Stage::Waiting { waiting: Box::new(waiting) }, refusal }
+    }
+
+    pub(crate) fn refused(limited: Limited, refusal: R) -> Self {
+        Self { stage: Stage::Refused { limited }, refusal }
+    }
+}
+
+impl<S, Req, R> Future for ResponseFuture<S, Req, R>
+where
+    S: Service<Req>,
+    R: OnRefusal<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, R::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Called { future } => {
+                    return future.poll(cx).map_err(|error| this.refusal.error(error));
+                }
+                StageProj::Refused { limited } => {
+                    return Poll::Ready(this.refusal.refuse(*limited));
+                }
+                StageProj::Waiting { waiting } => match ready!(waiting.poll(cx)) {
+                    Waited::Called(future) => this.stage.set(Stage::Called { future }),
+                    Waited::Refused(limited) => {
+                        return Poll::Ready(this.refusal.refuse(limited));
+                    }
+                    Waited::Unready(error) => return Poll::Ready(Err(this.refusal.error(error))),
+                },
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, R> fmt::Debug for ResponseFuture<S, Req, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+use std::{fmt, ops::Deref, sync::Arc};
+
+use palisade_core::Target;
+
+use crate::{Limiter, Quota, shared::Settings};
+
+/// Which limiters a layer has: [`Single`], one for all requests, or
+/// [`Keyed`](crate::Keyed), one for each key.
+pub trait Scope {
+    /// These limiters anew, with all of their tokens, by this template.
+    fn renew(self, template: &Template) -> Self;
+
+    /// The limiter that every request goes by, if there is only one.
+    fn known(&self) -> Option<&Limiter>;
+}
+
+/// Finds the limiter of a request.
+pub trait Assign<Req>: Scope {
+    /// The limiter of this request.
+    fn limiter<'a>(&'a self, request: &Req) -> Found<'a>;
+}
+
+/// A limiter that was found: borrowed, or owned.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it is complete by nature")]
+pub enum Found<'a> {
+    /// It belongs to the layer.
+    One(&'a Limiter),
+    /// It belongs to a key, whose limiters come and go.
+    Own(Limiter),
+}
+
+impl Deref for Found<'_> {
+    type Target = Limiter;
+
+    #[inline]
+    fn deref(&self) -> &Limiter {
+        match self {
+            Self::One(limiter) => limiter,
+            Self::Own(limiter) => limiter,
+        }
+    }
+}
+
+/// Makes limiters, all by the settings of one layer.
+#[derive(Clone)]
+pub struct Template {
+    settings: Arc<Settings>,
+}
+
+impl Template {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A limiter with all of its tokens, that tells the observer of this target.
+    pub fn limiter(&self, target: Target<'_>) -> Limiter {
+        Limiter::of(Arc::clone(&self.settings), target)
+    }
+
+    /// The same with these quotas in place of the layer's.
+    pub fn limiter_with(&self, quotas: &[Quota], target: Target<'_>) -> Limiter {
+        let settings = Settings { quotas: quotas.to_vec(), ..Settings::clone(&self.settings) };
+        Limiter::of(Arc::new(settings), target)
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.settings).finish()
+    }
+}
+
+/// One limiter for all requests. The default.
+#[derive(Clone, Debug)]
+pub struct Single {
+    limiter: Limiter,
+}
+
+impl Single {
+    pub(crate) fn new(template: &Template) -> Self {
+        Self { limiter: template.limiter(Target::default()) }
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+}
+
+impl Scope for Single {
+    fn renew(self, template: &Template) -> Self {
+        Self::new(template)
+    }
+
+    #[inline]
+    fn known(&self) -> Option<&Limiter> {
+        Some(&self.limiter)
+    }
+}
+
+impl<Req> Assign<Req> for Single {
+    #[inline]
+    fn limiter<'a>(&'a self, _: &Req) -> Found<'a> {
+        Found::One(&self.limiter)
+    }
+}

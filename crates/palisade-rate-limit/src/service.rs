@@ -1,0 +1,103 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use crate::{
+    Acquire, Assign, CostOf, Limited, LimitedReason, OnRefusal, One, Refuse, ResponseFuture,
+    Single, bucket::Short, future::Waiting, layer::Rules, shared::Shared,
+};
+
+/// Lets requests through to a service no faster than a quota has it.
+///
+/// Made by [`RateLimitLayer`](crate::RateLimitLayer). It is ready when the inner
+/// service is. A request that has to wait does so with a clone of that, and
+/// so holds up nothing that the inner service has in readiness.
+pub struct RateLimit<S, K = Single, C = One, R = Refuse> {
+    inner: S,
+    rules: Arc<Rules<K, C, R>>,
+}
+
+impl<S, K, C, R> RateLimit<S, K, C, R> {
+    pub(crate) fn new(inner: S, rules: Arc<Rules<K, C, R>>) -> Self {
+        Self { inner, rules }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, K, C, R> Clone for RateLimit<S, K, C, R> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.rules))
+    }
+}
+
+impl<S: fmt::Debug, K, C, R> fmt::Debug for RateLimit<S, K, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, Req, K, C, R> Service<Req> for RateLimit<S, K, C, R>
+where
+    S: Service<Req> + Clone,
+    K: Assign<Req>,
+    C: CostOf<Req>,
+    R: OnRefusal<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = R::Error;
+    type Future = ResponseFuture<S, Req, R>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
+        self.inner.poll_ready(cx).map_err(|error| self.rules.refusal.error(error))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let rules = &*self.rules;
+        let refusal = rules.refusal.clone();
+        let cost = rules.cost.cost(&request);
+        let limiter = rules.scope.limiter(&request);
+        let shared = limiter.shared();
+        let settings = shared.settings();
+        let Err(short) = shared.try_take(|| settings.now(), cost) else {
+            return ResponseFuture::called(self.inner.call(request), refusal);
+        };
+        if settings.observe {
+            shared.tell_refusal(&refuse(shared, short), false);
+            return ResponseFuture::called(self.inner.call(request), refusal);
+        }
+        if settings.wait.longest().is_zero() || short == Short::Never {
+            let limited = refuse(shared, short);
+            shared.tell_refusal(&limited, true);
+            return ResponseFuture::refused(limited, refusal);
+        }
+        // The one that is ready stays here, for who need not wait.
+        let inner = self.inner.clone();
+        let acquire = Acquire::new(Arc::clone(shared), cost, None);
+        ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal)
+    }
+}
+
+#[cold]
+fn refuse(shared: &Shared, short: Short) -> Limited {
+    shared.refusal(short, shared.settings().now(), LimitedReason::Exhausted)
+}

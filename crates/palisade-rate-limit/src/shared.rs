@@ -1,0 +1,235 @@
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use palisade_core::{Endpoint, ErrorKind, Event, Observer, Target};
+use tokio::time::Instant;
+
+use crate::{
+    Limited, LimitedReason, OverBurst, Quota, Wait,
+    bucket::{Short, nanos},
+    limits::Limits,
+    line::Line,
+};
+
+/// What all limiters of a layer have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) quotas: Vec<Quota>,
+    pub(crate) wait: Wait,
+    pub(crate) over_burst: OverBurst,
+    pub(crate) observe: bool,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) start: Instant,
+}
+
+/// What those share that go by one limit.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    settings: Arc<Settings>,
+    // How many are in line: who finds nobody there need not look.
+    waiting: AtomicUsize,
+    line: Mutex<Line>,
+    endpoint: Option<&'static Endpoint>,
+    authority: Option<String>,
+}
+
+/// What one in line has to do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It may go, and has left the line.
+    Go,
+    /// Others are before it.
+    Behind,
+    /// It is the first one, and there is nothing for it before then.
+    Until(u64),
+    /// It was refused, and has left the line.
+    Refused(Limited),
+}
+
+impl Settings {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self {
+            quotas: vec![quota],
+            wait: Wait::default(),
+            over_burst: OverBurst::default(),
+            observe: false,
+            observer: None,
+            start: Instant::now(),
+        }
+    }
+
+    /// Nanoseconds since the settings were made.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        nanos(Instant::now().saturating_duration_since(self.start))
+    }
+
+    /// The moment of such a time.
+    pub(crate) fn instant(&self, at: u64) -> Instant {
+        // Who waits for that long does not mind whether it is a century less.
+        let far = Duration::from_secs(86_400 * 365 * 30);
+        self.start + Duration::from_nanos(at).min(far)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Arc<Settings>, target: Target<'_>) -> Self {
+        Self {
+            limits: Limits::new(&settings.quotas, settings.over_burst),
+            settings,
+            waiting: AtomicUsize::new(0),
+            line: Mutex::default(),
+            endpoint: target.endpoint,
+            authority: target.authority.map(ToOwned::to_owned),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes so many tokens if they are there and nobody waits for them.
+    ///
+    /// # Errors
+    ///
+    /// When they will be there.
+    #[inline]
+    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<(), Short> {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return self.limits.take(now(), cost);
+        }
+        let line = self.line();
+        Err(Short::Until(self.limits.there_at(line.cost().saturating_add(cost.into()))))
+    }
+
+    /// The refusal of a request that has no tokens and does not wait.
+    pub(crate) fn refusal(&self, short: Short, now: u64, reason: LimitedReason) -> Limited {
+        match short {
+            Short::Never => Limited::new(LimitedReason::OverBurst, None),
+            Short::Until(at) => {
+                let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
+                Limited::new(reason, Some(delay))
+            }
+        }
+    }
+
+    /// Joins the line, at whose end it is refused at once that would wait for
+    /// too long. Nothing, if it may go instead.
+    pub(crate) fn join(
+        &self,
+        now: u64,
+        cost: u32,
+        give_up: u64,
+        waker: &Waker,
+    ) -> Result<Option<usize>, Limited> {
+        let mut line = self.line();
+        let all = line.cost().saturating_add(cost.into());
+        let short = match line.len() {
+            0 => match self.limits.take(now, cost) {
+                Ok(()) => return Ok(None),
+                Err(short) => short,
+            },
+            // Whether it ever may is found out as the first one.
+            _ => Short::Until(self.limits.there_at(all)),
+        };
+        let refused = match short {
+            Short::Never => Some(LimitedReason::OverBurst),
+            Short::Until(at) if give_up < at => Some(LimitedReason::TooLong),
+            Short::Until(_) if self.settings.wait.most() <= line.len() => Some(LimitedReason::Full),
+            Short::Until(_) => None,
+        };
+        if let Some(reason) = refused {
+            return Err(self.refusal(short, now, reason));
+        }
+        let place = line.join(cost, waker);
+        self.waiting.store(line.len(), Ordering::Relaxed);
+        Ok(Some(place))
+    }
+
+    /// One in line looks whether it may go.
+    pub(crate) fn step(
+        &self,
+        now: u64,
+        place: usize,
+        cost: u32,
+        give_up: u64,
+        waker: &Waker,
+    ) -> Step {
+        let mut line = self.line();
+        let step = if line.is_sent_away(place) {
+            Step::Refused(Limited::new(LimitedReason::Shed, None))
+        } else if !line.is_first(place) {
+            Step::Behind
+        } else {
+            match self.limits.take_late(now, cost) {
+                Ok(()) => Step::Go,
+                Err(Short::Until(at)) if at <= give_up => Step::Until(at),
+                Err(short) => Step::Refused(self.refusal(short, now, LimitedReason::TooLong)),
+            }
+        };
+        match step {
+            Step::Behind | Step::Until(_) => line.wait(place, waker),
+            Step::Go | Step::Refused(_) => self.leave_line(line, place),
+        }
+        step
+    }
+
+    /// Leaves the line without a result.
+    pub(crate) fn leave(&self, place: usize) {
+        self.leave_line(self.line(), place);
+    }
+
+    fn leave_line(&self, mut line: MutexGuard<'_, Line>, place: usize) {
+        let next = line.leave(place);
+        self.waiting.store(line.len(), Ordering::Relaxed);
+        drop(line);
+        next.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets the first one in line look again, after a change.
+    pub(crate) fn wake_first(&self) {
+        let first = self.line().first_waker();
+        first.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends all away that wait.
+    pub(crate) fn shed(&self) -> usize {
+        let wakers = self.line().send_away();
+        let sent = wakers.len();
+        wakers.into_iter().for_each(Waker::wake);
+        sent
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the observer, if there is one.
+    #[inline]
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.settings.observer {
+            let target = Target::new(self.endpoint, None, self.authority.as_deref());
+            observer.on_event(target, &event());
+        }
+    }
+
+    pub(crate) fn tell_refusal(&self, limited: &Limited, enforced: bool) {
+        self.tell(|| Event::Refused {
+            kind: ErrorKind::Limited,
+            reason: limited.reason().as_str(),
+            retry_after: limited.retry_after(),
+            enforced,
+        });
+    }
+}
