@@ -1,4 +1,4 @@
-use palisade_bench::{benches, Work};
+use palisade_bench::{Work, benches};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let bench = benches().into_iter().find(|b| b.name == args[1]).unwrap();

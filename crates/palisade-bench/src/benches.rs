@@ -2,6 +2,7 @@ mod circuit_breaker;
 mod in_process;
 mod late_body;
 mod metrics;
+mod rate_limit;
 
 use crate::bench::{Bench, Work};
 
@@ -31,6 +32,11 @@ pub fn benches() -> Vec<Bench> {
         bench("metrics/observer-unset", Work::Calls(metrics::observer::unset)),
         bench("metrics/observer-set", Work::Calls(metrics::observer::set)),
         bench("metrics/memory-one-series", Work::Bytes(metrics::record::memory)),
+        bench("rate-limit/direct", Work::Calls(rate_limit::direct::calls)),
+        bench("rate-limit/keyed-1", Work::Calls(rate_limit::keyed::one)),
+        bench("rate-limit/keyed-100k", Work::Calls(rate_limit::keyed::many)),
+        bench("rate-limit/fairness-64", Work::Scene(rate_limit::line::fairness)),
+        bench("rate-limit/waiters-1000", Work::Scene(rate_limit::line::waiters)),
         bench("retry/get-8-headers", Work::Calls(in_process::get)),
         bench("retry/post-unretryable", Work::Calls(in_process::post)),
         bench("retry/one-retry", Work::Calls(in_process::one_retry)),

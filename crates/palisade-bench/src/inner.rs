@@ -19,6 +19,10 @@ pub type Body = Full<Bytes>;
 #[derive(Clone, Copy, Debug)]
 pub struct Healthy;
 
+/// Answers 200 at once, as a server of axum does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served;
+
 /// Answers 503 and 200 in turn, at once. Clones take turns together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flaky {
@@ -48,6 +52,20 @@ impl Service<Request<Body>> for Healthy {
 
     fn call(&mut self, _request: Request<Body>) -> Self::Future {
         ready(Ok(answer(StatusCode::OK)))
+    }
+}
+
+impl Service<Request<Body>> for Served {
+    type Response = Response<axum::body::Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        ready(Ok(answer(StatusCode::OK).map(axum::body::Body::new)))
     }
 }
 

@@ -43,6 +43,18 @@ impl Subject {
         Self::checked(name, service, request, move |result| check(name, result))
     }
 
+    /// As [`immediate`](Self::immediate), whatever the answer's body.
+    pub(crate) fn answered<S, B>(
+        name: &'static str,
+        service: S,
+        request: impl FnMut() -> Request<Body> + 'static,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: fmt::Debug> + 'static,
+    {
+        Self::checked(name, service, request, move |result| check(name, result))
+    }
+
     /// As [`immediate`](Self::immediate), where every call has to fail with such an error.
     pub(crate) fn refusals<S>(
         name: &'static str,
@@ -107,10 +119,10 @@ impl Subject {
         name: &'static str,
         mut service: S,
         mut request: impl FnMut() -> Request<Body> + 'static,
-        check: impl Fn(&Result<Response<Body>, S::Error>) + 'static,
+        check: impl Fn(&Result<S::Response, S::Error>) + 'static,
     ) -> Self
     where
-        S: Service<Request<Body>, Response = Response<Body>> + 'static,
+        S: Service<Request<Body>> + 'static,
     {
         let batch = move |calls| {
             let mut cx = Context::from_waker(Waker::noop());

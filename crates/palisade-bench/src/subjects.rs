@@ -3,6 +3,8 @@
 
 pub(crate) mod axum_prometheus;
 pub(crate) mod failsafe;
+pub(crate) mod governor;
+pub(crate) mod leaky_bucket;
 pub(crate) mod opentelemetry;
 pub(crate) mod recloser;
 pub(crate) mod reqwest_retry;

@@ -35,8 +35,9 @@ pub struct Keyed<K: KeyBy, Q = SameForAll> {
 
 const MAX_KEYS: usize = 100_000;
 
-/// A limiter with all of its tokens may go at once: it is as if it were new.
-const IDLE: u64 = 0;
+/// A limiter with all of its tokens is as if it were new. It stays for a minute,
+/// so that a key that comes again and again is not made anew each time.
+const IDLE: u64 = 60_000_000_000;
 
 /// Says what quota a key has.
 pub trait QuotaFor<K> {

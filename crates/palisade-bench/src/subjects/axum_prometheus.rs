@@ -11,7 +11,8 @@ pub(crate) fn layer() -> (PrometheusMetricLayer<'static>, PrometheusHandle) {
     static LAYER: LazyLock<(PrometheusMetricLayer<'static>, PrometheusHandle)> =
         LazyLock::new(|| {
             let builder = PrometheusMetricLayerBuilder::new().enable_response_body_size(true);
-            let install = || PrometheusBuilder::new().install_recorder().expect("the only recorder");
+            let install =
+                || PrometheusBuilder::new().install_recorder().expect("the only recorder");
             builder.with_metrics_from_fn(install).build_pair()
         });
     LAYER.clone()

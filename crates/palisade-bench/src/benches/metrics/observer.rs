@@ -35,7 +35,8 @@ fn bare() -> Subject {
 fn layer(name: &'static str, observer: Option<Arc<dyn Observer>>) -> Subject {
     Subject::work(name, move || {
         if let Some(observer) = black_box(&observer) {
-            let event = Event::Breaker { from: "closed", to: "open", reason: "rate", generation: 1 };
+            let event =
+                Event::Breaker { from: "closed", to: "open", reason: "rate", generation: 1 };
             observer.on_event(Target::default(), &event);
         }
     })
