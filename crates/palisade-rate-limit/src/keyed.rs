@@ -138,7 +138,7 @@ impl<K: KeyBy, Q> Keyed<K, Q> {
         let target = self.by.target(key);
         match self.quotas.quota(key) {
             None => self.template.limiter(target),
-            Some(quota) => self.template.limiter_with(&[quota], target),
+            Some(quota) => self.template.limiter_with(quota, target),
         }
     }
 }

@@ -41,7 +41,7 @@ impl<K: Scope + Clone, C: Clone, R: Clone> RateLimitLayer<K, C, R> {
     /// Adds another quota: what is let go is within all of them, and what is
     /// not takes nothing from any.
     pub fn and(self, quota: Quota) -> Self {
-        self.set(|settings| settings.quotas.push(quota))
+        self.set(|settings| settings.others.push(quota))
     }
 
     /// Sets whether requests wait, and how. Defaults to [`Wait::default`].

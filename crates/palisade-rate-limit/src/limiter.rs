@@ -63,7 +63,7 @@ impl Limiter {
     /// Adds another quota: what is let go is within all of them, and what is
     /// not takes nothing from any.
     pub fn and(self, quota: Quota) -> Self {
-        self.set(|settings| settings.quotas.push(quota))
+        self.set(|settings| settings.others.push(quota))
     }
 
     /// Sets whether requests wait, and how. Defaults to [`Wait::default`].

@@ -1,4 +1,5 @@
 use std::{
+    iter,
     num::NonZeroU32,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -10,10 +11,13 @@ use crate::{
 
 /// All that a request has to pass at once: some buckets, and a pause.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Limits {
-    buckets: Box<[Bucket]>,
     // Nothing goes before.
     paused_until: AtomicU64,
+    // Here and not behind a pointer: of most there is but one, and of keys there are many.
+    first: Bucket,
+    others: Box<[Bucket]>,
     over_burst: OverBurst,
 }
 
@@ -31,9 +35,17 @@ pub enum OverBurst {
 }
 
 impl Limits {
-    pub(crate) fn new(quotas: &[Quota], over_burst: OverBurst) -> Self {
-        let buckets = quotas.iter().copied().map(Bucket::new).collect();
-        Self { buckets, paused_until: AtomicU64::new(0), over_burst }
+    pub(crate) fn new(first: Quota, others: &[Quota], over_burst: OverBurst) -> Self {
+        Self {
+            first: Bucket::new(first),
+            others: others.iter().copied().map(Bucket::new).collect(),
+            paused_until: AtomicU64::new(0),
+            over_burst,
+        }
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        iter::once(&self.first).chain(&self.others)
     }
 
     /// Takes so many tokens from each bucket, or none from any.
@@ -61,12 +73,12 @@ impl Limits {
         if now < paused_until {
             return Err(Short::Until(self.there_at(cost.into())));
         }
-        for (index, bucket) in self.buckets.iter().enumerate() {
+        for (index, bucket) in self.buckets().enumerate() {
             let Some(due) = NonZeroU32::new(self.due(bucket, cost)) else {
                 continue;
             };
             if let Err(short) = take(bucket, now, due) {
-                for before in &self.buckets[..index] {
+                for before in self.buckets().take(index) {
                     before.refund(self.due(before, cost));
                 }
                 return Err(match short {
@@ -77,7 +89,7 @@ impl Limits {
             }
         }
         if self.over_burst == OverBurst::Debt {
-            for bucket in &self.buckets {
+            for bucket in self.buckets() {
                 bucket.charge(now, cost - self.due(bucket, cost));
             }
         }
@@ -99,29 +111,29 @@ impl Limits {
             OverBurst::Refuse => bucket.there_at(cost),
             OverBurst::Debt => bucket.there_at(cost.min(bucket.burst().into())),
         };
-        self.buckets.iter().map(there_at).fold(paused_until, u64::max)
+        self.buckets().map(there_at).fold(paused_until, u64::max)
     }
 
     pub(crate) fn refund(&self, count: u32) {
-        self.buckets.iter().for_each(|bucket| bucket.refund(count));
+        self.buckets().for_each(|bucket| bucket.refund(count));
     }
 
     pub(crate) fn charge(&self, now: u64, count: u32) {
-        self.buckets.iter().for_each(|bucket| bucket.charge(now, count));
+        self.buckets().for_each(|bucket| bucket.charge(now, count));
     }
 
     /// How many tokens there are, in the bucket with the fewest.
     pub(crate) fn there(&self, now: u64) -> u32 {
-        self.buckets.iter().map(|bucket| bucket.there(now)).min().unwrap_or(u32::MAX)
+        self.buckets().map(|bucket| bucket.there(now)).min().unwrap_or(u32::MAX)
     }
 
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, quotas: &[Quota]) {
-        self.buckets.iter().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
+        self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.buckets.len()
+        self.others.len() + 1
     }
 
     /// Lets nothing go before then. A pause that is longer stays.
@@ -139,7 +151,7 @@ impl Limits {
 
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
-        self.paused_until() <= now && self.buckets.iter().all(|bucket| bucket.is_full(now))
+        self.paused_until() <= now && self.buckets().all(|bucket| bucket.is_full(now))
     }
 }
 
@@ -150,8 +162,8 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn limits(over_burst: OverBurst) -> Limits {
-        let quotas = [Quota::per_hour(3600).burst(10), Quota::per_second(100).burst(2)];
-        Limits::new(&quotas, over_burst)
+        let short = Quota::per_second(100).burst(2);
+        Limits::new(Quota::per_hour(3600).burst(10), &[short], over_burst)
     }
 
     #[test]
@@ -162,9 +174,9 @@ mod tests {
             assert_eq!(limits.take(0, 1), Err(Short::Until(SECOND / 100)));
         }
         // A hundred refusals of the short one took nothing from the long one.
-        assert_eq!(limits.buckets[0].there(0), 8);
+        assert_eq!(limits.first.there(0), 8);
         assert_eq!(limits.take(SECOND, 3), Err(Short::Never));
-        assert_eq!(limits.buckets[0].there(SECOND), 9);
+        assert_eq!(limits.first.there(SECOND), 9);
         for second in 1..9 {
             limits.take(second * SECOND / 50, 1).unwrap();
         }
@@ -198,7 +210,7 @@ mod tests {
 
     #[test]
     fn without_a_quota_all_goes() {
-        let limits = Limits::new(&[], OverBurst::Refuse);
+        let limits = Limits::new(Quota::UNLIMITED, &[], OverBurst::Refuse);
         assert_eq!((limits.take(0, u32::MAX), limits.there(0)), (Ok(()), u32::MAX));
     }
 }

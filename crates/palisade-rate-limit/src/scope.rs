@@ -62,9 +62,9 @@ impl Template {
         Limiter::of(Arc::clone(&self.settings), target)
     }
 
-    /// The same with these quotas in place of the layer's.
-    pub fn limiter_with(&self, quotas: &[Quota], target: Target<'_>) -> Limiter {
-        let settings = Settings { quotas: quotas.to_vec(), ..Settings::clone(&self.settings) };
+    /// The same with this quota in place of all of the layer's.
+    pub fn limiter_with(&self, quota: Quota, target: Target<'_>) -> Limiter {
+        let settings = Settings { quota, others: Vec::new(), ..Settings::clone(&self.settings) };
         Limiter::of(Arc::new(settings), target)
     }
 }

@@ -1,4 +1,5 @@
 use std::{
+    ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +21,8 @@ use crate::{
 /// What all limiters of a layer have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) quotas: Vec<Quota>,
+    pub(crate) quota: Quota,
+    pub(crate) others: Vec<Quota>,
     pub(crate) wait: Wait,
     pub(crate) over_burst: OverBurst,
     pub(crate) observe: bool,
@@ -29,15 +31,20 @@ pub(crate) struct Settings {
 }
 
 /// What those share that go by one limit.
+//
+// What a request that is let go looks at comes first, next to the count of pointers: of many
+// limiters, none is in a near cache.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shared {
-    pub(crate) limits: Limits,
-    settings: Arc<Settings>,
     // How many are in line: who finds nobody there need not look.
     waiting: AtomicUsize,
-    line: Mutex<Line>,
-    endpoint: Option<&'static Endpoint>,
-    authority: Option<String>,
+    pub(crate) limits: Limits,
+    settings: Arc<Settings>,
+    // Boxed, as most of many limiters have none who waits.
+    line: Mutex<Option<Box<Line>>>,
+    // Nothing, if there is nothing to tell.
+    target: Option<Box<(Option<&'static Endpoint>, Option<String>)>>,
 }
 
 /// What one in line has to do.
@@ -56,7 +63,8 @@ pub(crate) enum Step {
 impl Settings {
     pub(crate) fn new(quota: Quota) -> Self {
         Self {
-            quotas: vec![quota],
+            quota,
+            others: Vec::new(),
             wait: Wait::default(),
             over_burst: OverBurst::default(),
             observe: false,
@@ -82,12 +90,12 @@ impl Settings {
 impl Shared {
     pub(crate) fn new(settings: Arc<Settings>, target: Target<'_>) -> Self {
         Self {
-            limits: Limits::new(&settings.quotas, settings.over_burst),
-            settings,
             waiting: AtomicUsize::new(0),
+            limits: Limits::new(settings.quota, &settings.others, settings.over_burst),
+            settings,
             line: Mutex::default(),
-            endpoint: target.endpoint,
-            authority: target.authority.map(ToOwned::to_owned),
+            target: (target != Target::default())
+                .then(|| Box::new((target.endpoint, target.authority.map(ToOwned::to_owned)))),
         }
     }
 
@@ -186,7 +194,7 @@ impl Shared {
         self.leave_line(self.line(), place);
     }
 
-    fn leave_line(&self, mut line: MutexGuard<'_, Line>, place: usize) {
+    fn leave_line(&self, mut line: InLine<'_>, place: usize) {
         let next = line.leave(place);
         self.waiting.store(line.len(), Ordering::Relaxed);
         drop(line);
@@ -211,15 +219,21 @@ impl Shared {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn line(&self) -> InLine<'_> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.get_or_insert_default();
+        InLine(line)
     }
 
     /// Tells the observer, if there is one.
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         if let Some(observer) = &self.settings.observer {
-            let target = Target::new(self.endpoint, None, self.authority.as_deref());
+            let (endpoint, authority) = self
+                .target
+                .as_deref()
+                .map_or((None, None), |target| (target.0, target.1.as_deref()));
+            let target = Target::new(endpoint, None, authority);
             observer.on_event(target, &event());
         }
     }
@@ -231,5 +245,22 @@ impl Shared {
             retry_after: limited.retry_after(),
             enforced,
         });
+    }
+}
+
+/// The line, for as long as nobody else may look at it.
+struct InLine<'a>(MutexGuard<'a, Option<Box<Line>>>);
+
+impl Deref for InLine<'_> {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        self.0.as_deref().expect("it was made by who looks at it")
+    }
+}
+
+impl DerefMut for InLine<'_> {
+    fn deref_mut(&mut self) -> &mut Line {
+        self.0.as_deref_mut().expect("it was made by who looks at it")
     }
 }

@@ -10,11 +10,12 @@ use tower::Layer;
 use tower_governor::{
     GovernorError, GovernorLayer, governor::GovernorConfigBuilder, key_extractor::KeyExtractor,
 };
+use tower_service::Service;
 
 use crate::{
     inner::{Body, Served},
     request,
-    subject::{BARE, Subject},
+    subject::{BARE, Subject, at_once},
 };
 
 const MILLION: u32 = 1_000_000;
@@ -41,6 +42,12 @@ fn subjects(clients: u32) -> Vec<Subject> {
         .finish()
         .expect("a valid limiter");
     let governor = GovernorLayer::new(config).layer(Served);
+    // What is measured is not how a key comes in.
+    let (mut palisade, mut governor) = (palisade, governor);
+    for client in 0..clients {
+        at_once(palisade.call(request_of(client))).expect("it is permitted");
+        at_once(governor.call(request_of(client))).expect("it is permitted");
+    }
     let request = || {
         let drawn = Cell::new(1_u32);
         move || request(&drawn, clients)
@@ -55,6 +62,10 @@ fn subjects(clients: u32) -> Vec<Subject> {
 fn request(drawn: &Cell<u32>, clients: u32) -> Request<Body> {
     drawn.set(drawn.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let client = (u64::from(drawn.get()) * u64::from(clients) >> 32) as u32;
+    request_of(client)
+}
+
+fn request_of(client: u32) -> Request<Body> {
     let mut request = request::get();
     request.extensions_mut().insert(IpAddr::V4(Ipv4Addr::from(client)));
     request
