@@ -61,7 +61,7 @@ fn subjects(clients: u32) -> Vec<Subject> {
 
 fn request(drawn: &Cell<u32>, clients: u32) -> Request<Body> {
     drawn.set(drawn.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-    let client = (u64::from(drawn.get()) * u64::from(clients) >> 32) as u32;
+    let client = ((u64::from(drawn.get()) * u64::from(clients)) >> 32) as u32;
     request_of(client)
 }
 
