@@ -4,6 +4,8 @@
 
 mod body;
 mod future;
+#[cfg(feature = "metrics")]
+mod instruments;
 mod layer;
 mod methods;
 mod propagate;
@@ -14,6 +16,8 @@ mod server;
 mod service;
 mod span;
 
+#[cfg(feature = "metrics")]
+pub use self::instruments::register_instruments;
 pub use self::{
     body::ResponseBody,
     future::ResponseFuture,
