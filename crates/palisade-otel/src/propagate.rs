@@ -12,11 +12,11 @@ use opentelemetry::{
 /// overwritten: if one of its fields is there, it writes none.
 pub trait Propagate {
     /// Writes the span of this context.
-    fn inject(&self, context: &Context, headers: &mut HeaderMap);
+    fn propagate(&self, context: &Context, headers: &mut HeaderMap);
 }
 
 impl<P: TextMapPropagator> Propagate for P {
-    fn inject(&self, context: &Context, headers: &mut HeaderMap) {
+    fn propagate(&self, context: &Context, headers: &mut HeaderMap) {
         inject_with(self, context, headers);
     }
 }
@@ -29,7 +29,7 @@ impl<P: TextMapPropagator> Propagate for P {
 pub struct TraceContext;
 
 impl Propagate for TraceContext {
-    fn inject(&self, context: &Context, headers: &mut HeaderMap) {
+    fn propagate(&self, context: &Context, headers: &mut HeaderMap) {
         let span = context.span();
         let span = span.span_context();
         if !span.is_valid() || headers.contains_key(PARENT) || headers.contains_key(STATE) {
@@ -52,7 +52,7 @@ const STATE: &str = "tracestate";
 pub struct GlobalPropagator;
 
 impl Propagate for GlobalPropagator {
-    fn inject(&self, context: &Context, headers: &mut HeaderMap) {
+    fn propagate(&self, context: &Context, headers: &mut HeaderMap) {
         global::get_text_map_propagator(|propagator| inject_with(propagator, context, headers));
     }
 }

@@ -52,7 +52,7 @@ impl RequestSpan {
         }
         let context = parent.with_span(span);
         if common.propagate.contains(request.uri()) {
-            rules.propagator.inject(&context, request.headers_mut());
+            rules.propagator.propagate(&context, request.headers_mut());
         }
         Self { context: Some(context), open, at_work: false, connects }
     }
