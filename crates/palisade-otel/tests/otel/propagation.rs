@@ -123,7 +123,7 @@ async fn each_attempt_has_its_own_span_and_parent_in_one_trace() {
         })
         .collect();
     assert_eq!(sent, expected);
-    let mut distinct = sent.clone();
+    let mut distinct = sent;
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(distinct.len(), 3);
