@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 use palisade_metrics::{Registry, Snapshot};
 
-use self::families::{Family, HISTOGRAMS, Kind, VALUES};
+use self::families::{FAMILIES, Family, Kind, What};
 
 /// Exports what a registry of palisade-metrics has counted, all that was counted
 /// before included, with each collection of this meter.
@@ -19,8 +19,8 @@ use self::families::{Family, HISTOGRAMS, Kind, VALUES};
 /// of its bucket: at most 1.1 % off, and on the right side of the bounds that
 /// OpenTelemetry advises.
 ///
-/// Do this once for a registry and a meter provider, after the provider is set:
-/// what is done twice, histograms are told twice. The provider keeps the
+/// Do this once for a registry and a meter provider, soon after the provider is
+/// set: what is done twice, histograms are told twice. The provider keeps the
 /// registry.
 ///
 /// ```
@@ -42,13 +42,17 @@ use self::families::{Family, HISTOGRAMS, Kind, VALUES};
 ///
 /// `server.port` is told where requests name a port. A registry does not know
 /// by which scheme they were sent.
+///
+/// OpenTelemetry's SDK tells 2000 sets of attributes of an instrument apart,
+/// unless a view says otherwise. A registry may know more.
 pub fn register_instruments(registry: &Registry, meter: &Meter) {
+    let histograms = FAMILIES.iter().filter(|family| family.what.kind() == Kind::Histogram);
     let reader = Arc::new(Reader {
         registry: registry.clone(),
         last: Mutex::new(Last { snapshot: Arc::default(), read: u64::MAX }),
-        histograms: HISTOGRAMS.iter().map(|family| histogram(family, meter)).collect(),
+        histograms: histograms.map(|family| (family.what, histogram(family, meter))).collect(),
     });
-    for (index, family) in VALUES.iter().enumerate() {
+    for (index, family) in FAMILIES.iter().enumerate() {
         observe(Arc::clone(&reader), index, family, meter);
     }
 }
@@ -56,8 +60,7 @@ pub fn register_instruments(registry: &Registry, meter: &Meter) {
 struct Reader {
     registry: Registry,
     last: Mutex<Last>,
-    // In the order of their families.
-    histograms: Vec<Histogram<f64>>,
+    histograms: Vec<(What, Histogram<f64>)>,
 }
 
 struct Last {
@@ -87,8 +90,8 @@ impl Reader {
 
     /// Tells the histograms what came. They are read after all callbacks.
     fn replay(&self, came: &Snapshot) {
-        for (family, histogram) in HISTOGRAMS.iter().zip(&self.histograms) {
-            read::times(family.what, came, &mut |times, attributes| {
+        for (what, histogram) in &self.histograms {
+            read::times(*what, came, &mut |times, attributes| {
                 for (middle, count) in times.middles() {
                     (0..count).for_each(|_| histogram.record(middle, attributes));
                 }
@@ -107,12 +110,14 @@ fn histogram(family: &Family, meter: &Meter) -> Histogram<f64> {
 }
 
 fn observe(reader: Arc<Reader>, index: usize, family: &'static Family, meter: &Meter) {
-    let Family { name, unit, description, what, .. } = *family;
+    let Family { name, unit, what, description } = *family;
     let each = move |tell: &mut dyn FnMut(u64, &[KeyValue])| {
         read::values(what, &reader.snapshot(index), tell);
     };
     // The meter keeps the callback.
-    match family.kind {
+    match what.kind() {
+        // Told, not observed.
+        Kind::Histogram => {}
         Kind::Counter => {
             let counter = meter.u64_observable_counter(name).with_unit(unit);
             let callback = move |observer: &dyn AsyncInstrument<u64>| {
@@ -145,7 +150,7 @@ mod tests {
 
     #[test]
     fn there_is_a_bit_for_each_instrument() {
-        assert!(VALUES.len() < 64);
+        assert!(FAMILIES.len() < 64);
     }
 
     #[test]
