@@ -90,15 +90,16 @@
 #![cfg_attr(feature = "metrics", doc = "")]
 //! # Cost
 //!
-//! A span that is recorded takes some microseconds and ten allocations, most of
-//! them OpenTelemetry's own; one that is not sampled five, as a sampler has to
-//! be told before what it may go by. The name of an endpoint is one more. Where
-//! telemetry is suppressed, nothing is allocated.
+//! A span that is recorded takes a microsecond and ten allocations, most of them
+//! OpenTelemetry's own, before it is exported; one that is not sampled half of
+//! that, as a sampler has to be told before what it may go by. The name of an
+//! endpoint is one allocation more. To write the trace context takes half a
+//! microsecond. Where telemetry is suppressed, nothing is allocated.
 //!
 //! A metric costs a request what palisade-metrics costs, as nothing is done
 //! until a collection: that takes a snapshot, some allocations for each series,
-//! and a call to a histogram for each request that has ended since, which is
-//! some 0.2 µs.
+//! and a call to a histogram for each duration that came since, which is some
+//! 0.15 µs, twice for each attempt.
 //!
 //! # Features
 //!

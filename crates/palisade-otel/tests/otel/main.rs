@@ -9,6 +9,8 @@ mod contract;
 mod current;
 mod endings;
 #[cfg(feature = "metrics")]
+mod exported;
+#[cfg(feature = "metrics")]
 mod instruments;
 mod names;
 mod propagation;
