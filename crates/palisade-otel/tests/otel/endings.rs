@@ -1,13 +1,21 @@
 use std::{
+    borrow::Cow,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::SystemTime,
 };
 
 use http::{Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Empty};
+use opentelemetry::{
+    KeyValue,
+    trace::{Span, SpanBuilder, SpanContext, Status, Tracer},
+};
 use palisade_core::{BoxError, ErrorKind, Fault};
+use palisade_otel::TraceLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::{Call, Frames, Next, Telemetry, request, response, text, value};
@@ -97,12 +105,13 @@ async fn an_empty_body_ends_with_the_head() {
 
 #[tokio::test]
 async fn what_goes_on_for_ever_ends_with_the_head() {
-    for (method, status, kind, at_head) in [
-        ("GET", 200, "text/event-stream; charset=utf-8", true),
-        ("GET", 101, "", true),
-        ("CONNECT", 200, "", true),
-        ("CONNECT", 407, "", false),
-        ("GET", 200, "text/plain", false),
+    for (method, status, kind, at_head, error) in [
+        ("GET", 200, "text/event-stream; charset=utf-8", true, None),
+        ("GET", 503, "text/event-stream", true, Some("503")),
+        ("GET", 101, "", true, None),
+        ("CONNECT", 200, "", true, None),
+        ("CONNECT", 407, "", false, Some("407")),
+        ("GET", 200, "text/plain", false, None),
     ] {
         let telemetry = Telemetry::new();
         let client = client(&telemetry, move || {
@@ -113,7 +122,7 @@ async fn what_goes_on_for_ever_ends_with_the_head() {
         let response = client.oneshot(request(method, "https://api.example/")).await.unwrap();
         assert_eq!(telemetry.spans().len(), usize::from(at_head), "{method} {status} {kind}");
         drop(response);
-        assert_eq!(telemetry.spans().len(), 1);
+        telemetry.check_ended(error);
     }
 }
 
@@ -239,4 +248,109 @@ fn a_service_that_is_not_ready_makes_no_span() {
     let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(ready, Poll::Ready(Err(_))));
     assert!(telemetry.spans().is_empty());
+}
+
+/// A tracer whose spans write down what they are told, even once they ended.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<Vec<String>>>);
+
+impl Counts {
+    fn tell(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+}
+
+struct Counted {
+    counts: Counts,
+    context: SpanContext,
+}
+
+impl Tracer for Counts {
+    type Span = Counted;
+
+    fn build_with_context(&self, _: SpanBuilder, _: &opentelemetry::Context) -> Counted {
+        Counted { counts: self.clone(), context: SpanContext::NONE }
+    }
+}
+
+impl Span for Counted {
+    fn add_event_with_timestamp<T: Into<Cow<'static, str>>>(
+        &mut self,
+        _: T,
+        _: SystemTime,
+        _: Vec<KeyValue>,
+    ) {
+        self.counts.tell("event");
+    }
+
+    fn span_context(&self) -> &SpanContext {
+        &self.context
+    }
+
+    fn is_recording(&self) -> bool {
+        true
+    }
+
+    fn set_attribute(&mut self, attribute: KeyValue) {
+        self.counts.tell(format!("{}={}", attribute.key, attribute.value));
+    }
+
+    fn set_status(&mut self, _: Status) {
+        self.counts.tell("status");
+    }
+
+    fn update_name<T: Into<Cow<'static, str>>>(&mut self, _: T) {
+        self.counts.tell("name");
+    }
+
+    fn add_link(&mut self, _: SpanContext, _: Vec<KeyValue>) {
+        self.counts.tell("link");
+    }
+
+    fn end_with_timestamp(&mut self, _: SystemTime) {
+        self.counts.tell("end");
+    }
+}
+
+// The SDK's spans forgive who ends them twice, and end when they are dropped.
+#[tokio::test]
+async fn a_span_is_told_its_end_once_and_nothing_later() {
+    let head = ["http.response.status_code=200", "network.protocol.version=1.1"];
+    let failed = |error: &str| vec![format!("error.type={error}"), "status".to_owned()];
+    for (kind, frames, read, error) in [
+        ("text/plain", vec![Next::Data("a")], true, None),
+        ("text/plain", vec![Next::Data("a")], false, None),
+        ("text/plain", vec![Next::Data("a"), Next::Fail], true, Some("body")),
+        ("text/event-stream", vec![Next::Data("a"), Next::Fail], true, None),
+    ] {
+        let counts = Counts::default();
+        let frames = Mutex::new(Some(Frames::new(frames)));
+        let answer = || {
+            let mut response = Response::new(frames.lock().unwrap().take().unwrap());
+            response.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
+            Ok::<_, io::Error>(response)
+        };
+        let client = TraceLayer::new()
+            .tracer(counts.clone())
+            .layer(service_fn(|_: Call| std::future::ready(answer())));
+        let body = client.oneshot(get()).await.unwrap().into_body();
+        if read {
+            let _ = body.collect().await;
+        } else {
+            drop(body);
+        }
+        let mut expected = head.map(ToOwned::to_owned).to_vec();
+        expected.extend(error.into_iter().flat_map(failed));
+        expected.push("end".to_owned());
+        assert_eq!(*counts.0.lock().unwrap(), expected, "{kind} {error:?}");
+    }
+
+    let counts = Counts::default();
+    let client = TraceLayer::new().tracer(counts.clone()).layer(service_fn(async |_: Call| {
+        Err::<Response<Frames>, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+    }));
+    client.oneshot(get()).await.unwrap_err();
+    let mut expected = failed("connect");
+    expected.push("end".to_owned());
+    assert_eq!(*counts.0.lock().unwrap(), expected);
 }

@@ -183,6 +183,16 @@ async fn each_reader_is_told_each_request_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_no_server_has_nothing_to_say_of_one() {
+    let (registry, _provider, [reader]) = registry(Temporality::Cumulative);
+    call(&registry, "GET", "https://a.example/200").await;
+    let exported = reader.read();
+    assert!(exported.kinds.contains_key("palisade_attempt_unready_total"));
+    let of_servers = |name: &&String| name.contains("served") || name.contains("http_server");
+    assert_eq!(exported.kinds.keys().find(of_servers), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_counted_before_is_told_too() {
     let registry = Registry::new();
     call(&registry, "GET", "https://a.example/200").await;
