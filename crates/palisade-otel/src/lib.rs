@@ -58,8 +58,8 @@
 //! |---|---|
 //! | `http.request.method` | `_OTHER`, if it is not [known](TraceLayer::methods); then `http.request.method_original` says it |
 //! | `server.address`, `server.port` | of the target, or else of `Host`; the port of the scheme, if none is named |
-//! | `url.full` | without user name, password and [secret parameters](TraceLayer::redact) |
-//! | `url.scheme`, `url.template` | the template of the [`Endpoint`](palisade_core::Endpoint) in the extensions |
+//! | `url.full`, `url.scheme` | of an absolute target; without user name, password and [secret parameters](TraceLayer::redact) |
+//! | `url.template` | of the [`Endpoint`](palisade_core::Endpoint) in the extensions |
 //! | `http.request.resend_count` | of an [`Attempt`](palisade_core::Attempt) that is not the first |
 //! | `http.response.status_code`, `network.protocol.version` | of the response |
 //! | `error.type` | a status from 400 on, or what else went wrong |
