@@ -25,7 +25,8 @@
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`] |
-//! | requests | [`Endpoint`], [`Head`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`] |
+//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`] |
+//! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`WallClock`] |
 //!
 //! No runtime, no I/O, no policy: what to do with a verdict is up to a layer.
@@ -38,6 +39,7 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+mod attempt;
 mod classify;
 mod endpoint;
 mod error;
@@ -47,11 +49,14 @@ mod head;
 mod key;
 mod kind;
 mod method;
+mod origins;
 mod outcome;
 mod retry_after;
+mod stream;
 mod time;
 
 pub use self::{
+    attempt::Attempt,
     classify::{HttpClassify, Trailers},
     endpoint::Endpoint,
     error::{BoxError, Boxed, ErrorRef, Fault, Refusal, Typed, causes, find_cause},
@@ -60,7 +65,9 @@ pub use self::{
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},
+    origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
     retry_after::{RetryAfter, date_of, parse_seconds},
+    stream::is_stream,
     time::{SystemClock, WallClock},
 };

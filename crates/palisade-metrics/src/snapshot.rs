@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{
     Requests, Times,
-    events::{Breaker, Count},
+    events::{Breaker, Count, STATES},
     group::End,
     labels::Labels,
     store::{Place, Store},
@@ -174,6 +174,9 @@ impl EventCount {
 }
 
 impl BreakerState {
+    /// All states that a breaker may be in, in snake case.
+    pub const STATES: [&'static str; 7] = STATES;
+
     fn of(breaker: &Breaker, labels: &Labels) -> Self {
         Self {
             method: labels.endpoint_method(breaker.endpoint).map(ToOwned::to_owned),

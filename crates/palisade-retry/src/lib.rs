@@ -69,6 +69,9 @@
 //! So it is when the [`Budget`] is spent. [`RetryInfo`] in the response's
 //! extensions says which it was.
 //!
+//! Further attempts carry an [`Attempt`](palisade_core::Attempt) in theirs, which
+//! says how often the request was sent before.
+//!
 //! # Bodies
 //!
 //! Request bodies are cloned ([`CloneBody`]): free for bodies in memory, such

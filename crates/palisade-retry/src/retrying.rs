@@ -131,6 +131,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
     where
         Tk: Ticket,
     {
+        self.head.count_resend();
         let mut head = self.head.rebuild();
         self.attempts.count(&self.rules.settings, head.headers_mut());
         self.attempts.spend();

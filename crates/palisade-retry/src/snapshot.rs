@@ -4,7 +4,7 @@ use http::{
     header::HOST,
     uri::{self, Authority, PathAndQuery, Scheme},
 };
-use palisade_core::{Endpoint, Target};
+use palisade_core::{Attempt, Endpoint, Target};
 
 /// The head of a request, kept for further attempts, in one allocation.
 ///
@@ -64,6 +64,11 @@ impl Snapshot {
             extensions: request.extensions().clone(),
             parts,
         })
+    }
+
+    /// Counts in the extensions that the request is sent once more.
+    pub(crate) fn count_resend(&mut self) {
+        Attempt::count_resend(&mut self.extensions);
     }
 
     /// Builds the head again.

@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use palisade_core::{Classify, Event, Head, Outcome, Target};
+use palisade_core::{Attempt, Classify, Event, Head, Outcome, Target};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::retry::{
     Policy,
@@ -200,6 +200,7 @@ where
                         cause,
                     });
                     call.count(&rules.settings, request.headers_mut());
+                    Attempt::count_resend(request.extensions_mut());
                     return Some(sleep(delay));
                 }
             },

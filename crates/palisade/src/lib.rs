@@ -24,13 +24,14 @@
 //! | [`body`] | always | bodies that replay, drain and tell their end |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `tracing` | counts, times and logs calls and attempts |
+//! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
 //! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
 //!
 //! The feature `rustls` tells failures of rustls apart.
 //!
 //! Outermost first, the layers go: metrics of calls, cache, total deadline,
 //! retry, circuit breaker, rate limit, concurrency limit, credentials, timeout
-//! of an attempt, metrics of attempts, client. Every layer is right in any
+//! of an attempt, metrics of attempts, spans, client. Every layer is right in any
 //! other order as well.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
@@ -41,6 +42,8 @@ pub use palisade_circuit_breaker as circuit_breaker;
 pub use palisade_core as core;
 #[cfg(feature = "metrics")]
 pub use palisade_metrics as metrics;
+#[cfg(feature = "otel")]
+pub use palisade_otel as otel;
 #[cfg(feature = "retry")]
 pub use palisade_retry as retry;
 

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
         // Not a layer, but it too knows the base alone.
         TESTKIT,
     ],
-    &["palisade-redis"],
+    &["palisade-redis", "palisade-otel"],
     &["palisade-client"],
     &["palisade-paginate", "palisade-graphql", "palisade-openapi"],
     &["palisade"],

@@ -1,7 +1,7 @@
 use std::{io::ErrorKind, sync::Arc};
 
 use http::{HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
-use palisade_core::{ErrorKind as Kind, Outcome, Refusal, classify_fn};
+use palisade_core::{Attempt, ErrorKind as Kind, Outcome, Refusal, classify_fn};
 use palisade_retry::{
     AttemptTimedOut, Backoff, IdempotentOnly, Jitter, Repeatable, RetryInfo, RetryLayer,
     RetryOverride, Stop,
@@ -149,6 +149,23 @@ async fn further_attempts_carry_their_number() {
     let numbers: Vec<_> =
         upstream.take().iter().map(|seen| seen.head.headers.get(&name).cloned()).collect();
     assert_eq!(numbers, [None, Some(HeaderValue::from(2)), Some(HeaderValue::from(3))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_attempts_say_how_often_the_request_was_sent() {
+    // A layer outside has sent it again already.
+    for (before, expected) in [(0, [0, 1, 2]), (1, [1, 2, 3])] {
+        let upstream = Upstream::new([status(503), error(ErrorKind::ConnectionReset)]);
+        let client = RetryLayer::http().layer(upstream.clone());
+        let mut request = request("GET");
+        (0..before).for_each(|_| Attempt::count_resend(request.extensions_mut()));
+        client.oneshot(request).await.unwrap();
+        let seen = upstream.take();
+        let resends: Vec<_> =
+            seen.iter().map(|seen| Attempt::of(&seen.head.extensions).resends()).collect();
+        assert_eq!(resends, expected);
+        assert_eq!(seen[0].head.extensions.get::<Attempt>().is_some(), before != 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,9 +74,14 @@ async fn further_attempts_carry_their_number() {
     let policy = RetryLayer::http().attempt_header(name.clone()).into_policy();
     let client = ServiceBuilder::new().retry(policy).service(upstream.clone());
     client.oneshot(request("GET")).await.unwrap();
-    let numbers: Vec<_> =
-        upstream.take().iter().map(|seen| seen.head.headers.get(&name).cloned()).collect();
+    let seen = upstream.take();
+    let numbers: Vec<_> = seen.iter().map(|seen| seen.head.headers.get(&name).cloned()).collect();
     assert_eq!(numbers, [None, Some(http::HeaderValue::from(2))]);
+    let resends: Vec<_> = seen
+        .iter()
+        .map(|seen| palisade_core::Attempt::of(&seen.head.extensions).resends())
+        .collect();
+    assert_eq!(resends, [0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
