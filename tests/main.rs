@@ -7,6 +7,7 @@ mod breaker_server;
 mod breaker_stacks;
 mod kinds;
 mod metrics;
+mod otel;
 mod retry;
 mod soak;
 mod stacks;

@@ -65,10 +65,17 @@ impl RequestSpan {
         done
     }
 
-    /// The request has failed.
+    /// The request has failed. Whoever says how may panic as well.
     pub(crate) fn failed(&mut self, kind: impl FnOnce() -> ErrorKind) {
+        if self.open {
+            let kind = self.work(kind);
+            self.end(kind);
+        }
+    }
+
+    fn end(&mut self, error: ErrorKind) {
         if let Some(context) = self.take() {
-            Rest { context, status: None }.end(Some(kind()));
+            Rest { context, status: None }.end(Some(error));
         }
     }
 
@@ -100,8 +107,7 @@ impl RequestSpan {
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        let kind = if self.at_work { ErrorKind::Panic } else { ErrorKind::Cancelled };
-        self.failed(|| kind);
+        self.end(if self.at_work { ErrorKind::Panic } else { ErrorKind::Cancelled });
     }
 }
 

@@ -14,7 +14,7 @@ use opentelemetry::{
     KeyValue,
     trace::{Span, SpanBuilder, SpanContext, Status, Tracer},
 };
-use palisade_core::{BoxError, ErrorKind, Fault};
+use palisade_core::{BoxError, Classify, ErrorKind, Fault, Outcome, Typed};
 use palisade_otel::TraceLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -22,6 +22,10 @@ use crate::support::{Call, Frames, Next, Telemetry, request, response, text, val
 
 fn get() -> Call {
     request("GET", "https://api.example/")
+}
+
+fn poll<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// A client whose answer is this.
@@ -147,26 +151,31 @@ async fn an_error_is_called_by_its_kind_and_not_by_its_text() {
     }
 }
 
-#[tokio::test]
-async fn what_an_error_is_called_can_be_set() {
-    #[derive(Clone)]
-    struct Unknown;
+/// Calls errors what this returns.
+#[derive(Clone)]
+struct Calls(fn() -> ErrorKind);
 
-    impl<R, E> palisade_core::Classify<R, E> for Unknown {
-        fn classify(&self, _: Result<&R, &E>) -> palisade_core::Outcome {
-            palisade_core::Outcome::Failed
-        }
-
-        fn kind(&self, _: &E) -> ErrorKind {
-            ErrorKind::Auth
-        }
+impl<R, E> Classify<R, E> for Calls {
+    fn classify(&self, _: Result<&R, &E>) -> Outcome {
+        Outcome::Failed
     }
 
-    let telemetry = Telemetry::new();
-    let layer = telemetry.layer::<palisade_core::Typed>().classify(Unknown);
-    let client = layer.layer(service_fn(async |_: Call| Err::<Response<Frames>, _>(())));
-    client.oneshot(get()).await.unwrap_err();
-    telemetry.check_ended(Some("auth"));
+    fn kind(&self, _: &E) -> ErrorKind {
+        (self.0)()
+    }
+}
+
+#[test]
+fn what_an_error_is_called_can_be_set() {
+    let calls: [(fn() -> ErrorKind, _); 2] =
+        [(|| ErrorKind::Auth, "auth"), (|| panic!("the classifier panics"), "panic")];
+    for (calls, kind) in calls {
+        let telemetry = Telemetry::new();
+        let layer = telemetry.layer::<Typed>().classify(Calls(calls));
+        let mut client = layer.layer(service_fn(async |_: Call| Err::<Response<Frames>, _>(())));
+        let _ = catch_unwind(AssertUnwindSafe(|| poll(client.call(get())).is_ready()));
+        telemetry.check_ended(Some(kind));
+    }
 }
 
 #[test]
@@ -189,10 +198,6 @@ fn who_drops_it_before_the_head_has_cancelled_it() {
 
 #[test]
 fn a_panic_is_an_error_wherever_it_comes_from() {
-    fn poll<F: Future>(future: F) -> Poll<F::Output> {
-        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
-    }
-
     let in_call = Telemetry::new();
     let mut client = in_call.layer().layer(service_fn(|_: Call| {
         if true {
