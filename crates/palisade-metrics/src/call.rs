@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
-use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
-use palisade_core::ErrorKind;
+use http::{Method, Response, StatusCode};
+use palisade_core::{ErrorKind, is_stream};
 
 use crate::{
     group::{End, Group, SeriesId, Verdict},
@@ -48,7 +48,7 @@ impl Call {
         sent: u64,
     ) -> Self {
         let counts = store.at(place, group).counts.mine();
-        counts.begun.fetch_add(1, Ordering::Relaxed);
+        counts.in_flight.fetch_add(1, Ordering::Relaxed);
         if sent != 0 {
             counts.sent.fetch_add(sent, Ordering::Relaxed);
         }
@@ -87,7 +87,7 @@ impl Call {
         if !empty && !is_stream(response, ticket.connects) {
             return Some(Rest::Body(ticket, status, series));
         }
-        group.at(series).total.record_nanos(took);
+        ticket.finish_at(group, series, took);
         if empty {
             return None;
         }
@@ -165,28 +165,20 @@ impl Ticket {
 
     #[inline]
     fn finish(&self, group: &Group, series: SeriesId) {
-        group.at(series).total.record_nanos(self.store.clock.since(self.started));
+        self.finish_at(group, series, self.store.clock.since(self.started));
+    }
+
+    #[inline]
+    fn finish_at(&self, group: &Group, series: SeriesId, took: u64) {
+        group.at(series).total.record_nanos(took);
+        let counts = group.counts.mine();
         if self.received != 0 {
-            group.counts.mine().received.fetch_add(self.received, Ordering::Relaxed);
+            counts.received.fetch_add(self.received, Ordering::Relaxed);
         }
+        counts.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn end_stream(&self) {
         self.group().counts.mine().streams.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Whether what follows the head may go on for as long as it likes: an
-/// upgraded connection (RFC 9110, section 7.8), a tunnel (section 9.3.6), or a
-/// stream of events.
-fn is_stream<B>(response: &Response<B>, connects: bool) -> bool {
-    let status = response.status();
-    if status == StatusCode::SWITCHING_PROTOCOLS || connects && status.is_success() {
-        return true;
-    }
-    let kind = response.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    kind.is_some_and(|kind| {
-        let event_stream = b"text/event-stream";
-        kind.get(..event_stream.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(event_stream))
-    })
 }

@@ -138,7 +138,7 @@ impl Names {
             method: Some(&group.method),
             template: self.template,
             endpoint: group.endpoint.as_deref(),
-            address: Address::of(group.authority.as_deref()),
+            address: Address::of(group.authority.as_deref(), group.port),
         };
         target.labels()
     }
@@ -165,7 +165,7 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
                 method: told.method.as_deref(),
                 template: "url_template",
                 endpoint: told.endpoint.as_deref(),
-                address: Address::of(told.authority.as_deref()),
+                address: Address::of(told.authority.as_deref(), told.port),
             };
             let own = own.into_iter().flatten();
             let labels: Vec<_> = target.labels().into_iter().chain(own).collect();
@@ -185,7 +185,7 @@ fn write_breakers(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
             method: breaker.method.as_deref(),
             template: "url_template",
             endpoint: breaker.endpoint.as_deref(),
-            address: Address::of(breaker.authority.as_deref()),
+            address: Address::of(breaker.authority.as_deref(), breaker.port),
         };
         let [method, host, port, template] = target.labels();
         // All of them, so that a state that is over is zero and not stale.
@@ -239,13 +239,22 @@ struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    fn of(authority: Option<&'a str>) -> Self {
+    fn of(authority: Option<&'a str>, port: Option<u16>) -> Self {
         // Of an IPv6 address without a port, the last colon is its own.
         let split = authority.and_then(|authority| authority.rsplit_once(':'));
         match split.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
             Some((host, port)) => Self { host: some(host), port: some(port) },
-            None => Self { host: authority, port: None },
+            None => Self { host: authority, port: port.and_then(default_port_name) },
         }
+    }
+}
+
+/// What no authority has to name.
+fn default_port_name(port: u16) -> Option<&'static str> {
+    match port {
+        80 => Some("80"),
+        443 => Some("443"),
+        _ => None,
     }
 }
 

@@ -50,9 +50,8 @@ pub(crate) struct Group {
 /// What one thread counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    // Those that have ended are in the histograms, and so what is in flight is the difference.
-    pub(crate) begun: AtomicU64,
-    // May be negative in one stripe: a stream ends where it likes.
+    // May be negative in one stripe: a request ends where it likes.
+    pub(crate) in_flight: AtomicI64,
     pub(crate) streams: AtomicI64,
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
@@ -202,9 +201,9 @@ impl Group {
         self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum()
     }
 
-    /// How many streams there are. Not of one moment, and yet never negative.
-    pub(crate) fn streams(&self) -> u64 {
-        let load = |counts: &Counts| counts.streams.load(Ordering::Relaxed);
-        u64::try_from(self.counts.iter().map(load).sum::<i64>()).unwrap_or_default()
+    /// The sum of a gauge. Not of one moment, and yet never negative.
+    pub(crate) fn gauge(&self, of: impl Fn(&Counts) -> &AtomicI64) -> u64 {
+        let sum = self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum::<i64>();
+        u64::try_from(sum).unwrap_or_default()
     }
 }

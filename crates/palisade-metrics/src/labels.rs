@@ -1,10 +1,11 @@
 use std::{
     hash::{BuildHasher, Hash, Hasher},
     ptr,
+    sync::OnceLock,
 };
 
 use foldhash::fast::RandomState;
-use http::Method;
+use http::{Method, uri::Scheme};
 use palisade_core::Endpoint;
 
 use crate::{group::Kind, table::Table};
@@ -41,7 +42,15 @@ pub(crate) struct Labels {
     hasher: RandomState,
     methods: Box<[Method]>,
     endpoints: Table<&'static Endpoint>,
-    authorities: Table<String>,
+    authorities: Table<Authority>,
+}
+
+/// Host and port, as they are written.
+#[derive(Debug)]
+struct Authority {
+    text: String,
+    // That of the scheme, if none is written: known with the first request.
+    port: OnceLock<u16>,
 }
 
 /// What a request says of itself.
@@ -50,6 +59,7 @@ pub(crate) struct Says<'a> {
     pub(crate) endpoint: Option<&'static Endpoint>,
     pub(crate) method: &'a Method,
     pub(crate) authority: Option<&'a str>,
+    pub(crate) scheme: Option<&'a Scheme>,
 }
 
 /// How many values of each label there may be.
@@ -78,8 +88,24 @@ impl Labels {
         Kind {
             endpoint: self.endpoint(says.endpoint),
             method: self.method(says.method),
-            authority: self.authority(says.authority),
+            authority: self.authority_by(says.authority, says.scheme),
         }
+    }
+
+    fn authority_by(&self, authority: Option<&str>, scheme: Option<&Scheme>) -> Label {
+        let label = self.authority(authority);
+        let found = label.place().and_then(|place| self.authorities.get(place));
+        if let (Some(found), Some(port)) = (found, scheme.and_then(default_port)) {
+            found.port.get_or_init(|| port);
+        }
+        label
+    }
+
+    /// The port of an authority, as far as it is known.
+    pub(crate) fn port(&self, label: Label) -> Option<u16> {
+        let authority = self.authorities.get(label.place()?)?;
+        let named = authority.text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        named.or_else(|| authority.port.get().copied())
     }
 
     /// Whether this is what the labels say, all of them in full.
@@ -91,7 +117,7 @@ impl Labels {
         !kind.is_folded()
             && is_same(endpoint, says.endpoint)
             && method == Some(says.method)
-            && authority.map(String::as_str) == says.authority
+            && authority.map(|authority| &*authority.text) == says.authority
     }
 
     #[inline]
@@ -115,9 +141,10 @@ impl Labels {
         let Some(authority) = authority else {
             return Label::NONE;
         };
-        let is = |there: &String| there == authority;
+        let is = |there: &Authority| there.text == authority;
+        let new = || Authority { text: authority.to_owned(), port: OnceLock::new() };
         let hash = self.hash(authority);
-        let place = self.authorities.find_or_insert(hash, is, || authority.to_owned());
+        let place = self.authorities.find_or_insert(hash, is, new);
         place.map_or(Label::OTHER, Label::at)
     }
 
@@ -148,7 +175,7 @@ impl Labels {
             Label::NONE => None,
             label => {
                 let authority = label.place().and_then(|place| self.authorities.get(place));
-                Some(authority.map_or(OTHER, |authority| authority))
+                Some(authority.map_or(OTHER, |authority| &*authority.text))
             }
         };
         name.filter(says_something)
@@ -173,6 +200,14 @@ fn is_same(one: Option<&'static Endpoint>, other: Option<&'static Endpoint>) -> 
         (Some(one), Some(other)) => ptr::eq(one, other) || one == other,
         (None, None) => true,
         _ => false,
+    }
+}
+
+fn default_port(scheme: &Scheme) -> Option<u16> {
+    match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct RequestGroup {
     pub method: String,
     /// Host and port, if the requests name them.
     pub authority: Option<String>,
+    /// The port: as it is named, or else that of the scheme of the first
+    /// request.
+    pub port: Option<u16>,
     /// How many have not ended.
     pub in_flight: u64,
     /// How many have become streams, upgraded connections or tunnels, and have
@@ -99,7 +102,8 @@ impl Requests {
         for group in side.groups() {
             by_names.entry(Names::of(group, labels)).or_default().push(group);
         }
-        let groups = by_names.into_iter().map(|(names, groups)| RequestGroup::of(names, &groups));
+        let groups =
+            by_names.into_iter().map(|(names, groups)| RequestGroup::of(names, &groups, labels));
         Self {
             groups: groups.filter(|group| !group.is_empty()).collect(),
             unready: side.unready.load(Ordering::Relaxed),
@@ -182,7 +186,7 @@ impl Requests {
 }
 
 impl RequestGroup {
-    fn of(names: Names<'_>, groups: &[&Group]) -> Self {
+    fn of(names: Names<'_>, groups: &[&Group], labels: &Labels) -> Self {
         let mut outcomes = Outcomes::default();
         let mut results: BTreeMap<End, RequestResult> = BTreeMap::new();
         for series in groups.iter().flat_map(|group| group.all()) {
@@ -193,15 +197,14 @@ impl RequestGroup {
             result.head_times.merge(&head_times);
         }
         let results = results.into_values().filter(|result| !result.is_empty()).collect();
-        // Those that have ended were read before those that have begun.
-        let ended: u64 = outcomes.counts.iter().sum();
         let all = |of: fn(&Group) -> u64| groups.iter().map(|group| of(group)).sum::<u64>();
         Self {
             endpoint: names.endpoint.map(ToOwned::to_owned),
             method: names.method.to_owned(),
             authority: names.authority.map(ToOwned::to_owned),
-            in_flight: all(|group| group.sum(|counts| &counts.begun)).saturating_sub(ended),
-            streams: all(Group::streams),
+            port: groups.iter().find_map(|group| labels.port(group.kind.authority)),
+            in_flight: all(|group| group.gauge(|counts| &counts.in_flight)),
+            streams: all(|group| group.gauge(|counts| &counts.streams)),
             sent: all(|group| group.sum(|counts| &counts.sent)),
             received: all(|group| group.sum(|counts| &counts.received)),
             unread: all(|group| group.sum(|counts| &counts.unread)),

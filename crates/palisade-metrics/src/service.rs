@@ -88,7 +88,7 @@ where
         let head = Head::of(&request);
         let endpoint = self.endpoints.endpoint(head);
         let authority = self.place.authority(head);
-        let group = store.group(self.place, endpoint, head.method, authority);
+        let group = store.group(self.place, endpoint, head.method, authority, head.uri.scheme());
         let sent = length_of(&request);
         let mut call = Call::begin(Arc::clone(store), self.place, group, head.method, sent);
         let future = call.work(|| self.inner.call(request));

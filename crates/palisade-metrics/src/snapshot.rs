@@ -49,6 +49,8 @@ pub struct EventCount {
     pub endpoint: Option<String>,
     /// Host and port, if the layer knows them.
     pub authority: Option<String>,
+    /// The port that is meant, if requests were seen that tell.
+    pub port: Option<u16>,
     /// How often.
     pub count: u64,
     /// How long a request waited, or a refresh took; empty for other events.
@@ -66,6 +68,8 @@ pub struct BreakerState {
     pub endpoint: Option<String>,
     /// Host and port that it is for, if it is for one.
     pub authority: Option<String>,
+    /// The port that is meant, if requests were seen that tell.
+    pub port: Option<u16>,
     /// The state, in snake case.
     pub state: String,
 }
@@ -152,6 +156,7 @@ impl EventCount {
             method: labels.endpoint_method(key.endpoint).map(ToOwned::to_owned),
             endpoint: labels.endpoint_name(key.endpoint).map(ToOwned::to_owned),
             authority: labels.authority_name(key.authority).map(ToOwned::to_owned),
+            port: labels.port(key.authority),
             count: count.count.load(Ordering::Relaxed),
             times: count.times.times(),
         }
@@ -182,6 +187,7 @@ impl BreakerState {
             method: labels.endpoint_method(breaker.endpoint).map(ToOwned::to_owned),
             endpoint: labels.endpoint_name(breaker.endpoint).map(ToOwned::to_owned),
             authority: labels.authority_name(breaker.authority).map(ToOwned::to_owned),
+            port: labels.port(breaker.authority),
             state: breaker.state().to_owned(),
         }
     }

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use http::Method;
+use http::{Method, uri::Scheme};
 use palisade_core::{Endpoint, Head, Target};
 
 use crate::{
@@ -94,8 +94,9 @@ impl Store {
         endpoint: Option<&'static Endpoint>,
         method: &Method,
         authority: Option<&str>,
+        scheme: Option<&Scheme>,
     ) -> GroupId {
-        let says = Says { endpoint, method, authority };
+        let says = Says { endpoint, method, authority, scheme };
         let hash = self.labels.hash(&says);
         let groups = &self.side(place).groups;
         let found = groups.find(hash, |group| self.labels.say(group.kind, says));

@@ -40,8 +40,8 @@ use self::families::{FAMILIES, Family, Kind, What};
 /// makes names for Prometheus of them, they are those of
 /// [`Snapshot::render`](palisade_metrics::Snapshot::render), labels included.
 ///
-/// `server.port` is told where requests name a port. A registry does not know
-/// by which scheme they were sent.
+/// `server.port` is that which requests name, or else that of the scheme of the
+/// first request there.
 ///
 /// OpenTelemetry's SDK tells 2000 sets of attributes of an instrument apart,
 /// unless a view says otherwise. A registry may know more.

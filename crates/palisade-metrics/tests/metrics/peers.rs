@@ -34,7 +34,7 @@ async fn a_body_in_chunks_is_one_body() {
     let attempts = metrics.snapshot().attempts;
     assert_eq!((attempts.count(), attempts.received()), (1, 50));
     let text = metrics.snapshot().render(Format::Prometheus);
-    assert!(text.contains("palisade_response_body_bytes_total{http_request_method=\"GET\",server_address=\"api.example\"} 50\n"), "{text}");
+    assert!(text.contains("palisade_response_body_bytes_total{http_request_method=\"GET\",server_address=\"api.example\",server_port=\"80\"} 50\n"), "{text}");
 }
 
 /// axum-prometheus 0.10.1 takes the path for a label where no route matches: there, a scanner's
@@ -85,7 +85,7 @@ async fn an_error_is_counted_by_its_kind() {
     let count = "http_client_request_duration_seconds_count{";
     let line = text.lines().find(|line| line.starts_with(count)).unwrap();
     assert!(line.ends_with("error_type=\"other\"} 1"), "{line}");
-    assert!(text.contains("http_client_active_requests{http_request_method=\"GET\",server_address=\"probe.test\"} 0"), "{text}");
+    assert!(text.contains("http_client_active_requests{http_request_method=\"GET\",server_address=\"probe.test\",server_port=\"80\"} 0"), "{text}");
 }
 
 /// tower-otel 0.12 and reqwest-metrics 0.3 take the message for the type of an error, so that each
@@ -144,4 +144,26 @@ async fn times_below_a_millisecond_are_times() {
         response.into_body().collect().await.unwrap();
     }
     assert_eq!(api.attempts().times().sum(), Duration::from_millis(3));
+}
+
+/// tower-http-opentelemetry 0.0.6 leaves out a port that is that of the scheme, which the conventions
+/// require.
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_not_written_is_that_of_the_scheme() {
+    for (target, port) in [
+        ("http://api.example/", "80"),
+        ("https://api.example/", "443"),
+        ("https://api.example:8443/", "8443"),
+        ("https://[::1]/", "443"),
+    ] {
+        let metrics = Registry::new();
+        let client = metrics
+            .attempts()
+            .layer(answers_with(|| Ok::<_, io::Error>(Response::new(Frames::new([])))));
+        client.oneshot(request("GET", target)).await.unwrap();
+        let snapshot = metrics.snapshot();
+        assert_eq!(snapshot.attempts.groups[0].port, port.parse().ok(), "{target}");
+        let text = snapshot.render(Format::Prometheus);
+        assert!(text.contains(&format!("server_port=\"{port}\"")), "{target}: {text}");
+    }
 }

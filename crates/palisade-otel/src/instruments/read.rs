@@ -108,14 +108,14 @@ impl Place {
     fn attributes(self, group: &RequestGroup) -> Vec<KeyValue> {
         let template = if self == Self::Served { HTTP_ROUTE } else { URL_TEMPLATE };
         let endpoint = group.endpoint.as_deref().map(|endpoint| (template, endpoint));
-        target(Some(&group.method), group.authority.as_deref(), endpoint)
+        target(Some(&group.method), group.authority.as_deref(), group.port, endpoint)
     }
 }
 
 fn event_attributes(event: &EventCount) -> Vec<KeyValue> {
     let (method, authority) = (event.method.as_deref(), event.authority.as_deref());
     let endpoint = event.endpoint.as_deref().map(|endpoint| (URL_TEMPLATE, endpoint));
-    let mut attributes = target(method, authority, endpoint);
+    let mut attributes = target(method, authority, event.port, endpoint);
     let mut add = |name, value: &str| {
         if !value.is_empty() {
             attributes.push(KeyValue::new(name, value.to_owned()));
@@ -146,7 +146,7 @@ fn breakers(snapshot: &Snapshot, tell: &mut dyn FnMut(u64, &[KeyValue])) {
         let endpoint = breaker.endpoint.as_deref().map(|endpoint| (URL_TEMPLATE, endpoint));
         // All of them, so that a state that is over is zero and not stale.
         for state in BreakerState::STATES {
-            let mut attributes = target(method, authority, endpoint);
+            let mut attributes = target(method, authority, breaker.port, endpoint);
             attributes.push(KeyValue::new("state", state));
             tell(u64::from(breaker.state == state), &attributes);
         }
@@ -169,6 +169,7 @@ fn folded(snapshot: &Snapshot, tell: &mut dyn FnMut(u64, &[KeyValue])) {
 fn target(
     method: Option<&str>,
     authority: Option<&str>,
+    port: Option<u16>,
     endpoint: Option<(&'static str, &str)>,
 ) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(6);
@@ -181,8 +182,9 @@ fn target(
     }
     if let Some(authority) = authority {
         let server = Server::of(authority, None);
+        let port = server.port.or(port);
         add(SERVER_ADDRESS, server.address);
-        if let Some(port) = server.port {
+        if let Some(port) = port {
             attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
         }
     }
