@@ -84,8 +84,10 @@
 //!
 //! A request that succeeds allocates nothing and takes no lock. Each thread
 //! counts in words of its own, so that two threads do not wait for each other;
-//! the sums are made by who reads. A series takes memory as its times need it:
-//! some 300 bytes for each power of two, and thread.
+//! the sums are made by who reads. Half of the time goes into reading the clock:
+//! at the request, at the head, and at the end of the body. A series takes
+//! memory as its times need it: some 300 bytes for each power of two, and
+//! thread; a registry that has counted nothing takes 220 KB.
 //!
 //! # Features
 //!
