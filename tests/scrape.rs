@@ -70,6 +70,10 @@ async fn filled() -> Registry {
         client.clone().oneshot(request).await.unwrap_err();
     }
 
+    let server = ServiceBuilder::new().layer(metrics.served().endpoints(&USERS)).service(client);
+    let request = Request::get(api.url("/ok")).body(Full::default()).unwrap();
+    let _ = server.oneshot(request).await.unwrap().into_body().collect().await;
+
     for target in [Target::default(), Target::new(Some(&ODD), None, Some("[::1]:8443"))] {
         tell(&metrics, target);
     }
@@ -88,6 +92,10 @@ fn tell(observer: &impl Observer, target: Target<'_>) {
         Event::Breaker { from: "closed", to: "open", reason: "failure_rate", generation: 1 },
         Event::Refused { kind, reason, retry_after: None, enforced: true },
         Event::Refused { kind, reason, retry_after: None, enforced: false },
+        Event::Waited { kind: ErrorKind::Limited, waited: Duration::from_millis(20) },
+        Event::Paused { kind: ErrorKind::Limited, reason: "retry_after", delay },
+        Event::Cache { status: "hit" },
+        Event::Refreshed { result: "fetched", took: Duration::from_millis(300) },
     ] {
         observer.on_event(target, &event);
     }
