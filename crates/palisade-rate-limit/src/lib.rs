@@ -52,6 +52,7 @@
 
 mod acquire;
 mod bucket;
+mod client;
 mod cost;
 mod error;
 mod future;
@@ -69,6 +70,7 @@ mod wait;
 
 pub use self::{
     acquire::Acquire,
+    client::ByClient,
     cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
     error::{Limited, LimitedReason},
     future::ResponseFuture,
