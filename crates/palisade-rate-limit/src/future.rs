@@ -8,7 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Acquire, Limited, OnRefusal, shared::Shared};
+use crate::{Acquire, Limited, OnRefusal, granted::Granted};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
@@ -47,19 +47,6 @@ pub(crate) struct Waiting<S, Req> {
     granted: Option<Granted>,
 }
 
-/// Tokens of a request that was not sent: they go back.
-struct Granted {
-    shared: Arc<Shared>,
-    cost: u32,
-}
-
-impl Drop for Granted {
-    fn drop(&mut self) {
-        self.shared.limits.refund(self.cost);
-        self.shared.wake_first();
-    }
-}
-
 impl<S, Req> Waiting<S, Req> {
     pub(crate) fn new(inner: S, request: Req, acquire: Acquire, cost: u32) -> Self {
         Self { inner, request: Some(request), cost, acquire, granted: None }
@@ -80,7 +67,7 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
                 return Poll::Ready(Waited::Refused(limited));
             }
             let shared = Arc::clone(self.acquire.shared());
-            self.granted = Some(Granted { shared, cost: self.cost });
+            self.granted = Some(Granted::new(shared, self.cost));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
             return Poll::Ready(Waited::Unready(error));
@@ -92,12 +79,6 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
             granted.spend();
         }
         Poll::Ready(Waited::Called(future))
-    }
-}
-
-impl Granted {
-    fn spend(mut self) {
-        self.cost = 0;
     }
 }
 

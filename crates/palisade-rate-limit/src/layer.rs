@@ -4,8 +4,8 @@ use palisade_core::{KeyBy, Observer};
 use tower_layer::Layer;
 
 use crate::{
-    Keyed, Limiter, Limiters, One, OverBurst, Quota, RateLimit, Refuse, Scope, Single, Template,
-    Wait, shared::Settings,
+    BackpressureLayer, Keyed, Limiter, Limiters, One, OverBurst, Quota, RateLimit, Refuse, Scope,
+    Single, Template, Wait, shared::Settings,
 };
 
 /// Limits the rate of requests.
@@ -114,6 +114,14 @@ impl<C, R> RateLimitLayer<Single, C, R> {
     /// with another one.
     pub fn handle(&self) -> Limiter {
         self.rules.scope.limiter().clone()
+    }
+}
+
+impl RateLimitLayer {
+    /// Makes services that are not ready until there is a token, instead of
+    /// requests that wait: for what looks for another service that is ready.
+    pub fn backpressure(self) -> BackpressureLayer {
+        BackpressureLayer::new(self.handle())
     }
 }
 

@@ -51,11 +51,13 @@
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod backpressure;
 mod bucket;
 mod client;
 mod cost;
 mod error;
 mod future;
+mod granted;
 mod keyed;
 mod layer;
 mod limiter;
@@ -70,6 +72,7 @@ mod wait;
 
 pub use self::{
     acquire::Acquire,
+    backpressure::{Backpressure, BackpressureLayer},
     client::ByClient,
     cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
     error::{Limited, LimitedReason},

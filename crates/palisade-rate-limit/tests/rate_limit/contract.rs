@@ -46,3 +46,8 @@ async fn keeps_it_with_a_limiter_for_each_key() {
     let by_length = || key_fn(|head: Head<'_>| head.uri.path().len());
     contract!(layer().scope(Keyed::by(by_length()).max_keys(2))).check().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn keeps_it_with_backpressure() {
+    contract!(layer().backpressure()).check().await;
+}

@@ -226,3 +226,44 @@ async fn waits_refusals_and_pauses_are_told() {
     );
     assert!(told.iter().all(|told| told.authority.as_deref() == Some("a.example")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_ready_and_is_not_called_gives_its_token_back() {
+    let layer = layer().backpressure();
+    let service = layer.layer(api());
+    let start = Instant::now();
+    for _ in 0..10 {
+        let mut ready = service.clone();
+        ServiceExt::<Request<String>>::ready(&mut ready).await.unwrap();
+        assert_eq!(layer.handle().snapshot().available, 0);
+        // A clone takes no token along.
+        drop((ready.clone(), ready));
+        assert_eq!(layer.handle().snapshot().available, 1);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    for turn in 0..5 {
+        service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(start.elapsed(), TICK * turn);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_are_not_ready_stand_in_line() {
+    let layer = layer().backpressure();
+    let service = layer.layer(api());
+    service.clone().oneshot(get("/")).await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| service.clone()).collect();
+    for service in &mut waiting {
+        let ready = ServiceExt::<Request<String>>::ready(service);
+        assert!(timeout(Duration::ZERO, ready).await.is_err());
+    }
+    assert_eq!(layer.handle().snapshot().waiting, 3);
+    // Who leaves the line takes nothing along.
+    waiting.remove(1);
+    assert_eq!(layer.handle().snapshot().waiting, 2);
+    let start = Instant::now();
+    for (turn, service) in (1..).zip(waiting) {
+        service.oneshot(get("/")).await.unwrap();
+        assert_eq!(start.elapsed(), TICK * turn);
+    }
+}
