@@ -23,8 +23,9 @@
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
-//! | [`metrics`] | `metrics`, `metrics-facade`, `tracing` | counts, times and logs calls and attempts |
+//! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
+//! | [`rate_limit`] | `rate-limit` | limits rates: quotas, keys, costs, a fair line to wait in |
 //! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
 //!
 //! The feature `rustls` tells failures of rustls apart.
@@ -44,6 +45,8 @@ pub use palisade_core as core;
 pub use palisade_metrics as metrics;
 #[cfg(feature = "otel")]
 pub use palisade_otel as otel;
+#[cfg(feature = "rate-limit")]
+pub use palisade_rate_limit as rate_limit;
 #[cfg(feature = "retry")]
 pub use palisade_retry as retry;
 
