@@ -68,6 +68,7 @@ mod refusal;
 mod scope;
 mod service;
 mod shared;
+mod sync;
 mod wait;
 
 pub use self::{

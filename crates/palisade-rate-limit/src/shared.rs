@@ -1,9 +1,6 @@
 use std::{
     ops::{Deref, DerefMut},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     task::Waker,
     time::Duration,
 };
@@ -16,6 +13,7 @@ use crate::{
     bucket::{Short, nanos},
     limits::Limits,
     line::Line,
+    sync::{AtomicUsize, Mutex, MutexGuard},
 };
 
 /// What all limiters of a layer have in common.
@@ -264,3 +262,6 @@ impl DerefMut for InLine<'_> {
         self.0.as_deref_mut().expect("it was made by who looks at it")
     }
 }
+
+#[cfg(all(test, palisade_shuttle))]
+mod models;
