@@ -1,6 +1,6 @@
 use std::{
     num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{
@@ -14,6 +14,8 @@ pub(crate) struct Limits {
     buckets: Box<[Bucket]>,
     // Nothing goes before.
     paused_until: AtomicU64,
+    // Its quotas are not those that another one would be made with.
+    retuned: AtomicBool,
     over_burst: OverBurst,
 }
 
@@ -33,7 +35,8 @@ pub enum OverBurst {
 impl Limits {
     pub(crate) fn new(quotas: &[Quota], over_burst: OverBurst) -> Self {
         let buckets = quotas.iter().copied().map(Bucket::new).collect();
-        Self { buckets, paused_until: AtomicU64::new(0), over_burst }
+        let retuned = AtomicBool::new(false);
+        Self { buckets, paused_until: AtomicU64::new(0), retuned, over_burst }
     }
 
     /// Takes so many tokens from each bucket, or none from any.
@@ -59,7 +62,7 @@ impl Limits {
     ) -> Result<(), Short> {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
         if now < paused_until {
-            return Err(Short::Until(self.there_at(cost.into())));
+            return Err(self.short(0, cost));
         }
         for (index, bucket) in self.buckets.iter().enumerate() {
             let Some(due) = NonZeroU32::new(self.due(bucket, cost)) else {
@@ -72,7 +75,7 @@ impl Limits {
                 return Err(match short {
                     Short::Never => Short::Never,
                     // What others lack counts as well.
-                    Short::Until(at) => Short::Until(at.max(self.there_at(cost.into()))),
+                    Short::Until(at) => Short::Until(at.max(self.there_at(0, cost))),
                 });
             }
         }
@@ -92,12 +95,19 @@ impl Limits {
         }
     }
 
-    /// When so many tokens are there in all buckets, if nobody takes any before.
-    pub(crate) fn there_at(&self, cost: u64) -> u64 {
+    /// Why there are not so many tokens after others have taken theirs.
+    pub(crate) fn short(&self, before: u64, cost: u32) -> Short {
+        if self.buckets.iter().any(|bucket| bucket.burst() < self.due(bucket, cost)) {
+            return Short::Never;
+        }
+        Short::Until(self.there_at(before, cost))
+    }
+
+    /// When so many tokens are there in all buckets, if only those take any before.
+    fn there_at(&self, before: u64, cost: u32) -> u64 {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
-        let there_at = |bucket: &Bucket| match self.over_burst {
-            OverBurst::Refuse => bucket.there_at(cost),
-            OverBurst::Debt => bucket.there_at(cost.min(bucket.burst().into())),
+        let there_at = |bucket: &Bucket| {
+            bucket.there_at(before.saturating_add(self.due(bucket, cost).into()))
         };
         self.buckets.iter().map(there_at).fold(paused_until, u64::max)
     }
@@ -117,6 +127,7 @@ impl Limits {
 
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, quotas: &[Quota]) {
+        self.retuned.store(true, Ordering::Relaxed);
         self.buckets.iter().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
     }
 
@@ -139,7 +150,8 @@ impl Limits {
 
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
-        self.paused_until() <= now && self.buckets.iter().all(|bucket| bucket.is_full(now))
+        let retuned = self.retuned.load(Ordering::Relaxed);
+        !retuned && self.paused_until() <= now && self.buckets.iter().all(|bucket| bucket.is_full(now))
     }
 }
 

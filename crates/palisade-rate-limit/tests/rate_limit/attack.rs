@@ -1,0 +1,394 @@
+//! Attempts to break it.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use palisade_core::ByAuthority;
+use palisade_rate_limit::{
+    Acquire, Keyed, Limited, LimitedReason, Limiter, OverBurst, Quota, RateLimitLayer, Wait,
+};
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{Instant, advance, sleep, timeout},
+};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
+
+const TICK: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limiter(burst: u32) -> Limiter {
+    Limiter::new(Quota::per_second(100).burst(burst)).wait(Wait::forever())
+}
+
+/// A limiter whose tokens are all taken.
+fn empty(limiter: Limiter) -> Limiter {
+    limiter.try_acquire(limiter.snapshot().available).unwrap();
+    limiter
+}
+
+fn poll(acquire: &mut Acquire) -> Poll<Result<(), Limited>> {
+    Pin::new(acquire).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn waiting(limiter: &Limiter) -> Acquire {
+    let mut acquire = limiter.acquire(1);
+    assert!(poll(&mut acquire).is_pending());
+    acquire
+}
+
+fn api()
+-> impl Service<Request<String>, Response = Response<String>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static {
+    service_fn(|_: Request<String>| async { Ok(Response::new(String::new())) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_caller_gets_through_an_inner_service_with_one_place() {
+    let mut service =
+        RateLimitLayer::new(Quota::every(TICK)).layer(ConcurrencyLimitLayer::new(1).layer(api()));
+    for _ in 0..3 {
+        let call = service.ready().await.unwrap().call(Request::default());
+        timeout(SECOND, call).await.expect("it waits for a place that it holds itself").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_sees_more_than_a_strict_quota_of_short_intervals() {
+    for (count, burst) in [(150, 1), (240, 41), (400, 1)] {
+        let limiter =
+            Limiter::new(Quota::at_most(count, SECOND).burst(burst)).wait(Wait::forever());
+        let limiter = limiter.wait(Wait::forever().max_waiting(usize::MAX));
+        let start = Instant::now();
+        let mut let_go = Vec::new();
+        // The first one is late, by as much as it may; the others are on time.
+        let mut line: Vec<_> = (0..burst).map(|_| limiter.acquire(1)).collect();
+        line.extend((0..count + 10).map(|_| limiter.acquire(1)));
+        let mut line = line.into_iter();
+        for _ in 0..burst {
+            line.next().unwrap().await.unwrap();
+            let_go.push(start.elapsed());
+        }
+        let mut line: Vec<_> = line.collect();
+        assert!(line.iter_mut().all(|acquire| poll(acquire).is_pending()));
+        advance(Duration::from_millis(15)).await;
+        let mut line = line.into_iter().peekable();
+        while let Some(first) = line.peek_mut() {
+            if poll(first).is_ready() {
+                let_go.push(start.elapsed());
+                line.next();
+            } else {
+                advance(Duration::from_micros(5)).await;
+            }
+        }
+        for (index, begin) in let_go.iter().enumerate() {
+            let within = let_go[index..].iter().filter(|at| **at < *begin + SECOND).count();
+            assert!(within <= count as usize, "{within} of {count} from {begin:?}, burst {burst}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_sent_away_takes_no_place() {
+    let limiter = empty(limiter(1)).wait(Wait::up_to(TICK * 3).max_waiting(2));
+    let limiter = empty(limiter);
+    let sent = [waiting(&limiter), waiting(&limiter)];
+    assert_eq!((limiter.shed(), limiter.snapshot().waiting), (2, 0));
+    assert_eq!(limiter.shed(), 0, "they are told once");
+    // They were told, and have not looked yet.
+    let start = Instant::now();
+    let [mut third, fourth] = [waiting(&limiter), waiting(&limiter)];
+    assert_eq!(limiter.snapshot().waiting, 2);
+    timeout(SECOND, poll_fn(|cx| Pin::new(&mut third).poll(cx))).await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), TICK);
+    for mut sent in sent {
+        let Poll::Ready(Err(limited)) = poll(&mut sent) else { panic!("it was sent away") };
+        assert_eq!(limited.reason(), LimitedReason::Shed);
+    }
+    fourth.await.unwrap();
+    assert_eq!((start.elapsed(), limiter.snapshot().waiting), (TICK * 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shedding_gets_a_forgotten_one_out_of_the_way() {
+    let limiter = empty(limiter(1));
+    std::mem::forget(waiting(&limiter));
+    let other = waiting(&limiter);
+    limiter.shed();
+    drop(other);
+    advance(TICK).await;
+    limiter.try_acquire(1).unwrap();
+    timeout(SECOND, limiter.acquire(1)).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_go_into_debt_is_refused_at_once_if_it_takes_too_long() {
+    let limiter =
+        Limiter::new(Quota::every(TICK)).over_burst(OverBurst::Debt).wait(Wait::up_to(TICK * 5));
+    let limiter = empty(limiter);
+    let mut first = limiter.acquire(4);
+    assert!(poll(&mut first).is_pending());
+    // Due after a tick, and what it takes lasts for four.
+    let second = waiting(&limiter);
+    let limited = timeout(Duration::ZERO, limiter.acquire(1)).await.unwrap().unwrap_err();
+    assert_eq!(
+        (limited.reason(), limited.retry_after()),
+        (LimitedReason::TooLong, Some(TICK * 6))
+    );
+    let start = Instant::now();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(start.elapsed(), TICK * 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_may_go_is_told_so_at_once() {
+    let limiter = empty(limiter(5));
+    let _first = waiting(&limiter);
+    let refused = timeout(SECOND, limiter.acquire(u32::MAX)).await.unwrap();
+    let refused = [refused, limiter.try_acquire(6)];
+    let over_burst = Err((LimitedReason::OverBurst, None));
+    let refused = refused
+        .map(|result| result.map_err(|limited| (limited.reason(), limited.retry_after())));
+    assert_eq!(refused, [over_burst; 2]);
+    drop(_first);
+    limiter.pause(SECOND);
+    let refused = limiter.try_acquire(6).unwrap_err();
+    assert_eq!(refused.reason(), LimitedReason::OverBurst);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_took_for_a_moment_holds_nobody_up() {
+    let handle = Handle::current();
+    for _ in 0..300 {
+        // The first one has a token left for an hour; the second has one each 10 ms.
+        let limiter = Limiter::new(Quota::per_hour(1).burst(2))
+            .and(Quota::every(TICK))
+            .wait(Wait::forever());
+        limiter.try_acquire(1).unwrap();
+        let stop = AtomicBool::new(false);
+        let start = Instant::now();
+        let mut acquire = limiter.acquire(1);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let _guard = handle.enter();
+                    while !stop.load(Ordering::Relaxed) {
+                        let _ = limiter.try_acquire(1);
+                    }
+                });
+            }
+            for _ in 0..50 {
+                std::thread::yield_now();
+            }
+            assert!(poll(&mut acquire).is_pending());
+            stop.store(true, Ordering::Relaxed);
+        });
+        // Nobody else is there, and a token is after a tick.
+        advance(TICK).await;
+        acquire.await.unwrap();
+        assert_eq!(start.elapsed(), TICK);
+    }
+}
+
+#[test]
+fn a_quota_may_change_from_another_thread_at_any_time() {
+    let limiter = Limiter::new(Quota::UNLIMITED).wait(Wait::reject());
+    let stop = AtomicBool::new(false);
+    let panicked = std::thread::scope(|scope| {
+        let takers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let _ = limiter.try_acquire(1);
+                    }
+                })
+            })
+            .collect();
+        let quotas = [Quota::UNLIMITED, Quota::per_hour(1), Quota::per_second(1_000_000)];
+        for turn in 0..100_000 {
+            limiter.retune(&[quotas[turn % 3]]).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        takers.into_iter().any(|taker| taker.join().is_err())
+    });
+    assert!(!panicked);
+}
+
+/// A task that is kept alive by its wakers alone, and waits itself.
+struct Task {
+    _waits: Mutex<Option<Acquire>>,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_takes_its_task_along_dead_locks_nobody() {
+    let limiter = empty(limiter(1));
+    let task = |acquire| Waker::from(Arc::new(Task { _waits: Mutex::new(Some(acquire)) }));
+    let (done, is_done) = std::sync::mpsc::channel();
+    let thread = {
+        let handle = Handle::current();
+        move || {
+            let _guard = handle.enter();
+            // Polled by one task, then by another one, while the first one is gone.
+            let mut moved = limiter.acquire(1);
+            let first = waiting(&limiter);
+            let one = task(waiting(&limiter));
+            assert!(Pin::new(&mut moved).poll(&mut Context::from_waker(&one)).is_pending());
+            drop(one);
+            assert!(poll(&mut moved).is_pending());
+            // Dropped, with a waker that is the last one of its task.
+            let one = task(waiting(&limiter));
+            assert!(Pin::new(&mut moved).poll(&mut Context::from_waker(&one)).is_pending());
+            drop(one);
+            drop(moved);
+            drop(first);
+            done.send(limiter.snapshot().waiting).unwrap();
+        }
+    };
+    std::thread::spawn(thread);
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_wherever_one_stands() {
+    let limiter = empty(limiter(1));
+    let start = Instant::now();
+    let _first = waiting(&limiter);
+    let second = limiter.acquire_before(1, start + TICK * 5);
+    let second = tokio::spawn(timeout(TICK * 20, second));
+    sleep(TICK / 2).await;
+    limiter.pause(SECOND);
+    assert!(second.await.unwrap().unwrap().is_err());
+    assert!(start.elapsed() <= TICK * 6, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_its_deadline_takes_nothing() {
+    let limiter = limiter(1);
+    let deadline = Instant::now();
+    advance(TICK).await;
+    let limited = limiter.acquire_before(1, deadline).await.unwrap_err();
+    assert_eq!(limited.reason(), LimitedReason::TooLong);
+    limiter.acquire_before(1, Instant::now()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_retuned_is_not_forgotten() {
+    let layer = RateLimitLayer::new(Quota::per_second(100).burst(10))
+        .wait(Wait::reject())
+        .scope(Keyed::by(ByAuthority).max_keys(100));
+    let service = layer.layer(api());
+    let get = |host: &str| Request::get(format!("http://{host}/")).body(String::new()).unwrap();
+    service.clone().oneshot(get("slow.example")).await.unwrap();
+    let slow = Some("slow.example".to_owned());
+    layer.limiters().get(&slow).unwrap().retune(&[Quota::per_hour(1)]).unwrap();
+    for host in 0..1000 {
+        sleep(SECOND).await;
+        service.clone().oneshot(get(&format!("host-{host}.example"))).await.unwrap();
+    }
+    sleep(SECOND * 3600).await;
+    service.clone().oneshot(get("slow.example")).await.unwrap();
+    assert!(service.oneshot(get("slow.example")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_was_made() {
+    let layer = RateLimitLayer::new(Quota::every(TICK));
+    let handle = layer.handle();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let service = layer.layer(service_fn(move |_: Request<String>| {
+        if count.fetch_add(1, Ordering::Relaxed) == 1 {
+            panic!("the inner service is broken");
+        }
+        async { Ok::<_, Infallible>(Response::new(String::new())) }
+    }));
+    service.clone().oneshot(Request::default()).await.unwrap();
+    let mut second = Box::pin(service.clone().oneshot(Request::default()));
+    let poll = |cx: &mut Context<'_>| {
+        match catch_unwind(AssertUnwindSafe(|| second.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(_)) => panic!("it panics"),
+            Err(_) => Poll::Ready(()),
+        }
+    };
+    poll_fn(poll).await;
+    drop(second);
+    assert_eq!((calls.load(Ordering::Relaxed), handle.snapshot().available), (2, 0));
+    let start = Instant::now();
+    service.oneshot(Request::default()).await.unwrap();
+    assert_eq!(start.elapsed(), TICK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_woken_in_vain_through_the_layer() {
+    for waiters in [64, 1000] {
+        let wait = Wait::forever().max_waiting(usize::MAX);
+        let service = RateLimitLayer::new(Quota::every(TICK)).wait(wait).layer(api());
+        let polls = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..waiters {
+            let mut call = Box::pin(service.clone().oneshot(Request::default()));
+            let polls = Arc::clone(&polls);
+            tasks.spawn(poll_fn(move |cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                call.as_mut().poll(cx).map(|result| result.is_ok())
+            }));
+        }
+        assert!(tasks.join_all().await.into_iter().all(|ok| ok));
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls as f64 <= 3.2 * f64::from(waiters), "{polls} polls of {waiters}");
+    }
+}
+
+/// Its first instance is ready, and its clones fail to be.
+struct Broken(bool);
+
+impl Clone for Broken {
+    fn clone(&self) -> Self {
+        Self(true)
+    }
+}
+
+impl Service<Request<String>> for Broken {
+    type Response = Response<String>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Response<String>, std::io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        Poll::Ready(if self.0 { Err(std::io::ErrorKind::NotConnected.into()) } else { Ok(()) })
+    }
+
+    fn call(&mut self, _: Request<String>) -> Self::Future {
+        std::future::ready(Ok(Response::new(String::new())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_go_back_as_soon_as_the_inner_service_fails_to_be_ready() {
+    let layer = RateLimitLayer::new(Quota::every(TICK));
+    let handle = layer.handle();
+    let mut service = layer.layer(Broken(false));
+    service.ready().await.unwrap().call(Request::default()).await.unwrap();
+    let mut second = Box::pin(service.call(Request::default()));
+    assert!(second.as_mut().await.is_err());
+    // It is still held.
+    assert_eq!(handle.snapshot().available, 1);
+}
