@@ -106,6 +106,10 @@ impl Bucket {
 
     /// When so many tokens are there, if nobody takes any before.
     pub(crate) fn there_at(&self, count: u64) -> u64 {
+        if self.interval() == 0 {
+            // No limit, whatever was taken under one.
+            return 0;
+        }
         let full_at = self.full_at.load(Ordering::Relaxed);
         let burst = self.worth(self.burst.load(Ordering::Relaxed).into());
         full_at.saturating_add(self.worth(count)).saturating_sub(burst)
@@ -115,7 +119,10 @@ impl Bucket {
     pub(crate) fn there(&self, now: u64) -> u32 {
         let burst = self.burst.load(Ordering::Relaxed);
         let missing = self.full_at.load(Ordering::Relaxed).saturating_sub(now);
-        let missing = missing.div_ceil(self.interval().max(1));
+        let missing = match self.interval() {
+            0 => 0,
+            interval => missing.div_ceil(interval),
+        };
         burst.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
     }
 

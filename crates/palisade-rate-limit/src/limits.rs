@@ -64,6 +64,13 @@ impl Limits {
         if now < paused_until {
             return Err(self.short(0, cost));
         }
+        if 1 < self.buckets.len() {
+            // A look first, as what is taken from one and then given back is missed by others.
+            match self.short(0, cost) {
+                Short::Until(at) if at <= now => {}
+                short => return Err(short),
+            }
+        }
         for (index, bucket) in self.buckets.iter().enumerate() {
             let Some(due) = NonZeroU32::new(self.due(bucket, cost)) else {
                 continue;
@@ -106,9 +113,8 @@ impl Limits {
     /// When so many tokens are there in all buckets, if only those take any before.
     fn there_at(&self, before: u64, cost: u32) -> u64 {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
-        let there_at = |bucket: &Bucket| {
-            bucket.there_at(before.saturating_add(self.due(bucket, cost).into()))
-        };
+        let there_at =
+            |bucket: &Bucket| bucket.there_at(before.saturating_add(self.due(bucket, cost).into()));
         self.buckets.iter().map(there_at).fold(paused_until, u64::max)
     }
 
@@ -151,7 +157,9 @@ impl Limits {
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
         let retuned = self.retuned.load(Ordering::Relaxed);
-        !retuned && self.paused_until() <= now && self.buckets.iter().all(|bucket| bucket.is_full(now))
+        !retuned
+            && self.paused_until() <= now
+            && self.buckets.iter().all(|bucket| bucket.is_full(now))
     }
 }
 
