@@ -405,16 +405,13 @@ fn threads_that_come_and_go_stall_nobody_and_exceed_nothing() {
                 runtime.block_on(async {
                     for turn in 0..120_u32 {
                         match (thread + turn) % 8 {
-                            0 => drop(
-                                poll_fn(|cx| {
-                                    let mut acquire = limiter.acquire(1);
-                                    let polled = Pin::new(&mut acquire).poll(cx);
-                                    // What it got is not used.
-                                    polled.is_ready().then(|| limiter.refund(1));
-                                    Poll::Ready(())
-                                })
-                                .await,
-                            ),
+                            0 => {
+                                let mut acquire = limiter.acquire(1);
+                                // What it got is not used.
+                                if poll(&mut acquire).is_ready() {
+                                    limiter.refund(1);
+                                }
+                            }
                             1 => drop(limiter.try_acquire(1).map(|()| limiter.refund(1))),
                             2 if turn % 16 == 0 => {
                                 limiter.pause(Duration::from_millis(1));
@@ -658,4 +655,65 @@ async fn a_refusal_by_one_quota_is_not_mistaken_for_one_by_another() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(misled, 0);
+}
+
+#[test]
+fn whoever_waits_hears_of_every_change_from_other_threads() {
+    // So slow that only a change, or another one's leaving, lets anybody go.
+    let slow = Quota::per_hour(1);
+    let limiter = Limiter::new(slow).and(Quota::per_second(1_000_000)).wait(Wait::forever());
+    limiter.try_acquire(1).unwrap();
+    let (left, stop) = (AtomicUsize::new(6), AtomicBool::new(false));
+    let counts: Vec<(u32, u32)> = std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..6_u32)
+            .map(|thread| {
+                let (limiter, left) = (limiter.clone(), &left);
+                scope.spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    let mut counts = (0, 0);
+                    runtime.block_on(async {
+                        for turn in 0..400 {
+                            let wait = SECOND * 20;
+                            // Some leave by themselves.
+                            if (thread + turn) % 5 == 0 {
+                                let _ = timeout(Duration::ZERO, limiter.acquire(1)).await;
+                                continue;
+                            }
+                            match timeout(wait, limiter.acquire(1)).await.expect("it stalls") {
+                                Ok(()) => counts.0 += 1,
+                                Err(limited) => {
+                                    assert_eq!(limited.reason(), LimitedReason::Shed);
+                                    counts.1 += 1;
+                                }
+                            }
+                        }
+                    });
+                    left.fetch_sub(1, Ordering::Relaxed);
+                    counts
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            let mut turn = 0_u64;
+            while left.load(Ordering::Relaxed) != 0 && !stop.load(Ordering::Relaxed) {
+                turn += 1;
+                match turn % 8 {
+                    0 => drop(limiter.shed()),
+                    1 => limiter.pause(SECOND * 1000),
+                    2 => limiter.resume(),
+                    3 => limiter.retune(&[slow, Quota::UNLIMITED]).unwrap(),
+                    4 => limiter.retune(&[slow, Quota::per_second(1_000_000)]).unwrap(),
+                    _ => limiter.refund(1),
+                }
+                std::thread::yield_now();
+            }
+        });
+        let counts = waiters.into_iter().map(|waiter| waiter.join());
+        let counts = counts.collect::<Vec<_>>();
+        stop.store(true, Ordering::Relaxed);
+        counts.into_iter().map(Result::unwrap).collect()
+    });
+    assert_eq!(limiter.snapshot().waiting, 0);
+    assert!(counts.iter().all(|(granted, shed)| granted + shed == 320), "{counts:?}");
 }
