@@ -32,7 +32,7 @@ pub struct Acquire {
 enum Stage {
     // Nobody has polled it.
     New,
-    // It is in line. Only as the first one it needs a timer.
+    // It is in line. Only the first one, or one with a deadline, needs a timer.
     Waiting { place: usize, since: u64, give_up: u64, sleep: Option<Pin<Box<Sleep>>> },
     // It has its tokens, or was refused.
     Done,
@@ -59,6 +59,11 @@ impl Acquire {
         let deadline = self.deadline.map_or(u64::MAX, |deadline| {
             crate::bucket::nanos(deadline.saturating_duration_since(settings.start))
         });
+        if deadline < now {
+            let short = self.shared.limits.short(0, self.cost);
+            let limited = self.shared.refusal(short, now, LimitedReason::TooLong);
+            return Poll::Ready(Err(limited));
+        }
         let give_up = now.saturating_add(crate::bucket::nanos(longest)).min(deadline);
         match self.shared.join(now, self.cost, give_up, cx.waker()) {
             Ok(None) => Poll::Ready(Ok(())),
@@ -89,21 +94,29 @@ impl Acquire {
                     self.stage = Stage::Done;
                     return Poll::Ready(Err(limited));
                 }
-                Step::Behind => {
-                    *sleep = None;
-                    return Poll::Pending;
-                }
-                Step::Until(at) => {
-                    let at = shared.settings().instant(at);
-                    let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-                    if sleep.deadline() != at {
-                        sleep.as_mut().reset(at);
-                    }
-                    ready!(sleep.as_mut().poll(cx));
-                }
+                // Those before it may have no deadline: its own needs a timer of its own.
+                Step::Behind => match self.deadline {
+                    Some(_) => ready!(sleep_to(sleep, shared, (*give_up).saturating_add(1), cx)),
+                    None => return Poll::Pending,
+                },
+                Step::Until(at) => ready!(sleep_to(sleep, shared, at, cx)),
             }
         }
     }
+}
+
+fn sleep_to(
+    sleep: &mut Option<Pin<Box<Sleep>>>,
+    shared: &Shared,
+    at: u64,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let at = shared.settings().instant(at);
+    let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+    if sleep.deadline() != at {
+        sleep.as_mut().reset(at);
+    }
+    sleep.as_mut().poll(cx)
 }
 
 impl Future for Acquire {

@@ -61,8 +61,8 @@ impl Bucket {
     /// Takes so many tokens.
     #[inline]
     pub(crate) fn take(&self, now: u64, cost: NonZeroU32) -> Result<(), Short> {
-        let interval = self.interval();
         let burst = NonZeroU32::new(self.burst.load(Ordering::Relaxed));
+        let interval = self.interval_within(burst);
         let period = governor::Quota::with_period(Duration::from_nanos(interval));
         let (Some(burst), Some(period)) = (burst, period) else {
             // No interval: no limit.
@@ -103,6 +103,10 @@ impl Bucket {
 
     /// When so many tokens are there, if nobody takes any before.
     pub(crate) fn there_at(&self, count: u64) -> u64 {
+        if self.interval() == 0 {
+            // No limit, whatever was taken under one.
+            return 0;
+        }
         let full_at = self.full_at.load(Ordering::Relaxed);
         let burst = self.worth(self.burst.load(Ordering::Relaxed).into());
         full_at.saturating_add(self.worth(count)).saturating_sub(burst)
@@ -112,7 +116,10 @@ impl Bucket {
     pub(crate) fn there(&self, now: u64) -> u32 {
         let burst = self.burst.load(Ordering::Relaxed);
         let missing = self.full_at.load(Ordering::Relaxed).saturating_sub(now);
-        let missing = missing.div_ceil(self.interval().max(1));
+        let missing = match self.interval() {
+            0 => 0,
+            interval => missing.div_ceil(interval),
+        };
         burst.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
     }
 
@@ -127,6 +134,18 @@ impl Bucket {
 
     fn interval(&self) -> u64 {
         self.interval.load(Ordering::Relaxed)
+    }
+
+    /// The interval, as far as such a burst of it is within bounds: halfway through
+    /// a change it may not be, and governor multiplies without a look.
+    #[inline]
+    fn interval_within(&self, burst: Option<NonZeroU32>) -> u64 {
+        let interval = self.interval();
+        let burst = burst.map_or(1, |burst| burst.get().into());
+        match interval.checked_mul(burst) {
+            Some(full) if full <= FARTHEST => interval,
+            _ => FARTHEST / burst,
+        }
     }
 
     fn worth(&self, count: u64) -> u64 {
@@ -215,7 +234,7 @@ mod tests {
     const MILLI: u64 = 1_000_000;
 
     fn cost(cost: u32) -> NonZeroU32 {
-        NonZeroU32::new(cost).unwrap()
+        NonZeroU32::MIN.saturating_add(cost - 1)
     }
 
     /// One token each 10 ms, and so many at once.
@@ -325,6 +344,16 @@ mod tests {
         assert_eq!(bucket.take(10 * MILLI, cost(1)), Err(Short::Until(11 * MILLI)));
         bucket.retune(Quota::UNLIMITED);
         assert_eq!(bucket.take(10 * MILLI, cost(1000)), Ok(()));
+    }
+
+    #[test]
+    fn halfway_through_a_change_is_no_overflow() {
+        // The interval of the new quota, and the burst of the old one.
+        let bucket = Bucket::new(Quota::UNLIMITED);
+        bucket.interval.store(nanos(Duration::from_secs(3600)), Ordering::Relaxed);
+        bucket.take(0, cost(1)).unwrap();
+        bucket.take_late(u64::MAX / 4, cost(u32::MAX)).unwrap();
+        assert!(bucket.full_at.load(Ordering::Relaxed) < u64::MAX);
     }
 
     #[test]

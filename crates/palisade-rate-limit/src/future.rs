@@ -70,15 +70,16 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
             self.granted = Some(Granted::new(shared, self.cost));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
+            // At once, however long the future is kept.
+            self.granted = None;
             return Poll::Ready(Waited::Unready(error));
         }
         let request = self.request.take().expect("it is sent once");
-        let future = self.inner.call(request);
         if let Some(granted) = self.granted.take() {
-            // They are spent.
+            // They are spent, even if it panics: nobody knows how far the call came.
             granted.spend();
         }
-        Poll::Ready(Waited::Called(future))
+        Poll::Ready(Waited::Called(self.inner.call(request)))
     }
 }
 

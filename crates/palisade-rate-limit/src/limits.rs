@@ -3,7 +3,7 @@ use std::{iter, num::NonZeroU32, sync::atomic::Ordering};
 use crate::{
     Quota,
     bucket::{Bucket, Short},
-    sync::AtomicU64,
+    sync::{AtomicBool, AtomicU64},
 };
 
 /// All that a request has to pass at once: some buckets, and a pause.
@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Limits {
     // Nothing goes before.
     paused_until: AtomicU64,
+    // Its quotas are not those that another one would be made with.
+    retuned: AtomicBool,
     // Here and not behind a pointer: of most there is but one, and of keys there are many.
     first: Bucket,
     others: Box<[Bucket]>,
@@ -34,9 +36,10 @@ pub enum OverBurst {
 impl Limits {
     pub(crate) fn new(first: Quota, others: &[Quota], over_burst: OverBurst) -> Self {
         Self {
+            paused_until: AtomicU64::new(0),
+            retuned: AtomicBool::new(false),
             first: Bucket::new(first),
             others: others.iter().copied().map(Bucket::new).collect(),
-            paused_until: AtomicU64::new(0),
             over_burst,
         }
     }
@@ -68,7 +71,14 @@ impl Limits {
     ) -> Result<(), Short> {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
         if now < paused_until {
-            return Err(Short::Until(self.there_at(cost.into())));
+            return Err(self.short(0, cost));
+        }
+        if !self.others.is_empty() {
+            // A look first, as what is taken from one and then given back is missed by others.
+            match self.short(0, cost) {
+                Short::Until(at) if at <= now => {}
+                short => return Err(short),
+            }
         }
         for (index, bucket) in self.buckets().enumerate() {
             let Some(due) = NonZeroU32::new(self.due(bucket, cost)) else {
@@ -81,7 +91,7 @@ impl Limits {
                 return Err(match short {
                     Short::Never => Short::Never,
                     // What others lack counts as well.
-                    Short::Until(at) => Short::Until(at.max(self.there_at(cost.into()))),
+                    Short::Until(at) => Short::Until(at.max(self.there_at(0, cost))),
                 });
             }
         }
@@ -101,13 +111,19 @@ impl Limits {
         }
     }
 
-    /// When so many tokens are there in all buckets, if nobody takes any before.
-    pub(crate) fn there_at(&self, cost: u64) -> u64 {
+    /// Why there are not so many tokens after others have taken theirs.
+    pub(crate) fn short(&self, before: u64, cost: u32) -> Short {
+        if self.buckets().any(|bucket| bucket.burst() < self.due(bucket, cost)) {
+            return Short::Never;
+        }
+        Short::Until(self.there_at(before, cost))
+    }
+
+    /// When so many tokens are there in all buckets, if only those take any before.
+    fn there_at(&self, before: u64, cost: u32) -> u64 {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
-        let there_at = |bucket: &Bucket| match self.over_burst {
-            OverBurst::Refuse => bucket.there_at(cost),
-            OverBurst::Debt => bucket.there_at(cost.min(bucket.burst().into())),
-        };
+        let there_at =
+            |bucket: &Bucket| bucket.there_at(before.saturating_add(self.due(bucket, cost).into()));
         self.buckets().map(there_at).fold(paused_until, u64::max)
     }
 
@@ -126,6 +142,7 @@ impl Limits {
 
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, quotas: &[Quota]) {
+        self.retuned.store(true, Ordering::Relaxed);
         self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
     }
 
@@ -148,7 +165,8 @@ impl Limits {
 
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
-        self.paused_until() <= now && self.buckets().all(|bucket| bucket.is_full(now))
+        let retuned = self.retuned.load(Ordering::Relaxed);
+        !retuned && self.paused_until() <= now && self.buckets().all(|bucket| bucket.is_full(now))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::task::Waker;
+use std::{mem, task::Waker};
 
 use slab::Slab;
 
@@ -12,8 +12,17 @@ pub(crate) struct Line {
     places: Slab<Place>,
     first: Option<usize>,
     last: Option<usize>,
-    // Of all that wait.
+    // Of those in line, without who was sent away and has not looked yet.
+    len: usize,
     cost: u64,
+}
+
+/// One that has left, and who is the first one now.
+#[derive(Debug)]
+pub(crate) struct Left {
+    // Dropped after the lock is: it may take a task along, and with it another place.
+    pub(crate) _waker: Waker,
+    pub(crate) first: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -36,14 +45,19 @@ impl Line {
             None => self.first = Some(place),
         }
         self.last = Some(place);
+        self.len += 1;
         self.cost += u64::from(cost);
         place
     }
 
     /// Leaves, from wherever it is. Who is the first one now has to be woken, if
     /// it is another one than before.
-    pub(crate) fn leave(&mut self, place: usize) -> Option<Waker> {
-        let Place { before, after, cost, .. } = self.places.remove(place);
+    pub(crate) fn leave(&mut self, place: usize) -> Left {
+        let Place { before, after, cost, waker, sent_away } = self.places.remove(place);
+        if sent_away {
+            return Left { _waker: waker, first: None };
+        }
+        self.len -= 1;
         self.cost -= u64::from(cost);
         match before {
             Some(before) => self.places[before].after = after,
@@ -53,34 +67,40 @@ impl Line {
             Some(after) => self.places[after].before = before,
             None => self.last = before,
         }
-        match before {
+        let first = match before {
             Some(_) => None,
             None => self.first_waker(),
-        }
+        };
+        Left { _waker: waker, first }
     }
 
     pub(crate) fn is_first(&self, place: usize) -> bool {
         self.first == Some(place)
     }
 
-    /// Says whom to wake.
-    pub(crate) fn wait(&mut self, place: usize, waker: &Waker) {
-        self.places[place].waker.clone_from(waker);
+    /// Says whom to wake from now on. The other waker is dropped after the lock is.
+    #[must_use]
+    pub(crate) fn wait(&mut self, place: usize, waker: &Waker) -> Option<Waker> {
+        let known = &mut self.places[place].waker;
+        (!known.will_wake(waker)).then(|| mem::replace(known, waker.clone()))
     }
 
     pub(crate) fn first_waker(&self) -> Option<Waker> {
         self.first.map(|first| self.places[first].waker.clone())
     }
 
-    /// Tells all to leave, and who they are.
+    /// Sends all away, and says who they are. They are in nobody's way any more,
+    /// whenever they may look.
     pub(crate) fn send_away(&mut self) -> Vec<Waker> {
-        let places = self.places.iter_mut().map(|(_, place)| place);
-        places
-            .map(|place| {
-                place.sent_away = true;
-                place.waker.clone()
-            })
-            .collect()
+        let mut wakers = Vec::with_capacity(self.len);
+        while let Some(first) = self.first {
+            let place = &mut self.places[first];
+            place.sent_away = true;
+            wakers.push(place.waker.clone());
+            self.first = place.after;
+        }
+        (self.last, self.len, self.cost) = (None, 0, 0);
+        wakers
     }
 
     pub(crate) fn is_sent_away(&self, place: usize) -> bool {
@@ -88,7 +108,7 @@ impl Line {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.len
     }
 
     /// How many tokens all together wait for.
@@ -133,7 +153,7 @@ mod tests {
                 }
                 let which = which % model.len();
                 let (place, _) = model.remove(which).unwrap();
-                let next = line.leave(place);
+                let next = line.leave(place).first;
                 prop_assert_eq!(next.is_some(), which == 0 && !model.is_empty());
                 prop_assert_eq!(line.len(), model.len());
                 prop_assert_eq!(line.cost(), model.iter().map(|(_, cost)| u64::from(*cost)).sum::<u64>());
@@ -150,12 +170,14 @@ mod tests {
         let mut line = Line::default();
         let first = line.join(1, Waker::noop());
         let second = line.join(1, &Arc::clone(&one).into());
-        line.wait(second, &Arc::clone(&two).into());
-        line.leave(first).unwrap().wake();
+        drop(line.wait(second, &Arc::clone(&two).into()));
+        line.leave(first).first.unwrap().wake();
         assert_eq!((one.0.load(Ordering::Relaxed), two.0.load(Ordering::Relaxed)), (0, 1));
         line.send_away().into_iter().for_each(Waker::wake);
         assert!(line.is_sent_away(second));
         assert_eq!(two.0.load(Ordering::Relaxed), 2);
-        assert!(line.leave(second).is_none());
+        assert_eq!((line.len(), line.cost()), (0, 0));
+        let third = line.join(1, Waker::noop());
+        assert!(line.is_first(third) && line.leave(second).first.is_none());
     }
 }

@@ -173,7 +173,7 @@ impl Quota {
                 };
                 let steady = u64::from(steady) + 1;
                 // What is let go late counts as on time, and so may come closer to the next.
-                window.saturating_add(slack(window.div_ceil(steady))).div_ceil(steady)
+                window.saturating_add(strict_slack(window, steady)).div_ceil(steady)
             }
         };
         if LONGEST < interval.saturating_mul(u64::from(burst)) {
@@ -207,12 +207,20 @@ impl Quota {
     }
 
     pub(crate) fn slack(&self) -> u64 {
-        slack(self.interval)
+        match self.kind {
+            Kind::Bucket => slack(self.interval),
+            // Not more than its interval makes up for.
+            Kind::Strict => strict_slack(self.window, u64::from(self.count - self.burst) + 1),
+        }
     }
 }
 
 fn slack(interval: u64) -> u64 {
     interval.clamp(SLACK.0, SLACK.1)
+}
+
+fn strict_slack(window: u64, steady: u64) -> u64 {
+    slack(window.div_ceil(steady))
 }
 
 /// Its interval and its burst.

@@ -90,8 +90,10 @@ where
             shared.tell_refusal(&limited, true);
             return ResponseFuture::refused(limited, refusal);
         }
-        // The one that is ready stays here, for who need not wait.
+        // Nobody keeps the one that is ready: what it holds may be what this request, or
+        // another one, has to wait for.
         let inner = self.inner.clone();
+        self.inner = inner.clone();
         let acquire = Acquire::new(Arc::clone(shared), cost, None);
         ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal)
     }

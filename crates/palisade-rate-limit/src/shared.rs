@@ -1,5 +1,4 @@
 use std::{
-    ops::{Deref, DerefMut},
     sync::{Arc, PoisonError, atomic::Ordering},
     task::Waker,
     time::Duration,
@@ -39,8 +38,7 @@ pub(crate) struct Shared {
     waiting: AtomicUsize,
     pub(crate) limits: Limits,
     settings: Arc<Settings>,
-    // Boxed, as most of many limiters have none who waits.
-    line: Mutex<Option<Box<Line>>>,
+    line: Mutex<Line>,
     // Nothing, if there is nothing to tell.
     target: Option<Box<(Option<&'static Endpoint>, Option<String>)>>,
 }
@@ -109,10 +107,15 @@ impl Shared {
     #[inline]
     pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<(), Short> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
-            return self.limits.take(now(), cost);
+            let taken = self.limits.take(now(), cost);
+            if taken.is_err() && 1 < self.limits.len() {
+                // Who has joined meanwhile may have missed what one quota let go and another one
+                // did not, and that was given back.
+                self.wake_first();
+            }
+            return taken;
         }
-        let line = self.line();
-        Err(Short::Until(self.limits.there_at(line.cost().saturating_add(cost.into()))))
+        Err(self.limits.short(self.line().cost(), cost))
     }
 
     /// The refusal of a request that has no tokens and does not wait.
@@ -136,14 +139,12 @@ impl Shared {
         waker: &Waker,
     ) -> Result<Option<usize>, Limited> {
         let mut line = self.line();
-        let all = line.cost().saturating_add(cost.into());
         let short = match line.len() {
             0 => match self.limits.take(now, cost) {
                 Ok(()) => return Ok(None),
                 Err(short) => short,
             },
-            // Whether it ever may is found out as the first one.
-            _ => Short::Until(self.limits.there_at(all)),
+            _ => self.limits.short(line.cost(), cost),
         };
         let refused = match short {
             Short::Never => Some(LimitedReason::OverBurst),
@@ -172,7 +173,13 @@ impl Shared {
         let step = if line.is_sent_away(place) {
             Step::Refused(Limited::new(LimitedReason::Shed, None))
         } else if !line.is_first(place) {
-            Step::Behind
+            if give_up < now {
+                // It would go to the end if it came again.
+                let short = self.limits.short(line.cost().saturating_sub(cost.into()), cost);
+                Step::Refused(self.refusal(short, now, LimitedReason::TooLong))
+            } else {
+                Step::Behind
+            }
         } else {
             match self.limits.take_late(now, cost) {
                 Ok(()) => Step::Go,
@@ -181,7 +188,11 @@ impl Shared {
             }
         };
         match step {
-            Step::Behind | Step::Until(_) => line.wait(place, waker),
+            Step::Behind | Step::Until(_) => {
+                let before = line.wait(place, waker);
+                drop(line);
+                drop(before);
+            }
             Step::Go | Step::Refused(_) => self.leave_line(line, place),
         }
         step
@@ -192,11 +203,11 @@ impl Shared {
         self.leave_line(self.line(), place);
     }
 
-    fn leave_line(&self, mut line: InLine<'_>, place: usize) {
-        let next = line.leave(place);
+    fn leave_line(&self, mut line: MutexGuard<'_, Line>, place: usize) {
+        let mut left = line.leave(place);
         self.waiting.store(line.len(), Ordering::Relaxed);
         drop(line);
-        next.into_iter().for_each(Waker::wake);
+        left.first.take().into_iter().for_each(Waker::wake);
     }
 
     /// Lets the first one in line look again, after a change.
@@ -207,7 +218,10 @@ impl Shared {
 
     /// Sends all away that wait.
     pub(crate) fn shed(&self) -> usize {
-        let wakers = self.line().send_away();
+        let mut line = self.line();
+        let wakers = line.send_away();
+        self.waiting.store(0, Ordering::Relaxed);
+        drop(line);
         let sent = wakers.len();
         wakers.into_iter().for_each(Waker::wake);
         sent
@@ -217,10 +231,8 @@ impl Shared {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn line(&self) -> InLine<'_> {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.get_or_insert_default();
-        InLine(line)
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the observer, if there is one.
@@ -243,23 +255,6 @@ impl Shared {
             retry_after: limited.retry_after(),
             enforced,
         });
-    }
-}
-
-/// The line, for as long as nobody else may look at it.
-struct InLine<'a>(MutexGuard<'a, Option<Box<Line>>>);
-
-impl Deref for InLine<'_> {
-    type Target = Line;
-
-    fn deref(&self) -> &Line {
-        self.0.as_deref().expect("it was made by who looks at it")
-    }
-}
-
-impl DerefMut for InLine<'_> {
-    fn deref_mut(&mut self) -> &mut Line {
-        self.0.as_deref_mut().expect("it was made by who looks at it")
     }
 }
 

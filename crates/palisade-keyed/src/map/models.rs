@@ -3,12 +3,21 @@
 use std::sync::atomic::AtomicUsize as Count;
 
 use palisade_core::OwnedKey;
-
-use super::*;
-use crate::model::{
-    Arc, check,
+use shuttle::{
+    sync::Arc,
     thread::{self, JoinHandle},
 };
+
+use super::*;
+
+/// One thread after the other at random, and then one for as long as it can but
+/// for three interruptions. What fails prints how to try it again.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let model = std::sync::Arc::new(model);
+    let again = std::sync::Arc::clone(&model);
+    shuttle::check_random(move || model(), 5000);
+    shuttle::check_pct(move || again(), 5000, 3);
+}
 
 /// Goes, unless it is told to stay, or somebody holds it.
 #[derive(Clone)]
