@@ -1,12 +1,12 @@
-//! What threads share: std's, or that of shuttle where a model tries it in
-//! other orders.
+//! What threads share: std's, or that of shuttle where a model, of this crate or
+//! of one that uses it, tries it in other orders.
 
-#[cfg(all(test, palisade_shuttle))]
+#[cfg(palisade_shuttle)]
 pub(crate) use shuttle::sync::{
     RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicBool, AtomicU64, AtomicUsize},
 };
-#[cfg(not(all(test, palisade_shuttle)))]
+#[cfg(not(palisade_shuttle))]
 pub(crate) use std::sync::{
     RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicBool, AtomicU64, AtomicUsize},
