@@ -53,8 +53,11 @@ pub struct RequestGroup {
 }
 
 /// How many requests came to each [`Outcome`](palisade_core::Outcome).
+///
+/// Stored by their names; a name that is not known counts as `other`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "Stored", from = "Stored"))]
 pub struct Outcomes {
     counts: [u64; OUTCOMES],
 }
@@ -304,6 +307,29 @@ impl Outcomes {
     fn minus(self, other: Self) -> Self {
         let left = |index: usize| self.counts[index].saturating_sub(other.counts[index]);
         Self { counts: std::array::from_fn(left) }
+    }
+}
+
+#[cfg(feature = "serde")]
+type Stored = BTreeMap<String, u64>;
+
+#[cfg(feature = "serde")]
+impl From<Outcomes> for Stored {
+    fn from(outcomes: Outcomes) -> Self {
+        let counted = outcomes.iter().filter(|(_, count)| *count != 0);
+        counted.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Stored> for Outcomes {
+    fn from(stored: Stored) -> Self {
+        stored.into_iter().fold(Self::default(), |mut outcomes, (name, count)| {
+            let index = OUTCOME_NAMES.iter().position(|known| *known == name);
+            let counted = &mut outcomes.counts[index.unwrap_or(OUTCOMES - 1)];
+            *counted = counted.saturating_add(count);
+            outcomes
+        })
     }
 }
 

@@ -39,7 +39,7 @@ fn stored() -> Value {
                 "sent": 0,
                 "received": 8,
                 "unread": 0,
-                "outcomes": { "counts": [1, 0, 0, 0, 0, 0, 0, 0, 0] },
+                "outcomes": { "success": 1 },
                 "results": [{
                     "status": 200,
                     "error": null,
