@@ -194,11 +194,12 @@ impl<K: KeyBy, Q> fmt::Debug for Keyed<K, Q> {
 /// The limiters of a layer that has one for each key.
 pub struct Limiters<K: KeyBy> {
     limiters: Arc<BoundedMap<K::Key, Limiter>>,
+    overflow: Limiter,
 }
 
 impl<K: KeyBy> Limiters<K> {
     pub(crate) fn of<Q>(keyed: &Keyed<K, Q>) -> Self {
-        Self { limiters: Arc::clone(&keyed.limiters) }
+        Self { limiters: Arc::clone(&keyed.limiters), overflow: keyed.overflow.clone() }
     }
 
     /// The limiter of a key, if there is one. As long as it is held, it stays.
@@ -221,20 +222,27 @@ impl<K: KeyBy> Limiters<K> {
         self.limiters.is_empty()
     }
 
+    /// The limiter of all requests whose key found no place.
+    pub fn overflow(&self) -> Limiter {
+        self.overflow.clone()
+    }
+
     /// How many requests found no place for their key.
     pub fn overflowed(&self) -> u64 {
         self.limiters.overflowed()
     }
 
-    /// Lets nothing go for a while, whatever its key, of those that are there.
+    /// Lets nothing go for a while, whatever its key, of those that are there,
+    /// and of those for which there is no place.
     pub fn pause(&self, pause: Duration) {
         self.all().into_iter().for_each(|(_, limiter)| limiter.pause(pause));
+        self.overflow.pause(pause);
     }
 }
 
 impl<K: KeyBy> Clone for Limiters<K> {
     fn clone(&self) -> Self {
-        Self { limiters: Arc::clone(&self.limiters) }
+        Self { limiters: Arc::clone(&self.limiters), overflow: self.overflow.clone() }
     }
 }
 

@@ -29,7 +29,8 @@ pub enum OverBurst {
     #[default]
     Refuse,
     /// It waits until the bucket is full, and takes what is missing from those
-    /// that come after it.
+    /// that come after it. By itself it exceeds a [strict
+    /// quota](Quota::at_most).
     Debt,
 }
 

@@ -102,6 +102,8 @@ async fn a_flood_of_keys_stays_within_its_bounds_and_forgets_nothing() {
     // One for each key that has a place, and one for all others.
     assert_eq!((granted, layer.limiters().len()), (101, 100));
     assert_eq!(layer.limiters().overflowed(), 9900);
+    let shared = layer.limiters().overflow().snapshot();
+    assert_eq!(shared.available, 0);
     // An hour later all are as if they were new, and make room.
     sleep(Duration::from_secs(3600)).await;
     for host in 0..50 {
@@ -212,7 +214,7 @@ async fn waits_refusals_and_pauses_are_told() {
     for _ in 0..2 {
         service.clone().oneshot(get("http://a.example/")).await.unwrap();
     }
-    layer.limiters().pause(Duration::from_secs(1));
+    layer.limiters().get(&Some("a.example".to_owned())).unwrap().pause(Duration::from_secs(1));
     service.oneshot(get("http://a.example/")).await.unwrap_err();
     let told = observer.take();
     let events: Vec<_> = told.iter().map(|told| &*told.event).collect();
