@@ -5,6 +5,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, date_of, parse_seconds};
+use palisade_fields::{Allowance, Allowances};
 
 /// Which of the server's words on when to retry are heard, and how far they
 /// are followed.
@@ -14,7 +15,7 @@ use palisade_core::{Outcome, RetryAfter, SystemClock, WallClock, date_of, parse_
 /// | [`GrpcPushback`](HintSource::GrpcPushback) | `grpc-retry-pushback-ms` |
 /// | [`RetryAfterMs`](HintSource::RetryAfterMs) | `retry-after-ms`, `x-ms-retry-after-ms` |
 /// | [`RetryAfter`](HintSource::RetryAfter) | `Retry-After` |
-/// | [`RateLimit`](HintSource::RateLimit) | `RateLimit`, `RateLimit-Reset`, `X-RateLimit-Reset-After`, `X-RateLimit-Reset` |
+/// | [`RateLimit`](HintSource::RateLimit) | `RateLimit`, `RateLimit-Reset`, `X-RateLimit-Reset-After`, `X-RateLimit-Reset`, `X-Rate-Limit-Reset` |
 ///
 /// The first source of this table that says something is heard. The fields of
 /// a rate limit tell when the quota is full again, not when to come back, so
@@ -132,12 +133,6 @@ impl Default for Hints {
 static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 static RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 static X_MS_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
-static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-static X_RATELIMIT_RESET_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-reset-after");
-static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 fn after(delay: Option<Duration>) -> Hint {
     delay.map_or(Hint::None, Hint::After)
@@ -159,76 +154,13 @@ fn millis(headers: &HeaderMap) -> Option<Duration> {
 /// How long until a rate limit is full again, if it is spent: if nothing
 /// remains of it, or nothing is said of that and `throttled` is.
 fn reset(headers: &HeaderMap, throttled: bool, now: impl Fn() -> SystemTime) -> Option<Duration> {
-    let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
-    let lines = headers.get_all(&RATELIMIT).iter().filter_map(|line| line.to_str().ok());
-    let mut limits: Vec<_> = lines.flat_map(structured_limits).collect();
-    let said = limits.iter().any(|limit| limit.spent.is_some());
-    limits.retain(|limit| limit.spent.unwrap_or(throttled && !said));
-    let structured = limits.iter().filter_map(|limit| limit.reset).max();
-    if (said || !limits.is_empty()) && limits.iter().all(|limit| limit.reset.is_some()) {
-        return structured;
-    }
-
-    let remaining = text(&RATELIMIT_REMAINING).or_else(|| text(&X_RATELIMIT_REMAINING));
-    if !(said || remaining.and_then(is_spent).unwrap_or(throttled)) {
-        return None;
-    }
-    let delta = text(&RATELIMIT_RESET).or_else(|| text(&X_RATELIMIT_RESET_AFTER));
-    delta
-        .and_then(parse_seconds)
-        .or_else(|| ambiguous_reset(text(&X_RATELIMIT_RESET)?, now))
-        .or(structured)
-}
-
-/// One quota of a `RateLimit` field, as far as it says.
-struct Limit {
-    spent: Option<bool>,
-    reset: Option<Duration>,
-}
-
-/// Whether nothing remains; `None`, if the text does not say.
-fn is_spent(remaining: &str) -> Option<bool> {
-    remaining.parse::<i64>().ok().map(|remaining| remaining <= 0)
-}
-
-/// `"burst";r=0;t=30, "daily";r=7;t=500` of the later drafts, and `limit=100,
-/// remaining=0, reset=30` of the earlier ones, which are one quota.
-fn structured_limits(line: &str) -> Vec<Limit> {
-    let line = without_strings(line);
-    let head = line.split(';').next().unwrap_or_default();
-    let items: Vec<_> = match head.contains('=') {
-        true => vec![&*line],
-        false => line.split(',').collect(),
+    let allowances = Allowances::of(headers, now);
+    let said = allowances.iter().any(|quota| quota.remaining.is_some());
+    let is_spent = |quota: &&Allowance<'_>| match quota.remaining {
+        Some(remaining) => remaining == 0,
+        None => throttled && !said,
     };
-    let limit = |item: &&str| {
-        let value = |names: [&str; 2]| {
-            let mut pairs = item.split([';', ',']).filter_map(|pair| pair.split_once('='));
-            pairs.find(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.trim())
-        };
-        let spent = value(["r", "remaining"]).and_then(is_spent);
-        let reset = value(["t", "reset"]).and_then(parse_seconds);
-        (spent.is_some() || reset.is_some()).then_some(Limit { spent, reset })
-    };
-    items.iter().filter_map(limit).collect()
-}
-
-/// Leaves quoted strings out: what separates in there does not.
-fn without_strings(line: &str) -> String {
-    let unescaped = line.replace(r"\\", "").replace(r#"\""#, "");
-    unescaped.split('"').step_by(2).collect()
-}
-
-/// `X-RateLimit-Reset` is seconds to wait, a Unix time in seconds or one in
-/// milliseconds, depending on the service; its size tells which.
-fn ambiguous_reset(value: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
-    const YEAR_2001: Duration = Duration::from_secs(1_000_000_000);
-    let reset = parse_seconds(value)?;
-    if reset < YEAR_2001 {
-        return Some(reset);
-    }
-    let since_epoch = if reset < YEAR_2001 * 1000 { reset } else { reset / 1000 };
-    let now = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Some(since_epoch.saturating_sub(now))
+    allowances.iter().filter(is_spent).filter_map(|quota| quota.reset).max()
 }
 
 /// Milliseconds, with the leniency of [`parse_seconds`]; of several in a row,
