@@ -89,6 +89,17 @@ impl<'h> Allowances<'h> {
     }
 }
 
+/// The first four.
+impl<'h> FromIterator<Allowance<'h>> for Allowances<'h> {
+    fn from_iter<I: IntoIterator<Item = Allowance<'h>>>(quotas: I) -> Self {
+        let mut found = Self::default();
+        for quota in quotas {
+            found.list.push(quota);
+        }
+        found
+    }
+}
+
 fn may_tell(name: &str) -> bool {
     ["ratelimit-", "x-rate", "x-shopify-shop-"].iter().any(|start| name.starts_with(start))
 }

@@ -9,7 +9,7 @@ use palisade_core::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Acquire, Limiter, Refuse, ResponseFuture, granted::Granted};
+use crate::{Acquire, Limiter, PassOn, Refuse, ResponseFuture, granted::Granted};
 
 /// Makes services that are not ready while there is no token.
 ///
@@ -134,6 +134,6 @@ where
         if let Stage::Granted { granted } = std::mem::replace(&mut self.stage, Stage::Idle) {
             granted.spend();
         }
-        ResponseFuture::called(self.inner.call(request), Refuse)
+        ResponseFuture::called(self.inner.call(request), (), Refuse, PassOn)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Acquire, Limited, OnRefusal, granted::Granted};
+use crate::{Acquire, Answered, Limited, Limiter, OnAnswer, OnRefusal, PassOn, granted::Granted};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
@@ -18,20 +18,21 @@ pin_project! {
     /// Dropped while it waits, it leaves the line and takes no token. Dropped
     /// before the inner service is called, it gives its tokens back.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, R> {
+    pub struct ResponseFuture<S: Service<Req>, Req, R, A: OnAnswer = PassOn> {
         #[pin]
-        stage: Stage<S, Req, S::Future>,
+        stage: Stage<S, Req, S::Future, A::Ticket>,
         refusal: R,
+        answers: A,
     }
 }
 
 pin_project! {
     #[project = StageProj]
-    enum Stage<S, Req, F> {
+    enum Stage<S, Req, F, T> {
         // It waits for its tokens, and then for a service that is ready. Boxed, as most need not.
         Waiting { waiting: Box<Waiting<S, Req>> },
-        // The inner service works on it.
-        Called { #[pin] future: F },
+        // The inner service works on it. The ticket is handed in with the answer.
+        Called { #[pin] future: F, ticket: Option<T> },
         // The limiter refused it.
         Refused { limited: Limited },
     }
@@ -54,14 +55,18 @@ impl<S, Req> Waiting<S, Req> {
 }
 
 /// What waiting came to.
-enum Waited<F, E> {
-    Called(F),
+enum Waited<F, T, E> {
+    Called(F, T),
     Refused(Limited),
     Unready(E),
 }
 
 impl<S: Service<Req>, Req> Waiting<S, Req> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Waited<S::Future, S::Error>> {
+    fn poll<A: OnAnswer>(
+        &mut self,
+        answers: &A,
+        cx: &mut Context<'_>,
+    ) -> Poll<Waited<S::Future, A::Ticket, S::Error>> {
         if self.granted.is_none() {
             if let Err(limited) = ready!(Pin::new(&mut self.acquire).poll(cx)) {
                 return Poll::Ready(Waited::Refused(limited));
@@ -79,29 +84,32 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
             // They are spent, even if it panics: nobody knows how far the call came.
             granted.spend();
         }
-        Poll::Ready(Waited::Called(self.inner.call(request)))
+        let limiter = Limiter::sharing(self.acquire.shared());
+        let ticket = answers.sent(&limiter, self.cost);
+        Poll::Ready(Waited::Called(self.inner.call(request), ticket))
     }
 }
 
-impl<S: Service<Req>, Req, R> ResponseFuture<S, Req, R> {
+impl<S: Service<Req>, Req, R, A: OnAnswer> ResponseFuture<S, Req, R, A> {
     #[inline]
-    pub(crate) fn called(future: S::Future, refusal: R) -> Self {
-        Self { stage: Stage::Called { future }, refusal }
+    pub(crate) fn called(future: S::Future, ticket: A::Ticket, refusal: R, answers: A) -> Self {
+        Self { stage: Stage::Called { future, ticket: Some(ticket) }, refusal, answers }
     }
 
-    pub(crate) fn waiting(waiting: Waiting<S, Req>, refusal: R) -> Self {
-        Self { stage: Stage::Waiting { waiting: Box::new(waiting) }, refusal }
+    pub(crate) fn waiting(waiting: Waiting<S, Req>, refusal: R, answers: A) -> Self {
+        Self { stage: Stage::Waiting { waiting: Box::new(waiting) }, refusal, answers }
     }
 
-    pub(crate) fn refused(limited: Limited, refusal: R) -> Self {
-        Self { stage: Stage::Refused { limited }, refusal }
+    pub(crate) fn refused(limited: Limited, refusal: R, answers: A) -> Self {
+        Self { stage: Stage::Refused { limited }, refusal, answers }
     }
 }
 
-impl<S, Req, R> Future for ResponseFuture<S, Req, R>
+impl<S, Req, R, A> Future for ResponseFuture<S, Req, R, A>
 where
     S: Service<Req>,
     R: OnRefusal<S::Response, S::Error>,
+    A: Answered<S::Response>,
 {
     type Output = Result<S::Response, R::Error>;
 
@@ -110,14 +118,26 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Called { future } => {
-                    return future.poll(cx).map_err(|error| this.refusal.error(error));
+                StageProj::Called { future, ticket } => {
+                    let result = ready!(future.poll(cx));
+                    let ticket = ticket.take();
+                    return Poll::Ready(match result {
+                        Ok(mut response) => {
+                            if let Some(ticket) = ticket {
+                                this.answers.answered(ticket, &mut response);
+                            }
+                            Ok(response)
+                        }
+                        Err(error) => Err(this.refusal.error(error)),
+                    });
                 }
                 StageProj::Refused { limited } => {
                     return Poll::Ready(this.refusal.refuse(*limited));
                 }
-                StageProj::Waiting { waiting } => match ready!(waiting.poll(cx)) {
-                    Waited::Called(future) => this.stage.set(Stage::Called { future }),
+                StageProj::Waiting { waiting } => match ready!(waiting.poll(this.answers, cx)) {
+                    Waited::Called(future, ticket) => {
+                        this.stage.set(Stage::Called { future, ticket: Some(ticket) });
+                    }
                     Waited::Refused(limited) => {
                         return Poll::Ready(this.refusal.refuse(limited));
                     }
@@ -128,7 +148,7 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, R> fmt::Debug for ResponseFuture<S, Req, R> {
+impl<S: Service<Req>, Req, R, A: OnAnswer> fmt::Debug for ResponseFuture<S, Req, R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

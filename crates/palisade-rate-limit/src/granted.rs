@@ -24,7 +24,7 @@ impl Granted {
 impl Drop for Granted {
     fn drop(&mut self) {
         if self.cost != 0 {
-            self.shared.limits.refund(self.cost);
+            self.shared.limits.give_back(self.cost);
             self.shared.wake_first();
         }
     }

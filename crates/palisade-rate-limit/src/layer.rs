@@ -4,8 +4,8 @@ use palisade_core::{KeyBy, Observer};
 use tower_layer::Layer;
 
 use crate::{
-    BackpressureLayer, Keyed, Limiter, Limiters, One, OverBurst, Quota, RateLimit, Refuse, Scope,
-    Single, Template, Wait, shared::Settings,
+    BackpressureLayer, Feedback, Keyed, Limiter, Limiters, One, OverBurst, PassOn, Quota,
+    RateLimit, Refuse, Scope, Single, Template, Wait, server::Learned, shared::Settings,
 };
 
 /// Limits the rate of requests.
@@ -15,16 +15,17 @@ use crate::{
 /// setter, and [`separate`](Self::separate), makes a layer with limiters of its
 /// own.
 #[must_use]
-pub struct RateLimitLayer<K = Single, C = One, R = Refuse> {
-    rules: Arc<Rules<K, C, R>>,
+pub struct RateLimitLayer<K = Single, C = One, R = Refuse, A = PassOn> {
+    rules: Arc<Rules<K, C, R, A>>,
 }
 
 /// What the services of a layer share.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules<K, C, R> {
+pub(crate) struct Rules<K, C, R, A> {
     pub(crate) scope: K,
     pub(crate) cost: C,
     pub(crate) refusal: R,
+    pub(crate) answers: A,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -33,11 +34,13 @@ impl RateLimitLayer {
     pub fn new(quota: Quota) -> Self {
         let settings = Arc::new(Settings::new(quota));
         let scope = Single::new(&Template::new(Arc::clone(&settings)));
-        Self { rules: Arc::new(Rules { scope, cost: One, refusal: Refuse, settings }) }
+        Self {
+            rules: Arc::new(Rules { scope, cost: One, refusal: Refuse, answers: PassOn, settings }),
+        }
     }
 }
 
-impl<K: Scope + Clone, C: Clone, R: Clone> RateLimitLayer<K, C, R> {
+impl<K: Scope + Clone, C: Clone, R: Clone, A: Clone> RateLimitLayer<K, C, R, A> {
     /// Adds another quota: what is let go is within all of them, and what is
     /// not takes nothing from any.
     pub fn and(self, quota: Quota) -> Self {
@@ -76,40 +79,58 @@ impl<K: Scope + Clone, C: Clone, R: Clone> RateLimitLayer<K, C, R> {
         let rules = Arc::unwrap_or_clone(self.rules);
         let mut settings = Settings::clone(&rules.settings);
         change(&mut settings);
+        settings.learned = settings.feedback.map(|feedback| Arc::new(Learned::new(feedback)));
         let settings = Arc::new(settings);
         let scope = rules.scope.renew(&Template::new(Arc::clone(&settings)));
         Self { rules: Arc::new(Rules { scope, settings, ..rules }) }
     }
 
     /// Sets how many tokens a request takes. Defaults to [`One`].
-    pub fn cost<D>(self, cost: D) -> RateLimitLayer<K, D, R> {
-        let Rules { scope, refusal, settings, .. } = Arc::unwrap_or_clone(self.rules);
-        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, settings }) }
+    pub fn cost<D>(self, cost: D) -> RateLimitLayer<K, D, R, A> {
+        let Rules { scope, refusal, answers, settings, .. } = Arc::unwrap_or_clone(self.rules);
+        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, answers, settings }) }
     }
 
     /// Has one limiter for each key instead of one for all requests:
     /// [`Keyed::by`] with its defaults; for others, hand a [`Keyed`] to
     /// [`scope`](Self::scope).
-    pub fn keyed<B: KeyBy>(self, by: B) -> RateLimitLayer<Keyed<B>, C, R> {
+    pub fn keyed<B: KeyBy>(self, by: B) -> RateLimitLayer<Keyed<B>, C, R, A> {
         self.scope(Keyed::by(by))
     }
 
     /// Sets which limiters there are. Defaults to [`Single`].
-    pub fn scope<D: Scope>(self, scope: D) -> RateLimitLayer<D, C, R> {
-        let Rules { cost, refusal, settings, .. } = Arc::unwrap_or_clone(self.rules);
+    pub fn scope<D: Scope>(self, scope: D) -> RateLimitLayer<D, C, R, A> {
+        let Rules { cost, refusal, answers, settings, .. } = Arc::unwrap_or_clone(self.rules);
         let scope = scope.renew(&Template::new(Arc::clone(&settings)));
-        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, settings }) }
+        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, answers, settings }) }
     }
 
     /// Sets what becomes of a request that is refused. Defaults to [`Refuse`]:
     /// it fails with [`Limited`](crate::Limited).
-    pub fn on_refusal<D>(self, refusal: D) -> RateLimitLayer<K, C, D> {
-        let Rules { scope, cost, settings, .. } = Arc::unwrap_or_clone(self.rules);
-        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, settings }) }
+    pub fn on_refusal<D>(self, refusal: D) -> RateLimitLayer<K, C, D, A> {
+        let Rules { scope, cost, answers, settings, .. } = Arc::unwrap_or_clone(self.rules);
+        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, answers, settings }) }
+    }
+
+    /// Lets nothing go, besides, that the server would refuse by what it says
+    /// of its limits. Defaults to no learning.
+    pub fn learn<L: Clone>(
+        self,
+        feedback: Feedback<L>,
+    ) -> RateLimitLayer<K, C, R, (A, Feedback<L>)> {
+        let settings = feedback.settings;
+        self.set(|known| known.feedback = Some(settings)).answered(feedback)
+    }
+
+    /// Adds what is done with answers, after what is done with them before.
+    pub fn answered<D>(self, more: D) -> RateLimitLayer<K, C, R, (A, D)> {
+        let Rules { scope, cost, refusal, answers, settings } = Arc::unwrap_or_clone(self.rules);
+        let answers = (answers, more);
+        RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, answers, settings }) }
     }
 }
 
-impl<C, R> RateLimitLayer<Single, C, R> {
+impl<C, R, A> RateLimitLayer<Single, C, R, A> {
     /// The limiter. Take it when all is set: a setter after that makes a layer
     /// with another one.
     pub fn handle(&self) -> Limiter {
@@ -125,7 +146,7 @@ impl RateLimitLayer {
     }
 }
 
-impl<B: KeyBy, Q, C, R> RateLimitLayer<Keyed<B, Q>, C, R> {
+impl<B: KeyBy, Q, C, R, A> RateLimitLayer<Keyed<B, Q>, C, R, A> {
     /// The limiters. Take them when all is set: a setter after that makes a
     /// layer with others.
     pub fn limiters(&self) -> Limiters<B> {
@@ -133,20 +154,22 @@ impl<B: KeyBy, Q, C, R> RateLimitLayer<Keyed<B, Q>, C, R> {
     }
 }
 
-impl<K, C, R> Clone for RateLimitLayer<K, C, R> {
+impl<K, C, R, A> Clone for RateLimitLayer<K, C, R, A> {
     fn clone(&self) -> Self {
         Self { rules: Arc::clone(&self.rules) }
     }
 }
 
-impl<K: fmt::Debug, C: fmt::Debug, R: fmt::Debug> fmt::Debug for RateLimitLayer<K, C, R> {
+impl<K: fmt::Debug, C: fmt::Debug, R: fmt::Debug, A: fmt::Debug> fmt::Debug
+    for RateLimitLayer<K, C, R, A>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer").field("rules", &self.rules).finish()
     }
 }
 
-impl<S, K, C, R> Layer<S> for RateLimitLayer<K, C, R> {
-    type Service = RateLimit<S, K, C, R>;
+impl<S, K, C, R, A> Layer<S> for RateLimitLayer<K, C, R, A> {
+    type Service = RateLimit<S, K, C, R, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit::new(inner, Arc::clone(&self.rules))

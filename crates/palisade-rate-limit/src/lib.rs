@@ -51,11 +51,14 @@
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod answer;
 mod backpressure;
 mod bucket;
 mod client;
 mod cost;
 mod error;
+mod feedback;
+mod flight;
 mod future;
 mod granted;
 mod keyed;
@@ -66,17 +69,22 @@ mod line;
 mod quota;
 mod refusal;
 mod scope;
+mod server;
 mod service;
 mod shared;
 mod sync;
 mod wait;
+mod window;
 
 pub use self::{
     acquire::Acquire,
+    answer::{Answered, OnAnswer, PassOn},
     backpressure::{Backpressure, BackpressureLayer},
     client::ByClient,
     cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
     error::{Limited, LimitedReason},
+    feedback::{Feedback, Heard, Learn, LearnFn, Signal, Standard, learn_fn},
+    flight::Flight,
     future::ResponseFuture,
     keyed::{Keyed, Limiters, QuotaFn, QuotaFor, SameForAll},
     layer::RateLimitLayer,

@@ -5,9 +5,11 @@ use palisade_settings::InvalidSetting;
 use tokio::time::Instant;
 
 use crate::{
-    Acquire, Limited, LimitedReason, OverBurst, Quota, Wait,
+    Acquire, Heard, Limited, LimitedReason, OverBurst, Quota, Signal, Wait,
     bucket::nanos,
+    server::Counted,
     shared::{Settings, Shared},
+    window::{Pause, Sent},
 };
 
 /// A limit, for use without a layer; and the handle of a layer's.
@@ -89,6 +91,10 @@ impl Limiter {
         Self::of(Arc::new(settings), Target::default())
     }
 
+    pub(crate) fn sharing(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared) }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -153,7 +159,24 @@ impl Limiter {
         self.shared.tell(|| Event::Paused { kind: ErrorKind::Limited, reason, delay });
     }
 
-    /// Ends a pause.
+    /// Learns what a server says of its limit, as of now: for what stands in the
+    /// bodies of answers. What headers say is [learned](crate::Feedback) by the
+    /// layer.
+    pub fn report(&self, signal: Signal) {
+        self.hear(None, &signal.into());
+    }
+
+    pub(crate) fn hear(&self, sent: Option<(Counted, Sent)>, heard: &Heard<'_>) {
+        let now = self.shared.settings().now();
+        let pause = self.shared.limits.server().hear(now, sent, heard);
+        self.shared.wake_first();
+        if let Some(Pause { reason, delay }) = pause {
+            let delay = Duration::from_nanos(delay);
+            self.shared.tell(|| Event::Paused { kind: ErrorKind::Limited, reason, delay });
+        }
+    }
+
+    /// Ends a pause, whoever it came from.
     pub fn resume(&self) {
         self.shared.limits.resume();
         self.shared.wake_first();

@@ -1,9 +1,16 @@
-use std::{iter, num::NonZeroU32, sync::atomic::Ordering};
+use std::{
+    iter,
+    num::NonZeroU32,
+    sync::{Arc, OnceLock, atomic::Ordering},
+};
 
 use crate::{
     Quota,
     bucket::{Bucket, Short},
+    feedback::FeedbackSettings,
+    server::{Learned, Server},
     sync::{AtomicBool, AtomicU64},
+    window::Window,
 };
 
 /// All that a request has to pass at once: some buckets, and a pause.
@@ -18,6 +25,8 @@ pub(crate) struct Limits {
     first: Bucket,
     others: Box<[Bucket]>,
     over_burst: OverBurst,
+    // Nothing, as long as nobody has anything to learn.
+    server: OnceLock<Box<Server>>,
 }
 
 /// What becomes of a request that costs more than the burst, and so more than
@@ -35,14 +44,27 @@ pub enum OverBurst {
 }
 
 impl Limits {
-    pub(crate) fn new(first: Quota, others: &[Quota], over_burst: OverBurst) -> Self {
+    pub(crate) fn new(
+        first: Quota,
+        others: &[Quota],
+        over_burst: OverBurst,
+        learned: Option<&Arc<Learned>>,
+    ) -> Self {
+        let server = learned.map(|learned| Box::new(Server::new(Arc::clone(learned))));
         Self {
             paused_until: AtomicU64::new(0),
             retuned: AtomicBool::new(false),
             first: Bucket::new(first),
             others: others.iter().copied().map(Bucket::new).collect(),
             over_burst,
+            server: server.map_or_else(OnceLock::new, OnceLock::from),
         }
+    }
+
+    /// What the server lets through. Asked for, it is gone by from now on.
+    pub(crate) fn server(&self) -> &Server {
+        let new = || Box::new(Server::new(Arc::new(Learned::new(FeedbackSettings::default()))));
+        self.server.get_or_init(new)
     }
 
     fn buckets(&self) -> impl Iterator<Item = &Bucket> {
@@ -74,9 +96,26 @@ impl Limits {
         if now < paused_until {
             return Err(self.short(0, cost));
         }
+        let Some(server) = self.server.get() else {
+            return self.take_tokens(now, cost, take);
+        };
+        match server.take(now, cost, || self.take_tokens(now, cost, take)) {
+            // What the quotas lack counts as well.
+            Err(Short::Until(at)) => Err(Short::Until(at.max(self.there_at(0, cost)))),
+            taken => taken,
+        }
+    }
+
+    #[inline]
+    fn take_tokens(
+        &self,
+        now: u64,
+        cost: u32,
+        take: impl Fn(&Bucket, u64, NonZeroU32) -> Result<(), Short>,
+    ) -> Result<(), Short> {
         if !self.others.is_empty() {
             // A look first, as what is taken from one and then given back is missed by others.
-            match self.short(0, cost) {
+            match self.quotas_short(0, cost) {
                 Short::Until(at) if at <= now => {}
                 short => return Err(short),
             }
@@ -92,7 +131,7 @@ impl Limits {
                 return Err(match short {
                     Short::Never => Short::Never,
                     // What others lack counts as well.
-                    Short::Until(at) => Short::Until(at.max(self.there_at(0, cost))),
+                    Short::Until(at) => Short::Until(at.max(self.quotas_there_at(0, cost))),
                 });
             }
         }
@@ -114,14 +153,28 @@ impl Limits {
 
     /// Why there are not so many tokens after others have taken theirs.
     pub(crate) fn short(&self, before: u64, cost: u32) -> Short {
+        match self.quotas_short(before, cost) {
+            Short::Never => Short::Never,
+            Short::Until(_) => Short::Until(self.there_at(before, cost)),
+        }
+    }
+
+    fn quotas_short(&self, before: u64, cost: u32) -> Short {
         if self.buckets().any(|bucket| bucket.burst() < self.due(bucket, cost)) {
             return Short::Never;
         }
-        Short::Until(self.there_at(before, cost))
+        Short::Until(self.quotas_there_at(before, cost))
+    }
+
+    /// When so many may go, if only those go before.
+    fn there_at(&self, before: u64, cost: u32) -> u64 {
+        let server = self.server.get();
+        let free_at = server.map_or(0, |server| server.free_at(before.saturating_add(cost.into())));
+        self.quotas_there_at(before, cost).max(free_at)
     }
 
     /// When so many tokens are there in all buckets, if only those take any before.
-    fn there_at(&self, before: u64, cost: u32) -> u64 {
+    fn quotas_there_at(&self, before: u64, cost: u32) -> u64 {
         let paused_until = self.paused_until.load(Ordering::Relaxed);
         let there_at =
             |bucket: &Bucket| bucket.there_at(before.saturating_add(self.due(bucket, cost).into()));
@@ -130,10 +183,24 @@ impl Limits {
 
     pub(crate) fn refund(&self, count: u32) {
         self.buckets().for_each(|bucket| bucket.refund(count));
+        if let Some(server) = self.server.get() {
+            server.with(|window| window.refund(count.into()));
+        }
+    }
+
+    /// Refunds what was let go, and is not sent.
+    pub(crate) fn give_back(&self, count: u32) {
+        self.refund(count);
+        if let Some(server) = self.server.get() {
+            server.with(Window::probe_again);
+        }
     }
 
     pub(crate) fn charge(&self, now: u64, count: u32) {
         self.buckets().for_each(|bucket| bucket.charge(now, count));
+        if let Some(server) = self.server.get() {
+            server.with(|window| window.charge(count.into()));
+        }
     }
 
     /// How many tokens there are, in the bucket with the fewest.
@@ -158,16 +225,24 @@ impl Limits {
 
     pub(crate) fn resume(&self) {
         self.paused_until.store(0, Ordering::Relaxed);
+        if let Some(server) = self.server.get() {
+            server.resume();
+        }
     }
 
     pub(crate) fn paused_until(&self) -> u64 {
-        self.paused_until.load(Ordering::Relaxed)
+        let free_at = self.server.get().map_or(0, |server| server.free_at(0));
+        self.paused_until.load(Ordering::Relaxed).max(free_at)
     }
 
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
         let retuned = self.retuned.load(Ordering::Relaxed);
-        !retuned && self.paused_until() <= now && self.buckets().all(|bucket| bucket.is_full(now))
+        let server = self.server.get();
+        !retuned
+            && self.paused_until() <= now
+            && self.buckets().all(|bucket| bucket.is_full(now))
+            && server.is_none_or(|server| server.with(|window| window.is_new(now)))
     }
 }
 
@@ -179,7 +254,7 @@ mod tests {
 
     fn limits(over_burst: OverBurst) -> Limits {
         let short = Quota::per_second(100).burst(2);
-        Limits::new(Quota::per_hour(3600).burst(10), &[short], over_burst)
+        Limits::new(Quota::per_hour(3600).burst(10), &[short], over_burst, None)
     }
 
     #[test]
@@ -226,7 +301,7 @@ mod tests {
 
     #[test]
     fn without_a_quota_all_goes() {
-        let limits = Limits::new(Quota::UNLIMITED, &[], OverBurst::Refuse);
+        let limits = Limits::new(Quota::UNLIMITED, &[], OverBurst::Refuse, None);
         assert_eq!((limits.take(0, u32::MAX), limits.there(0)), (Ok(()), u32::MAX));
     }
 }

@@ -7,8 +7,8 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    Acquire, Assign, CostOf, Limited, LimitedReason, OnRefusal, One, Refuse, ResponseFuture,
-    Single, bucket::Short, future::Waiting, layer::Rules, shared::Shared,
+    Acquire, Answered, Assign, CostOf, Limited, LimitedReason, OnRefusal, One, PassOn, Refuse,
+    ResponseFuture, Single, bucket::Short, future::Waiting, layer::Rules, shared::Shared,
 };
 
 /// Lets requests through to a service no faster than a quota has it.
@@ -16,13 +16,13 @@ use crate::{
 /// Made by [`RateLimitLayer`](crate::RateLimitLayer). It is ready when the inner
 /// service is. A request that has to wait does so with a clone of that, and
 /// so holds up nothing that the inner service has in readiness.
-pub struct RateLimit<S, K = Single, C = One, R = Refuse> {
+pub struct RateLimit<S, K = Single, C = One, R = Refuse, A = PassOn> {
     inner: S,
-    rules: Arc<Rules<K, C, R>>,
+    rules: Arc<Rules<K, C, R, A>>,
 }
 
-impl<S, K, C, R> RateLimit<S, K, C, R> {
-    pub(crate) fn new(inner: S, rules: Arc<Rules<K, C, R>>) -> Self {
+impl<S, K, C, R, A> RateLimit<S, K, C, R, A> {
+    pub(crate) fn new(inner: S, rules: Arc<Rules<K, C, R, A>>) -> Self {
         Self { inner, rules }
     }
 
@@ -42,28 +42,29 @@ impl<S, K, C, R> RateLimit<S, K, C, R> {
     }
 }
 
-impl<S: Clone, K, C, R> Clone for RateLimit<S, K, C, R> {
+impl<S: Clone, K, C, R, A> Clone for RateLimit<S, K, C, R, A> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.rules))
     }
 }
 
-impl<S: fmt::Debug, K, C, R> fmt::Debug for RateLimit<S, K, C, R> {
+impl<S: fmt::Debug, K, C, R, A> fmt::Debug for RateLimit<S, K, C, R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Req, K, C, R> Service<Req> for RateLimit<S, K, C, R>
+impl<S, Req, K, C, R, A> Service<Req> for RateLimit<S, K, C, R, A>
 where
     S: Service<Req> + Clone,
     K: Assign<Req>,
     C: CostOf<Req>,
     R: OnRefusal<S::Response, S::Error> + Clone,
+    A: Answered<S::Response> + Clone,
 {
     type Response = S::Response;
     type Error = R::Error;
-    type Future = ResponseFuture<S, Req, R>;
+    type Future = ResponseFuture<S, Req, R, A>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
@@ -73,29 +74,31 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let rules = &*self.rules;
-        let refusal = rules.refusal.clone();
+        let (refusal, answers) = (rules.refusal.clone(), rules.answers.clone());
         let cost = rules.cost.cost(&request);
         let limiter = rules.scope.limiter(&request);
         let shared = limiter.shared();
         let settings = shared.settings();
         let Err(short) = shared.try_take(|| settings.now(), cost) else {
-            return ResponseFuture::called(self.inner.call(request), refusal);
+            let ticket = answers.sent(&limiter, cost);
+            return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
         };
         if settings.observe {
             shared.tell_refusal(&refuse(shared, short), false);
-            return ResponseFuture::called(self.inner.call(request), refusal);
+            let ticket = answers.sent(&limiter, cost);
+            return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
         }
         if settings.wait.longest().is_zero() || short == Short::Never {
             let limited = refuse(shared, short);
             shared.tell_refusal(&limited, true);
-            return ResponseFuture::refused(limited, refusal);
+            return ResponseFuture::refused(limited, refusal, answers);
         }
         // Nobody keeps the one that is ready: what it holds may be what this request, or
         // another one, has to wait for.
         let inner = self.inner.clone();
         self.inner = inner.clone();
         let acquire = Acquire::new(Arc::clone(shared), cost, None);
-        ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal)
+        ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal, answers)
     }
 }
 

@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use crate::{
     Limited, LimitedReason, OverBurst, Quota, Wait,
     bucket::{Short, nanos},
+    feedback::FeedbackSettings,
     limits::Limits,
     line::Line,
+    server::Learned,
     sync::{AtomicUsize, Mutex, MutexGuard},
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) over_burst: OverBurst,
     pub(crate) observe: bool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) feedback: Option<FeedbackSettings>,
+    pub(crate) learned: Option<Arc<Learned>>,
     pub(crate) start: Instant,
 }
 
@@ -65,6 +69,8 @@ impl Settings {
             over_burst: OverBurst::default(),
             observe: false,
             observer: None,
+            feedback: None,
+            learned: None,
             start: Instant::now(),
         }
     }
@@ -87,7 +93,12 @@ impl Shared {
     pub(crate) fn new(settings: Arc<Settings>, target: Target<'_>) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            limits: Limits::new(settings.quota, &settings.others, settings.over_burst),
+            limits: Limits::new(
+                settings.quota,
+                &settings.others,
+                settings.over_burst,
+                settings.learned.as_ref(),
+            ),
             settings,
             line: Mutex::default(),
             target: (target != Target::default())

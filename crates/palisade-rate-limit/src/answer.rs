@@ -1,0 +1,49 @@
+use crate::Limiter;
+
+/// What is kept of a request that a limiter let go, until it is answered.
+pub trait OnAnswer {
+    /// What is kept. It is dropped if there is no answer.
+    type Ticket;
+
+    /// A request is sent, for so many tokens.
+    fn sent(&self, limiter: &Limiter, cost: u32) -> Self::Ticket;
+}
+
+/// What a limiter does with answers: it learns from them, settles what they
+/// cost, writes fields into them. Two of these as a pair are one.
+pub trait Answered<Res>: OnAnswer {
+    /// There is an answer.
+    fn answered(&self, ticket: Self::Ticket, response: &mut Res);
+}
+
+/// Answers are passed on as they are. The default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PassOn;
+
+impl OnAnswer for PassOn {
+    type Ticket = ();
+
+    #[inline]
+    fn sent(&self, _: &Limiter, _: u32) {}
+}
+
+impl<Res> Answered<Res> for PassOn {
+    #[inline]
+    fn answered(&self, (): (), _: &mut Res) {}
+}
+
+impl<A: OnAnswer, B: OnAnswer> OnAnswer for (A, B) {
+    type Ticket = (A::Ticket, B::Ticket);
+
+    fn sent(&self, limiter: &Limiter, cost: u32) -> Self::Ticket {
+        (self.0.sent(limiter, cost), self.1.sent(limiter, cost))
+    }
+}
+
+/// The first one first.
+impl<Res, A: Answered<Res>, B: Answered<Res>> Answered<Res> for (A, B) {
+    fn answered(&self, (first, second): Self::Ticket, response: &mut Res) {
+        self.0.answered(first, response);
+        self.1.answered(second, response);
+    }
+}
