@@ -41,6 +41,7 @@
 
 mod attempt;
 mod classify;
+mod deadline;
 mod endpoint;
 mod error;
 mod event;
@@ -58,6 +59,7 @@ mod time;
 pub use self::{
     attempt::Attempt,
     classify::{HttpClassify, Trailers},
+    deadline::Deadline,
     endpoint::Endpoint,
     error::{BoxError, Boxed, ErrorRef, Fault, Refusal, Typed, causes, find_cause},
     event::{Cause, Event, Observer, Target},

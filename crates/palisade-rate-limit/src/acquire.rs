@@ -53,7 +53,8 @@ impl Acquire {
         let longest = settings.wait.longest();
         if longest.is_zero() {
             let taken = self.shared.try_take(|| now, self.cost);
-            let refuse = |short| self.shared.refusal(short, now, LimitedReason::Exhausted);
+            let refuse =
+                |short| self.shared.refusal(short, now, self.cost, LimitedReason::Exhausted);
             return Poll::Ready(taken.map_err(refuse));
         }
         let deadline = self.deadline.map_or(u64::MAX, |deadline| {
@@ -61,7 +62,7 @@ impl Acquire {
         });
         if deadline < now {
             let short = self.shared.limits.short(0, self.cost);
-            let limited = self.shared.refusal(short, now, LimitedReason::TooLong);
+            let limited = self.shared.refusal(short, now, self.cost, LimitedReason::TooLong);
             return Poll::Ready(Err(limited));
         }
         let give_up = now.saturating_add(crate::bucket::nanos(longest)).min(deadline);

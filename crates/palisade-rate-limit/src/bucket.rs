@@ -128,6 +128,11 @@ impl Bucket {
         self.full_at.load(Ordering::Relaxed) <= now
     }
 
+    /// When it has all of its tokens.
+    pub(crate) fn full_at(&self) -> u64 {
+        self.full_at.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn burst(&self) -> u32 {
         self.burst.load(Ordering::Relaxed)
     }

@@ -1,7 +1,15 @@
 use std::{error::Error, fmt, time::Duration};
 
-use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use palisade_core::{ErrorKind, Refusal};
+
+use crate::{
+    Quota,
+    fields::{self, Name, QuotaState, ceil},
+};
 
 /// A limiter refused a request.
 ///
@@ -23,6 +31,8 @@ use palisade_core::{ErrorKind, Refusal};
 pub struct Limited {
     refusal: Refusal,
     reason: LimitedReason,
+    // The one that has too few tokens.
+    quota: Option<Quota>,
 }
 
 /// Why a limiter refused a request.
@@ -61,7 +71,12 @@ impl Limited {
             Some(delay) => refusal.after(delay),
             None => refusal,
         };
-        Self { refusal, reason }
+        Self { refusal, reason, quota: None }
+    }
+
+    pub(crate) fn by(mut self, quota: Option<Quota>) -> Self {
+        self.quota = quota;
+        self
     }
 
     /// How long until another try makes sense: until the quota would allow this
@@ -76,15 +91,59 @@ impl Limited {
         self.reason
     }
 
+    /// The quota that lets it through last of all; nothing, if it was another
+    /// rule that refused it.
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
     /// An answer in place of the error: 429 (RFC 6585, section 4) with an empty
-    /// body, and a `Retry-After` of whole seconds, rounded up, at least 1.
+    /// body.
+    ///
+    /// It has a `Retry-After` of whole seconds, rounded up, at least 1, and tells
+    /// the quota in `RateLimit` and `RateLimit-Policy`
+    /// (draft-ietf-httpapi-ratelimit-headers-10).
     pub fn response<B: Default>(self) -> Response<B> {
-        let mut response = Response::new(B::default());
+        self.respond(B::default())
+    }
+
+    /// The same with problem details as the body (RFC 9457), of the type that
+    /// the draft has for it.
+    ///
+    /// ```
+    /// use palisade_rate_limit::{Limiter, Quota, Wait};
+    ///
+    /// let limiter = Limiter::new(Quota::per_hour(1)).wait(Wait::reject());
+    /// limiter.try_acquire(1)?;
+    /// let problem = limiter.try_acquire(1).unwrap_err().problem::<String>();
+    /// assert_eq!(problem.headers()["content-type"], "application/problem+json");
+    /// assert!(problem.body().contains(r#""violated-policies":["1-in-3600s"]"#));
+    /// # Ok::<_, palisade_rate_limit::Limited>(())
+    /// ```
+    pub fn problem<B: From<String>>(self) -> Response<B> {
+        let policies = self.quota.map(|quota| format!(r#""{}""#, Name(quota))).unwrap_or_default();
+        // No text in here needs an escape.
+        let problem = format!(
+            concat!(
+                r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
+                r#""title":"Quota exceeded","status":429,"detail":"{}","violated-policies":[{}]}}"#,
+            ),
+            self, policies,
+        );
+        let mut response = self.respond(B::from(problem));
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+
+    fn respond<B>(self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let headers = response.headers_mut();
         if let Some(delay) = self.retry_after() {
-            let seconds = delay.as_nanos().div_ceil(1_000_000_000).max(1);
-            let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
-            response.headers_mut().insert(RETRY_AFTER, seconds);
+            headers.insert(RETRY_AFTER, ceil(delay).into());
+            let states = self.quota.map(|quota| QuotaState { quota, remaining: 0, reset: delay });
+            fields::write(headers, states.as_slice());
         }
         response
     }

@@ -272,8 +272,7 @@ mod tests {
     use super::*;
 
     fn heard(status: u16, fields: &[(&'static str, &'static str)]) -> (bool, Option<u64>, bool) {
-        let mut response = Response::new(());
-        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        let mut response = Response::builder().status(status).body(()).expect("a status");
         for (name, value) in fields {
             response.headers_mut().append(*name, HeaderValue::from_static(value));
         }

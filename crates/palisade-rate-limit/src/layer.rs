@@ -4,8 +4,9 @@ use palisade_core::{KeyBy, Observer};
 use tower_layer::Layer;
 
 use crate::{
-    BackpressureLayer, Feedback, Keyed, Limiter, Limiters, One, OverBurst, PassOn, Quota,
-    RateLimit, Refuse, Scope, Single, Template, Wait, server::Learned, shared::Settings,
+    Advertise, BackpressureLayer, Feedback, Keyed, Limiter, Limiters, One, OverBurst, PassOn,
+    Quota, RateLimit, Refuse, Scope, Settling, Single, Template, UntilDeadline, Wait,
+    server::Learned, shared::Settings,
 };
 
 /// Limits the rate of requests.
@@ -91,6 +92,13 @@ impl<K: Scope + Clone, C: Clone, R: Clone, A: Clone> RateLimitLayer<K, C, R, A> 
         RateLimitLayer { rules: Arc::new(Rules { scope, cost, refusal, answers, settings }) }
     }
 
+    /// Has no request wait beyond the [`Deadline`](palisade_core::Deadline) in
+    /// its extensions: one that would have to is refused at once. Off by default.
+    pub fn until_deadline(self) -> RateLimitLayer<K, UntilDeadline<C>, R, A> {
+        let cost = UntilDeadline(self.rules.cost.clone());
+        self.cost(cost)
+    }
+
     /// Has one limiter for each key instead of one for all requests:
     /// [`Keyed::by`] with its defaults; for others, hand a [`Keyed`] to
     /// [`scope`](Self::scope).
@@ -120,6 +128,19 @@ impl<K: Scope + Clone, C: Clone, R: Clone, A: Clone> RateLimitLayer<K, C, R, A> 
     ) -> RateLimitLayer<K, C, R, (A, Feedback<L>)> {
         let settings = feedback.settings;
         self.set(|known| known.feedback = Some(settings)).answered(feedback)
+    }
+
+    /// Charges or refunds the difference when an answer says what a request cost
+    /// in truth: see [`settle_fn`](crate::settle_fn). Defaults to nothing.
+    pub fn settle<D>(self, settle: D) -> RateLimitLayer<K, C, R, (A, Settling<D>)> {
+        self.answered(Settling(settle))
+    }
+
+    /// Writes `RateLimit` and `RateLimit-Policy` into all answers, so that
+    /// clients can keep to the quota: see [`Advertise`]. Defaults to refusals
+    /// alone, as [`Limited::response`](crate::Limited::response) has it.
+    pub fn advertise(self) -> RateLimitLayer<K, C, R, (A, Advertise)> {
+        self.answered(Advertise)
     }
 
     /// Adds what is done with answers, after what is done with them before.

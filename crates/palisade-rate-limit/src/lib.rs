@@ -58,6 +58,7 @@ mod client;
 mod cost;
 mod error;
 mod feedback;
+mod fields;
 mod flight;
 mod future;
 mod granted;
@@ -71,6 +72,7 @@ mod refusal;
 mod scope;
 mod server;
 mod service;
+mod settle;
 mod shared;
 mod sync;
 mod wait;
@@ -81,9 +83,10 @@ pub use self::{
     answer::{Answered, OnAnswer, PassOn},
     backpressure::{Backpressure, BackpressureLayer},
     client::ByClient,
-    cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
+    cost::{Cost, CostFn, CostOf, InExtensions, One, UntilDeadline, cost_fn},
     error::{Limited, LimitedReason},
     feedback::{Feedback, Heard, Learn, LearnFn, Signal, Standard, learn_fn},
+    fields::Advertise,
     flight::Flight,
     future::ResponseFuture,
     keyed::{Keyed, Limiters, QuotaFn, QuotaFor, SameForAll},
@@ -94,5 +97,6 @@ pub use self::{
     refusal::{OnRefusal, Refuse, RespondFn, respond_fn},
     scope::{Assign, Found, Scope, Single, Template},
     service::RateLimit,
+    settle::{Settle, SettleFn, Settling, Unsettled, settle_fn},
     wait::Wait,
 };

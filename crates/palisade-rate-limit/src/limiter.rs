@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     Acquire, Heard, Limited, LimitedReason, OverBurst, Quota, Signal, Wait,
     bucket::nanos,
+    fields::QuotaState,
     server::Counted,
     shared::{Settings, Shared},
     window::{Pause, Sent},
@@ -108,7 +109,7 @@ impl Limiter {
         let settings = self.shared.settings();
         let now = settings.now();
         self.shared.try_take(|| now, cost).map_err(|short| {
-            let limited = self.shared.refusal(short, now, LimitedReason::Exhausted);
+            let limited = self.shared.refusal(short, now, cost, LimitedReason::Exhausted);
             self.shared.tell_refusal(&limited, true);
             limited
         })
@@ -202,6 +203,10 @@ impl Limiter {
     /// Sends all away that wait: they are refused. Says how many there were.
     pub fn shed(&self) -> usize {
         self.shared.shed()
+    }
+
+    pub(crate) fn states(&self) -> Vec<QuotaState> {
+        self.shared.limits.states(self.shared.settings().now())
     }
 
     /// How it stands.

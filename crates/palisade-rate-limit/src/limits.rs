@@ -1,15 +1,17 @@
 use std::{
     iter,
     num::NonZeroU32,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use crate::{
     Quota,
     bucket::{Bucket, Short},
     feedback::FeedbackSettings,
+    fields::QuotaState,
     server::{Learned, Server},
-    sync::{AtomicBool, AtomicU64},
+    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard},
     window::Window,
 };
 
@@ -27,6 +29,8 @@ pub(crate) struct Limits {
     over_burst: OverBurst,
     // Nothing, as long as nobody has anything to learn.
     server: OnceLock<Box<Server>>,
+    // As they were written, for who asks.
+    quotas: Mutex<Box<[Quota]>>,
 }
 
 /// What becomes of a request that costs more than the burst, and so more than
@@ -58,6 +62,7 @@ impl Limits {
             others: others.iter().copied().map(Bucket::new).collect(),
             over_burst,
             server: server.map_or_else(OnceLock::new, OnceLock::from),
+            quotas: Mutex::new(iter::once(first).chain(others.iter().copied()).collect()),
         }
     }
 
@@ -211,7 +216,31 @@ impl Limits {
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, quotas: &[Quota]) {
         self.retuned.store(true, Ordering::Relaxed);
+        *self.quotas() = quotas.into();
         self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
+    }
+
+    fn quotas(&self) -> MutexGuard<'_, Box<[Quota]>> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Each quota as it is now.
+    pub(crate) fn states(&self, now: u64) -> Vec<QuotaState> {
+        let quotas = self.quotas();
+        let state = |(bucket, quota): (&Bucket, &Quota)| QuotaState {
+            quota: *quota,
+            remaining: bucket.there(now),
+            reset: Duration::from_nanos(bucket.full_at().saturating_sub(now)),
+        };
+        self.buckets().zip(&**quotas).map(state).collect()
+    }
+
+    /// The quota that has so many tokens last of all, if it has too few now.
+    pub(crate) fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
+        let quotas = self.quotas();
+        let there_at = |bucket: &Bucket| bucket.there_at(self.due(bucket, cost).into());
+        let scarcest = self.buckets().zip(&**quotas).max_by_key(|(bucket, _)| there_at(bucket))?;
+        (now < there_at(scarcest.0)).then_some(*scarcest.1)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -84,12 +85,12 @@ where
             return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
         };
         if settings.observe {
-            shared.tell_refusal(&refuse(shared, short), false);
+            shared.tell_refusal(&refuse(shared, short, cost), false);
             let ticket = answers.sent(&limiter, cost);
             return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
         }
         if settings.wait.longest().is_zero() || short == Short::Never {
-            let limited = refuse(shared, short);
+            let limited = refuse(shared, short, cost);
             shared.tell_refusal(&limited, true);
             return ResponseFuture::refused(limited, refusal, answers);
         }
@@ -97,12 +98,13 @@ where
         // another one, has to wait for.
         let inner = self.inner.clone();
         self.inner = inner.clone();
-        let acquire = Acquire::new(Arc::clone(shared), cost, None);
+        let deadline = rules.cost.deadline(&request).map(Instant::from_std);
+        let acquire = Acquire::new(Arc::clone(shared), cost, deadline);
         ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal, answers)
     }
 }
 
 #[cold]
-fn refuse(shared: &Shared, short: Short) -> Limited {
-    shared.refusal(short, shared.settings().now(), LimitedReason::Exhausted)
+fn refuse(shared: &Shared, short: Short, cost: u32) -> Limited {
+    shared.refusal(short, shared.settings().now(), cost, LimitedReason::Exhausted)
 }

@@ -130,12 +130,18 @@ impl Shared {
     }
 
     /// The refusal of a request that has no tokens and does not wait.
-    pub(crate) fn refusal(&self, short: Short, now: u64, reason: LimitedReason) -> Limited {
+    pub(crate) fn refusal(
+        &self,
+        short: Short,
+        now: u64,
+        cost: u32,
+        reason: LimitedReason,
+    ) -> Limited {
         match short {
             Short::Never => Limited::new(LimitedReason::OverBurst, None),
             Short::Until(at) => {
                 let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
-                Limited::new(reason, Some(delay))
+                Limited::new(reason, Some(delay)).by(self.limits.scarcest(now, cost))
             }
         }
     }
@@ -164,7 +170,7 @@ impl Shared {
             Short::Until(_) => None,
         };
         if let Some(reason) = refused {
-            return Err(self.refusal(short, now, reason));
+            return Err(self.refusal(short, now, cost, reason));
         }
         let place = line.join(cost, waker);
         self.waiting.store(line.len(), Ordering::Relaxed);
@@ -187,7 +193,7 @@ impl Shared {
             if give_up < now {
                 // It would go to the end if it came again.
                 let short = self.limits.short(line.cost().saturating_sub(cost.into()), cost);
-                Step::Refused(self.refusal(short, now, LimitedReason::TooLong))
+                Step::Refused(self.refusal(short, now, cost, LimitedReason::TooLong))
             } else {
                 Step::Behind
             }
@@ -195,7 +201,7 @@ impl Shared {
             match self.limits.take_late(now, cost) {
                 Ok(()) => Step::Go,
                 Err(Short::Until(at)) if at <= give_up => Step::Until(at),
-                Err(short) => Step::Refused(self.refusal(short, now, LimitedReason::TooLong)),
+                Err(short) => Step::Refused(self.refusal(short, now, cost, LimitedReason::TooLong)),
             }
         };
         match step {

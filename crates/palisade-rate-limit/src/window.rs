@@ -365,7 +365,7 @@ mod tests {
         }
 
         fn answer(&mut self, heard: &Heard<'_>) -> Option<&'static str> {
-            let sent = self.send().unwrap();
+            let sent = self.send().expect("it may go");
             self.hear(sent, heard)
         }
     }
