@@ -11,6 +11,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Limited, LimitedReason,
+    admit::{Admit, LineSettings},
+    bucket::nanos,
+    limits::Limits,
     shared::{Shared, Step},
 };
 
@@ -23,7 +26,36 @@ use crate::{
 /// or dropped: all others wait for it.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
-    shared: Arc<Shared>,
+    turn: Turn<Limits>,
+}
+
+impl Acquire {
+    pub(crate) fn new(shared: Arc<Shared>, cost: u32, deadline: Option<Instant>) -> Self {
+        Self { turn: Turn::new(shared, cost, deadline) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.turn.shared()
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<(), Limited>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.turn).poll(cx)
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire").field("cost", &self.turn.cost).finish_non_exhaustive()
+    }
+}
+
+/// Waits for its turn, whatever it takes.
+pub(crate) struct Turn<L: Admit> {
+    shared: Arc<Shared<L>>,
     cost: u32,
     deadline: Option<Instant>,
     stage: Stage,
@@ -32,40 +64,40 @@ pub struct Acquire {
 enum Stage {
     // Nobody has polled it.
     New,
-    // It is in line. Only the first one, or one with a deadline, needs a timer.
+    // It is in line. Where its time is foreseen, only the first one, or one with a deadline, needs
+    // a timer.
     Waiting { place: usize, since: u64, give_up: u64, sleep: Option<Pin<Box<Sleep>>> },
     // It has its tokens, or was refused.
     Done,
 }
 
-impl Acquire {
-    pub(crate) fn new(shared: Arc<Shared>, cost: u32, deadline: Option<Instant>) -> Self {
+impl<L: Admit> Turn<L> {
+    pub(crate) fn new(shared: Arc<Shared<L>>, cost: u32, deadline: Option<Instant>) -> Self {
         Self { shared, cost, deadline, stage: Stage::New }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<L>> {
         &self.shared
     }
 
     fn begin(&mut self, cx: &Context<'_>) -> Poll<Result<(), Limited>> {
         let settings = self.shared.settings();
-        let now = settings.now();
-        let longest = settings.wait.longest();
+        let clock = settings.clock();
+        let now = clock.now();
+        let longest = settings.wait().longest();
         if longest.is_zero() {
             let taken = self.shared.try_take(|| now, self.cost);
             let refuse =
                 |short| self.shared.refusal(short, now, self.cost, LimitedReason::Exhausted);
-            return Poll::Ready(taken.map_err(refuse));
+            return Poll::Ready(taken.map(drop).map_err(refuse));
         }
-        let deadline = self.deadline.map_or(u64::MAX, |deadline| {
-            crate::bucket::nanos(deadline.saturating_duration_since(settings.start))
-        });
+        let deadline = self.deadline.map_or(u64::MAX, |deadline| clock.time(deadline));
         if deadline < now {
             let short = self.shared.limits.short(0, self.cost);
             let limited = self.shared.refusal(short, now, self.cost, LimitedReason::TooLong);
             return Poll::Ready(Err(limited));
         }
-        let give_up = now.saturating_add(crate::bucket::nanos(longest)).min(deadline);
+        let give_up = now.saturating_add(nanos(longest)).min(deadline);
         match self.shared.join(now, self.cost, give_up, cx.waker()) {
             Ok(None) => Poll::Ready(Ok(())),
             Ok(Some(place)) => {
@@ -82,7 +114,7 @@ impl Acquire {
         };
         let shared = &self.shared;
         loop {
-            let now = shared.settings().now();
+            let now = shared.settings().clock().now();
             match shared.step(now, *place, self.cost, *give_up, cx.waker()) {
                 Step::Go => {
                     let waited = Duration::from_nanos(now.saturating_sub(*since));
@@ -96,23 +128,25 @@ impl Acquire {
                     return Poll::Ready(Err(limited));
                 }
                 // Those before it may have no deadline: its own needs a timer of its own.
-                Step::Behind => match self.deadline {
-                    Some(_) => ready!(sleep_to(sleep, shared, (*give_up).saturating_add(1), cx)),
-                    None => return Poll::Pending,
-                },
-                Step::Until(at) => ready!(sleep_to(sleep, shared, at, cx)),
+                Step::Behind
+                    if *give_up < u64::MAX && (self.deadline.is_some() || !L::FORESEEN) =>
+                {
+                    ready!(sleep_to(sleep, shared.as_ref(), (*give_up).saturating_add(1), cx));
+                }
+                Step::Behind => return Poll::Pending,
+                Step::Until(at) => ready!(sleep_to(sleep, shared.as_ref(), at, cx)),
             }
         }
     }
 }
 
-fn sleep_to(
+fn sleep_to<L: Admit>(
     sleep: &mut Option<Pin<Box<Sleep>>>,
-    shared: &Shared,
+    shared: &Shared<L>,
     at: u64,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    let at = shared.settings().instant(at);
+    let at = shared.settings().clock().instant(at);
     let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
     if sleep.deadline() != at {
         sleep.as_mut().reset(at);
@@ -120,7 +154,7 @@ fn sleep_to(
     sleep.as_mut().poll(cx)
 }
 
-impl Future for Acquire {
+impl<L: Admit> Future for Turn<L> {
     type Output = Result<(), Limited>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -142,16 +176,10 @@ impl Future for Acquire {
     }
 }
 
-impl Drop for Acquire {
+impl<L: Admit> Drop for Turn<L> {
     fn drop(&mut self) {
         if let Stage::Waiting { place, .. } = self.stage {
             self.shared.leave(place);
         }
-    }
-}
-
-impl fmt::Debug for Acquire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("cost", &self.cost).finish_non_exhaustive()
     }
 }

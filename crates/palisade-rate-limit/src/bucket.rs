@@ -37,6 +37,9 @@ pub(crate) enum Short {
     Until(u64),
     /// There will never be so many at once.
     Never,
+    /// There may be at any time.
+    #[expect(dead_code, reason = "tokens are foreseen: it is for what is given back")]
+    Unforeseen,
 }
 
 impl Bucket {

@@ -51,10 +51,12 @@
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod admit;
 mod answer;
 mod backpressure;
 mod bucket;
 mod client;
+mod clock;
 mod cost;
 mod error;
 mod feedback;

@@ -7,10 +7,12 @@ use std::{
 
 use crate::{
     Quota,
+    admit::Admit,
     bucket::{Bucket, Short},
     feedback::FeedbackSettings,
     fields::QuotaState,
     server::{Learned, Server},
+    shared::Settings,
     sync::{AtomicBool, AtomicU64, Mutex, MutexGuard},
     window::Window,
 };
@@ -134,9 +136,9 @@ impl Limits {
                     before.refund(self.due(before, cost));
                 }
                 return Err(match short {
-                    Short::Never => Short::Never,
                     // What others lack counts as well.
                     Short::Until(at) => Short::Until(at.max(self.quotas_there_at(0, cost))),
+                    short => short,
                 });
             }
         }
@@ -159,8 +161,8 @@ impl Limits {
     /// Why there are not so many tokens after others have taken theirs.
     pub(crate) fn short(&self, before: u64, cost: u32) -> Short {
         match self.quotas_short(before, cost) {
-            Short::Never => Short::Never,
             Short::Until(_) => Short::Until(self.there_at(before, cost)),
+            short => short,
         }
     }
 
@@ -272,6 +274,39 @@ impl Limits {
             && self.paused_until() <= now
             && self.buckets().all(|bucket| bucket.is_full(now))
             && server.is_none_or(|server| server.with(|window| window.is_new(now)))
+    }
+}
+
+impl Admit for Limits {
+    type Settings = Settings;
+    type Taken = ();
+
+    const FORESEEN: bool = true;
+
+    fn new(settings: &Settings) -> Self {
+        let Settings { quota, others, over_burst, learned, .. } = settings;
+        Self::new(*quota, others, *over_burst, learned.as_ref())
+    }
+
+    #[inline]
+    fn take(&self, now: u64, cost: u32) -> Result<(), Short> {
+        self.take(now, cost)
+    }
+
+    fn take_late(&self, now: u64, cost: u32) -> Result<(), Short> {
+        self.take_late(now, cost)
+    }
+
+    fn short(&self, before: u64, cost: u32) -> Short {
+        self.short(before, cost)
+    }
+
+    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
+        self.scarcest(now, cost)
+    }
+
+    fn gives_back(&self) -> bool {
+        1 < self.len()
     }
 }
 

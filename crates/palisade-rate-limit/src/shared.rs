@@ -5,11 +5,12 @@ use std::{
 };
 
 use palisade_core::{Endpoint, ErrorKind, Event, Observer, Target};
-use tokio::time::Instant;
 
 use crate::{
     Limited, LimitedReason, OverBurst, Quota, Wait,
-    bucket::{Short, nanos},
+    admit::{Admit, LineSettings},
+    bucket::Short,
+    clock::Clock,
     feedback::FeedbackSettings,
     limits::Limits,
     line::Line,
@@ -28,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) feedback: Option<FeedbackSettings>,
     pub(crate) learned: Option<Arc<Learned>>,
-    pub(crate) start: Instant,
+    pub(crate) clock: Clock,
 }
 
 /// What those share that go by one limit.
@@ -37,11 +38,11 @@ pub(crate) struct Settings {
 // limiters, none is in a near cache.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Shared {
+pub(crate) struct Shared<L: Admit = Limits> {
     // How many are in line: who finds nobody there need not look.
     waiting: AtomicUsize,
-    pub(crate) limits: Limits,
-    settings: Arc<Settings>,
+    pub(crate) limits: L,
+    settings: Arc<L::Settings>,
     line: Mutex<Line>,
     // Nothing, if there is nothing to tell.
     target: Option<Box<(Option<&'static Endpoint>, Option<String>)>>,
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
 pub(crate) enum Step {
     /// It may go, and has left the line.
     Go,
-    /// Others are before it.
+    /// Others are before it, or who gives something back will wake it.
     Behind,
     /// It is the first one, and there is nothing for it before then.
     Until(u64),
@@ -71,34 +72,38 @@ impl Settings {
             observer: None,
             feedback: None,
             learned: None,
-            start: Instant::now(),
+            clock: Clock::new(),
         }
     }
 
     /// Nanoseconds since the settings were made.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        nanos(Instant::now().saturating_duration_since(self.start))
-    }
-
-    /// The moment of such a time.
-    pub(crate) fn instant(&self, at: u64) -> Instant {
-        // Who waits for that long does not mind whether it is a century less.
-        let far = Duration::from_secs(86_400 * 365 * 30);
-        self.start + Duration::from_nanos(at).min(far)
+        self.clock.now()
     }
 }
 
-impl Shared {
-    pub(crate) fn new(settings: Arc<Settings>, target: Target<'_>) -> Self {
+impl LineSettings for Settings {
+    fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    #[inline]
+    fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    #[inline]
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+}
+
+impl<L: Admit> Shared<L> {
+    pub(crate) fn new(settings: Arc<L::Settings>, target: Target<'_>) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            limits: Limits::new(
-                settings.quota,
-                &settings.others,
-                settings.over_burst,
-                settings.learned.as_ref(),
-            ),
+            limits: L::new(&settings),
             settings,
             line: Mutex::default(),
             target: (target != Target::default())
@@ -106,7 +111,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &L::Settings {
         &self.settings
     }
 
@@ -116,10 +121,10 @@ impl Shared {
     ///
     /// When they will be there.
     #[inline]
-    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<(), Short> {
+    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<L::Taken, Short> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             let taken = self.limits.take(now(), cost);
-            if taken.is_err() && 1 < self.limits.len() {
+            if taken.is_err() && self.limits.gives_back() {
                 // Who has joined meanwhile may have missed what one quota let go and another one
                 // did not, and that was given back.
                 self.wake_first();
@@ -139,6 +144,7 @@ impl Shared {
     ) -> Limited {
         match short {
             Short::Never => Limited::new(LimitedReason::OverBurst, None),
+            Short::Unforeseen => Limited::new(reason, None),
             Short::Until(at) => {
                 let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
                 Limited::new(reason, Some(delay)).by(self.limits.scarcest(now, cost))
@@ -158,7 +164,7 @@ impl Shared {
         let mut line = self.line();
         let short = match line.len() {
             0 => match self.limits.take(now, cost) {
-                Ok(()) => return Ok(None),
+                Ok(_) => return Ok(None),
                 Err(short) => short,
             },
             _ => self.limits.short(line.cost(), cost),
@@ -166,8 +172,8 @@ impl Shared {
         let refused = match short {
             Short::Never => Some(LimitedReason::OverBurst),
             Short::Until(at) if give_up < at => Some(LimitedReason::TooLong),
-            Short::Until(_) if self.settings.wait.most() <= line.len() => Some(LimitedReason::Full),
-            Short::Until(_) => None,
+            _ if self.settings.wait().most() <= line.len() => Some(LimitedReason::Full),
+            Short::Until(_) | Short::Unforeseen => None,
         };
         if let Some(reason) = refused {
             return Err(self.refusal(short, now, cost, reason));
@@ -199,8 +205,9 @@ impl Shared {
             }
         } else {
             match self.limits.take_late(now, cost) {
-                Ok(()) => Step::Go,
+                Ok(_) => Step::Go,
                 Err(Short::Until(at)) if at <= give_up => Step::Until(at),
+                Err(Short::Unforeseen) if now <= give_up => Step::Behind,
                 Err(short) => Step::Refused(self.refusal(short, now, cost, LimitedReason::TooLong)),
             }
         };
@@ -255,7 +262,7 @@ impl Shared {
     /// Tells the observer, if there is one.
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        if let Some(observer) = &self.settings.observer {
+        if let Some(observer) = self.settings.observer() {
             let (endpoint, authority) = self
                 .target
                 .as_deref()
