@@ -154,7 +154,8 @@ impl<B> Learn<Response<B>> for Standard {
             503 => headers.contains_key(RETRY_AFTER),
             _ => false,
         };
-        if !throttled && allowances.is_empty() || is_cached(headers) {
+        let silent = !throttled && allowances.is_empty() && allowances.bucket().is_none();
+        if silent || is_cached(headers) {
             return Heard::default();
         }
         let retry_after = throttled.then(|| RetryAfter::delay_of(headers, now)).flatten();

@@ -87,8 +87,13 @@ impl Window {
             Hold::Until(at) => at,
             Hold::Probing(since) => since.saturating_add(PATIENCE),
         };
+        held.max(self.counted_at(cost))
+    }
+
+    /// When so many are left of all that is counted.
+    fn counted_at(&self, cost: u64) -> u64 {
         let spent = self.counts.iter().filter(|count| count.remaining < cost);
-        spent.map(|count| count.open_at).fold(held, u64::max)
+        spent.map(|count| count.open_at).max().unwrap_or(0)
     }
 
     /// So many go, at a time when they may.
@@ -178,7 +183,7 @@ impl Window {
             let pause = pause.min(bounds.longest);
             pause.saturating_add(((pause / SPREAD).min(SECOND) as f64 * spread) as u64)
         };
-        let before = self.free_at(1);
+        let before = self.counted_at(1);
         self.count(now, sent, &heard.allowances, bounds, held);
         let probing = matches!(self.hold, Hold::Probing(_));
         if !heard.throttled {
@@ -189,7 +194,7 @@ impl Window {
             if self.hold == Hold::None {
                 self.strikes = 0;
             }
-            let after = self.free_at(1);
+            let after = self.counted_at(1);
             let begins = before <= now && now < after;
             return begins.then(|| Pause { reason: "exhausted", delay: after - now });
         }

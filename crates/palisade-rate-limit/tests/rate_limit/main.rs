@@ -5,5 +5,6 @@
 
 mod attack;
 mod contract;
+mod feedback;
 mod layer;
 mod limiter;
