@@ -8,3 +8,4 @@ mod contract;
 mod feedback;
 mod layer;
 mod limiter;
+mod server;
