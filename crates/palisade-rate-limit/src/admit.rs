@@ -31,8 +31,12 @@ pub(crate) trait Admit {
     /// Why there are not so many after others have taken theirs.
     fn short(&self, before: u64, cost: u32) -> Short;
 
-    /// The quota that has so many last of all, if it has too few now.
-    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota>;
+    /// The quota that has so many last of all, if there are quotas, and it has too
+    /// few now.
+    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
+        let _ = (now, cost);
+        None
+    }
 
     /// Whether who is refused may have taken something for a moment.
     fn gives_back(&self) -> bool;

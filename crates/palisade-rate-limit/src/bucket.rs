@@ -38,7 +38,6 @@ pub(crate) enum Short {
     /// There will never be so many at once.
     Never,
     /// There may be at any time.
-    #[expect(dead_code, reason = "tokens are foreseen: it is for what is given back")]
     Unforeseen,
 }
 

@@ -57,6 +57,7 @@ mod backpressure;
 mod bucket;
 mod client;
 mod clock;
+mod concurrency;
 mod cost;
 mod error;
 mod feedback;
@@ -85,6 +86,12 @@ pub use self::{
     answer::{Answered, OnAnswer, PassOn},
     backpressure::{Backpressure, BackpressureLayer},
     client::ByClient,
+    concurrency::{
+        AcquirePermit, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter,
+        ConcurrencyLimiters, ConcurrencySnapshot, Fixed, Gradient2, HoldPermit, LimitAlgorithm,
+        LimitOf, LimitPerKey, LimitScope, OneLimit, Permit, PermitBody, PermitFuture, Sample,
+        Unjudged, UntilBodyEnd, UntilHead, Verdict,
+    },
     cost::{Cost, CostFn, CostOf, InExtensions, One, UntilDeadline, cost_fn},
     error::{Limited, LimitedReason},
     feedback::{Feedback, Heard, Learn, LearnFn, Signal, Standard, learn_fn},

@@ -115,6 +115,10 @@ impl<L: Admit> Shared<L> {
         &self.settings
     }
 
+    pub(crate) fn settings_arc(&self) -> &Arc<L::Settings> {
+        &self.settings
+    }
+
     /// Takes so many tokens if they are there and nobody waits for them.
     ///
     /// # Errors
