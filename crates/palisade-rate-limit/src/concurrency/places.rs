@@ -154,3 +154,6 @@ impl<A> LineSettings for PlaceSettings<A> {
         self.clock
     }
 }
+
+#[cfg(all(test, palisade_shuttle))]
+mod models;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
 
 mod attack;
+mod concurrency;
 mod contract;
 mod feedback;
 mod layer;
