@@ -297,6 +297,33 @@ mod tests {
         assert!(SERVER.capacity <= gradient.limit(), "{gradient:?}");
     }
 
+    /// One round trip, with a window of its own.
+    fn round_trip(gradient: &mut Gradient2, rtt: Duration) {
+        let at = gradient.window.since;
+        for _ in 0..WINDOW {
+            gradient.record(&Sample::new(at, rtt, gradient.limit(), Verdict::Success));
+        }
+    }
+
+    #[test]
+    fn one_round_trip_moves_it_a_bit() {
+        // To half of it and its root, or by its root; and a fifth of the way.
+        for (rtt, limit) in [(MILLI * 10, 102), (MILLI * 14, 102), (MILLI * 10_000, 92)] {
+            let mut gradient = Gradient2::new(100);
+            gradient.long = LongRun { nanos: 1e7, windows: 1000, length: u32::MAX };
+            round_trip(&mut gradient, rtt);
+            assert_eq!(gradient.limit(), limit, "{rtt:?}");
+        }
+    }
+
+    #[test]
+    fn the_long_run_forgets_an_overload_soon() {
+        let mut gradient = Gradient2::new(100);
+        (0..1000).for_each(|_| round_trip(&mut gradient, MILLI * 1000));
+        (0..60).for_each(|_| round_trip(&mut gradient, MILLI * 10));
+        assert!(gradient.long.nanos < 5e7, "{:?}", gradient.long);
+    }
+
     #[test]
     fn a_storm_shrinks_it_once_a_round_trip() {
         let mut gradient = Gradient2::new(100);

@@ -200,11 +200,12 @@ async fn an_inner_service_that_is_not_ready_gets_no_permit() {
     let handle = layer.handle();
     let permit = handle.try_acquire().unwrap();
     let mut service = layer.layer(inner);
-    let call = tokio::spawn(service.call(7));
-    yield_now().await;
+    let mut call = Box::pin(service.call(7));
+    assert!(timeout(Duration::ZERO, &mut call).await.is_err());
     drop(permit);
-    let error = call.await.unwrap().unwrap_err();
+    let error = (&mut call).await.unwrap_err();
     assert_eq!(error.to_string(), "unready");
+    // The future is still there, and holds nothing.
     assert_eq!((polls.load(Ordering::Relaxed), handle.snapshot().in_flight), (1, 0));
 }
 
@@ -274,6 +275,13 @@ async fn a_flood_of_keys_stays_within_its_bounds_and_evicts_nobody_at_work() {
         assert!(ask(host).await.is_ok());
     }
     assert_eq!((layer.limiters().len(), layer.limiters().overflowed()), (10, 91));
+    // What somebody has set stays, however many come.
+    let key = Some("host-999.example".to_owned());
+    layer.limiters().get(&key).unwrap().set_limit(3);
+    for host in 1000..2000 {
+        assert!(ask(host).await.is_ok());
+    }
+    assert_eq!(layer.limiters().get(&key).unwrap().snapshot().limit, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,26 +82,30 @@ async fn whoever_leaves_takes_nothing_along() {
     }
 }
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn poll_with(acquire: &mut AcquirePermit, count: &Arc<Count>) -> Poll<Result<Permit, Limited>> {
+    let waker = Waker::from(Arc::clone(count));
+    Pin::new(acquire).poll(&mut Context::from_waker(&waker))
+}
+
 #[tokio::test]
 async fn who_leaves_after_it_was_woken_lets_the_next_one_go() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let limiter = limiter(1);
     let permit = limiter.try_acquire().unwrap();
-    let counts: Vec<_> = (0..3).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
-    let mut line: Vec<_> = counts
-        .iter()
-        .map(|count| {
-            let mut acquire = limiter.acquire();
-            let waker = Waker::from(Arc::clone(count));
-            assert!(Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker)).is_pending());
-            acquire
-        })
-        .collect();
+    let counts: [Arc<Count>; 3] = Default::default();
+    let mut line: Vec<_> = counts.iter().map(|_| limiter.acquire()).collect();
+    for (acquire, count) in line.iter_mut().zip(&counts) {
+        assert!(poll_with(acquire, count).is_pending());
+    }
     let woken = || counts.iter().map(|count| count.0.load(Ordering::Relaxed)).collect::<Vec<_>>();
     drop(permit);
     assert_eq!(woken(), [1, 0, 0], "nobody else is woken in vain");
@@ -224,6 +228,20 @@ async fn the_limit_moves_under_those_that_wait() {
     limiter.set_limit(2);
     let granted: Vec<_> = line.iter_mut().map(poll).filter(Poll::is_ready).collect();
     assert_eq!((granted.len(), stands(&limiter)), (2, (2, 2, 1)));
+}
+
+#[tokio::test]
+async fn nobody_is_woken_while_too_many_are_in_flight() {
+    let limiter = limiter(5);
+    let mut permits: Vec<_> = (0..5).map(|_| limiter.try_acquire().unwrap()).collect();
+    let (mut acquire, count) = (limiter.acquire(), Arc::default());
+    assert!(poll_with(&mut acquire, &count).is_pending());
+    limiter.set_limit(2);
+    for (left, woken) in [(4, 0), (3, 0), (2, 0), (1, 1), (0, 1)] {
+        permits.pop();
+        assert_eq!((permits.len(), count.0.load(Ordering::Relaxed)), (left, woken));
+    }
+    assert!(poll_with(&mut acquire, &count).is_ready());
 }
 
 #[tokio::test(start_paused = true)]

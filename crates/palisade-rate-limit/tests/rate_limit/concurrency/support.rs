@@ -38,13 +38,16 @@ pub(super) fn api()
     })
 }
 
-/// Answers at once with what it is told: a status, or an error.
+/// What a service is to answer.
+pub(super) type Told = Arc<Mutex<Result<StatusCode, io::ErrorKind>>>;
+
+/// Answers after a tick with what it is told, and a body without frames.
 pub(super) fn told() -> (
     impl Service<Request<String>, Response = Response<Frames>, Error = io::Error, Future: Send>
     + Clone
     + Send
     + 'static,
-    Arc<Mutex<Result<StatusCode, io::ErrorKind>>>,
+    Told,
 ) {
     let tell = Arc::new(Mutex::new(Ok(StatusCode::OK)));
     let told = Arc::clone(&tell);
