@@ -33,8 +33,8 @@ pub(crate) trait Admit {
 
     /// The quota that has so many last of all, if there are quotas, and it has too
     /// few now.
-    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
-        let _ = (now, cost);
+    fn scarcest(&self, settings: &Self::Settings, now: u64, cost: u32) -> Option<Quota> {
+        let _ = (settings, now, cost);
         None
     }
 

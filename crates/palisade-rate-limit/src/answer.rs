@@ -7,6 +7,13 @@ pub trait OnAnswer {
 
     /// A request is sent, for so many tokens.
     fn sent(&self, limiter: &Limiter, cost: u32) -> Self::Ticket;
+
+    /// What is kept of every request, if it does not depend on the limiter:
+    /// that need then not be looked for. Defaults to nothing, as it may.
+    #[inline]
+    fn always(&self) -> Option<Self::Ticket> {
+        None
+    }
 }
 
 /// What a limiter does with answers: it learns from them, settles what they
@@ -25,6 +32,11 @@ impl OnAnswer for PassOn {
 
     #[inline]
     fn sent(&self, _: &Limiter, _: u32) {}
+
+    #[inline]
+    fn always(&self) -> Option<()> {
+        Some(())
+    }
 }
 
 impl<Res> Answered<Res> for PassOn {

@@ -97,6 +97,7 @@ mod fields;
 mod flight;
 mod future;
 mod granted;
+mod kept;
 mod keyed;
 mod layer;
 mod limiter;

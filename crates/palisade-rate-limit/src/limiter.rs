@@ -206,7 +206,8 @@ impl Limiter {
     }
 
     pub(crate) fn states(&self) -> Vec<QuotaState> {
-        self.shared.limits.states(self.shared.settings().now())
+        let settings = self.shared.settings();
+        self.shared.limits.states(settings, settings.now())
     }
 
     /// How it stands.

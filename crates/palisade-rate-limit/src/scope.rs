@@ -18,6 +18,18 @@ pub trait Scope {
 pub trait Assign<Req>: Scope {
     /// The limiter of this request.
     fn limiter<'a>(&'a self, request: &Req) -> Found<'a>;
+
+    /// Takes so many tokens for this request, if that needs no limiter. By
+    /// default, it needs one.
+    ///
+    /// # Errors
+    ///
+    /// The limiter to take them from.
+    #[inline]
+    fn take<'a>(&'a self, request: &Req, cost: u32) -> Result<(), Found<'a>> {
+        let _ = cost;
+        Err(self.limiter(request))
+    }
 }
 
 /// A limiter that was found: borrowed, or owned.
@@ -55,6 +67,11 @@ impl Template {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether a limiter is no more than a bucket, as long as nobody waits.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.settings.others.is_empty() && self.settings.learned.is_none()
     }
 
     /// A limiter with all of its tokens, that tells the observer of this target.

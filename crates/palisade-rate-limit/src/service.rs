@@ -77,7 +77,16 @@ where
         let rules = &*self.rules;
         let (refusal, answers) = (rules.refusal.clone(), rules.answers.clone());
         let cost = rules.cost.cost(&request);
-        let limiter = rules.scope.limiter(&request);
+        let limiter = match answers.always() {
+            None => rules.scope.limiter(&request),
+            Some(ticket) => match rules.scope.take(&request, cost) {
+                Err(limiter) => limiter,
+                Ok(()) => {
+                    let future = self.inner.call(request);
+                    return ResponseFuture::called(future, ticket, refusal, answers);
+                }
+            },
+        };
         let shared = limiter.shared();
         let settings = shared.settings();
         let Err(short) = shared.try_take(|| settings.now(), cost) else {

@@ -151,7 +151,11 @@ impl<L: Admit> Shared<L> {
             Short::Unforeseen => Limited::new(reason, None),
             Short::Until(at) => {
                 let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
-                Limited::new(reason, Some(delay)).by(self.limits.scarcest(now, cost))
+                Limited::new(reason, Some(delay)).by(self.limits.scarcest(
+                    &self.settings,
+                    now,
+                    cost,
+                ))
             }
         }
     }
