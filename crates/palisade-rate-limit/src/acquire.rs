@@ -33,10 +33,6 @@ impl Acquire {
     pub(crate) fn new(shared: Arc<Shared>, cost: u32, deadline: Option<Instant>) -> Self {
         Self { turn: Turn::new(shared, cost, deadline) }
     }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        self.turn.shared()
-    }
 }
 
 impl Future for Acquire {

@@ -66,7 +66,8 @@ impl LimitedReason {
 }
 
 impl Limited {
-    pub(crate) fn new(reason: LimitedReason, retry_after: Option<Duration>) -> Self {
+    /// For limiters of your own: see [`Limit`](crate::Limit).
+    pub fn new(reason: LimitedReason, retry_after: Option<Duration>) -> Self {
         let refusal = Refusal::new(ErrorKind::Limited);
         let refusal = match retry_after {
             Some(delay) => refusal.after(delay),

@@ -200,12 +200,10 @@ impl<K: KeyBy> Keys<K> {
 }
 
 impl<K: KeyBy, Q> Scope for Keyed<K, Q> {
+    type Limiter = Limiter;
+
     fn renew(self, template: &Template) -> Self {
         Self::with(Arc::clone(&self.keys.by), self.quotas, self.most, template.clone())
-    }
-
-    fn known(&self) -> Option<&Limiter> {
-        None
     }
 }
 

@@ -100,6 +100,7 @@ mod granted;
 mod kept;
 mod keyed;
 mod layer;
+mod limit;
 mod limiter;
 mod limits;
 mod line;
@@ -133,6 +134,7 @@ pub use self::{
     future::ResponseFuture,
     keyed::{Keyed, Limiters, QuotaFn, QuotaFor, SameForAll},
     layer::RateLimitLayer,
+    limit::{Begin, Limit},
     limiter::{Limiter, LimiterSnapshot},
     limits::OverBurst,
     quota::Quota,

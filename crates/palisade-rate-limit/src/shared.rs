@@ -7,7 +7,7 @@ use std::{
 use palisade_core::{Endpoint, ErrorKind, Event, Observer, Target};
 
 use crate::{
-    Limited, LimitedReason, OverBurst, Quota, Wait,
+    Begin, Limited, LimitedReason, OverBurst, Quota, Wait,
     admit::{Admit, LineSettings},
     bucket::Short,
     clock::Clock,
@@ -287,6 +287,27 @@ impl<L: Admit> Shared<L> {
             retry_after: limited.retry_after(),
             enforced,
         });
+    }
+}
+
+impl Shared<Limits> {
+    /// What becomes of a request that has no tokens.
+    #[cold]
+    pub(crate) fn begin_without(&self, short: Short, cost: u32) -> Begin {
+        let refuse = || self.refusal(short, self.settings.now(), cost, LimitedReason::Exhausted);
+        let waits = !self.settings.wait.longest().is_zero() && short != Short::Never;
+        match (self.settings.observe, waits) {
+            (true, _) => {
+                self.tell_refusal(&refuse(), false);
+                Begin::Go
+            }
+            (false, true) => Begin::Wait,
+            (false, false) => {
+                let limited = refuse();
+                self.tell_refusal(&limited, true);
+                Begin::Refuse(limited)
+            }
+        }
     }
 }
 

@@ -9,4 +9,5 @@ mod contract;
 mod feedback;
 mod layer;
 mod limiter;
+mod seam;
 mod server;
