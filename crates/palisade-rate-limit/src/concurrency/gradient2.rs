@@ -16,6 +16,10 @@ use crate::{LimitAlgorithm, Sample, Verdict, concurrency::bounds::Bounds};
 /// A service that is slow for good is not overloaded: the long run is some 600
 /// round trips long, and the limit follows.
 ///
+/// Where there is never less to do than the service can, the long run comes to
+/// hold the queue as well, and the limit creeps up, over thousands of round
+/// trips: to its upper bound, which should be one that the service bears.
+///
 /// ```
 /// use palisade_rate_limit::{ConcurrencyLimiter, Gradient2};
 ///

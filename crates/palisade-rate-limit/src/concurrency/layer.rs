@@ -46,7 +46,8 @@ use crate::{
 /// How many are best is known to few, and not for long:
 /// [`adaptive`](Self::adaptive) finds out. It then stands inside of what
 /// retries, as each attempt tells something, and a pause between two would be
-/// taken for a slow service.
+/// taken for a slow service; and around a timeout, as a call that is dropped
+/// tells nothing.
 ///
 /// Clones, and the services of repeated [`layer`](Layer::layer) calls, share
 /// their limit; a setter, and [`separate`](Self::separate), makes a layer with a

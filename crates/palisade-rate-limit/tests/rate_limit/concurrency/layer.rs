@@ -252,6 +252,20 @@ async fn each_key_has_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_setter_makes_a_layer_with_limits_of_its_own() {
+    let one = ConcurrencyLimitLayer::new(1).wait(Wait::reject());
+    let keyed = one.clone().keyed(ByAuthority);
+    let other = keyed.clone().wait(Wait::up_to(TICK));
+    let _held = [
+        one.layer(api()).oneshot(get("/")).await.unwrap(),
+        keyed.layer(api()).oneshot(get("/")).await.unwrap(),
+        other.layer(api()).oneshot(get("/")).await.unwrap(),
+        keyed.separate().layer(api()).oneshot(get("/")).await.unwrap(),
+    ];
+    assert!(keyed.clone().layer(api()).oneshot(get("/")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_stays_within_its_bounds_and_evicts_nobody_at_work() {
     let layer = ConcurrencyLimitLayer::new(1)
         .wait(Wait::reject())
