@@ -85,7 +85,7 @@ impl<L: Admit> Turn<L> {
             let taken = self.shared.try_take(|| now, self.cost);
             let refuse =
                 |short| self.shared.refusal(short, now, self.cost, LimitedReason::Exhausted);
-            return Poll::Ready(taken.map(drop).map_err(refuse));
+            return Poll::Ready(taken.map_err(refuse));
         }
         let deadline = self.deadline.map_or(u64::MAX, |deadline| clock.time(deadline));
         if deadline < now {

@@ -8,8 +8,6 @@ use crate::{Quota, Wait, bucket::Short, clock::Clock};
 pub(crate) trait Admit {
     /// What all of a layer have in common.
     type Settings: LineSettings;
-    /// What is known once it was taken.
-    type Taken;
 
     /// Whether it is known when what is missing will be there. If not, who gives
     /// something back wakes the first one in line, and all in line have timers
@@ -23,10 +21,10 @@ pub(crate) trait Admit {
     /// # Errors
     ///
     /// Why they are not there.
-    fn take(&self, now: u64, cost: u32) -> Result<Self::Taken, Short>;
+    fn take(&self, now: u64, cost: u32) -> Result<(), Short>;
 
     /// As [`take`](Self::take), for the first one in line.
-    fn take_late(&self, now: u64, cost: u32) -> Result<Self::Taken, Short>;
+    fn take_late(&self, now: u64, cost: u32) -> Result<(), Short>;
 
     /// Why there are not so many after others have taken theirs.
     fn short(&self, before: u64, cost: u32) -> Short;

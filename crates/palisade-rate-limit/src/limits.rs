@@ -284,7 +284,6 @@ impl Limits {
 
 impl Admit for Limits {
     type Settings = Settings;
-    type Taken = ();
 
     const FORESEEN: bool = true;
 

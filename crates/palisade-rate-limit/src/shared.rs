@@ -125,7 +125,7 @@ impl<L: Admit> Shared<L> {
     ///
     /// When they will be there.
     #[inline]
-    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<L::Taken, Short> {
+    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<(), Short> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             let taken = self.limits.take(now(), cost);
             if taken.is_err() && self.limits.gives_back() {
@@ -172,7 +172,7 @@ impl<L: Admit> Shared<L> {
         let mut line = self.line();
         let short = match line.len() {
             0 => match self.limits.take(now, cost) {
-                Ok(_) => return Ok(None),
+                Ok(()) => return Ok(None),
                 Err(short) => short,
             },
             _ => self.limits.short(line.cost(), cost),
@@ -213,7 +213,7 @@ impl<L: Admit> Shared<L> {
             }
         } else {
             match self.limits.take_late(now, cost) {
-                Ok(_) => Step::Go,
+                Ok(()) => Step::Go,
                 Err(Short::Until(at)) if at <= give_up => Step::Until(at),
                 Err(Short::Unforeseen) if now <= give_up => Step::Behind,
                 Err(short) => Step::Refused(self.refusal(short, now, cost, LimitedReason::TooLong)),

@@ -106,7 +106,6 @@ impl<A: LimitAlgorithm> Places<A> {
 
 impl<A: LimitAlgorithm> Admit for Places<A> {
     type Settings = PlaceSettings<A>;
-    type Taken = ();
 
     const FORESEEN: bool = false;
 
