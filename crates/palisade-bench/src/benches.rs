@@ -32,6 +32,7 @@ pub fn benches() -> Vec<Bench> {
         bench("metrics/observer-unset", Work::Calls(metrics::observer::unset)),
         bench("metrics/observer-set", Work::Calls(metrics::observer::set)),
         bench("metrics/memory-one-series", Work::Bytes(metrics::record::memory)),
+        bench("rate-limit/concurrency", Work::Calls(rate_limit::concurrency::calls)),
         bench("rate-limit/direct", Work::Calls(rate_limit::direct::calls)),
         bench("rate-limit/keyed-1", Work::Calls(rate_limit::keyed::one)),
         bench("rate-limit/keyed-100k", Work::Calls(rate_limit::keyed::many)),
