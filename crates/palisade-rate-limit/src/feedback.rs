@@ -111,8 +111,9 @@ impl<L> Feedback<L> {
 
     /// Has limiters of several keys count together what the server counts
     /// together, by the names that it gives its buckets: `X-RateLimit-Bucket`
-    /// and `X-RateLimit-Resource`. Off by default: Discord's buckets, for
-    /// example, are told apart by more than their names.
+    /// and `X-RateLimit-Resource`. When one of them opens it, the others go on
+    /// within a second. Off by default: Discord's buckets, for example, are told
+    /// apart by more than their names.
     pub fn share_buckets(mut self) -> Self {
         self.settings.share = true;
         self

@@ -48,6 +48,50 @@
 //! The [`Limiter`] of a layer is also its handle: it can be paused, retuned, and
 //! emptied, tokens can be charged and refunded; and it works without a layer.
 //!
+//! # Led by the server
+//!
+//! A layer that [learns](RateLimitLayer::learn) goes by what answers say of the
+//! server's limits, whatever its own quota: in the `RateLimit` fields, those of
+//! GitHub, Discord and others, and `Retry-After`. What is spent is not asked for
+//! until there is more, a refusal pauses all that go by the limiter, and after
+//! that one request goes first: see [`Feedback`]. What bodies say is
+//! [reported](Limiter::report).
+//!
+//! What a request costs may be known only by its answer: see
+//! [`settle`](RateLimitLayer::settle).
+//!
+//! # In a server
+//!
+//! [`respond_fn`] keeps the error type, so that a layer fits under axum, and
+//! [`Limited::problem`] or [`Limited::response`] make the answer; with
+//! [`advertise`](RateLimitLayer::advertise), all answers tell what is left.
+//! [`ByClient`] tells clients apart, and a layer that only
+//! [observes](RateLimitLayer::observe_only) shows what it would refuse.
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! use palisade_rate_limit::{ByClient, Limited, Quota, RateLimitLayer, Wait, respond_fn};
+//! # use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Infallible> {
+//! # let handler = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
+//! let limit = RateLimitLayer::new(Quota::per_minute(60).burst(1))
+//!     .wait(Wait::reject())
+//!     .keyed(ByClient::new().trusted_hops(1))
+//!     .on_refusal(respond_fn(Limited::problem))
+//!     .advertise();
+//! let service = limit.layer(handler);
+//! service.clone().oneshot(Request::default()).await?;
+//! let refused = service.oneshot(Request::default()).await?;
+//! assert_eq!(refused.status(), 429);
+//! assert_eq!(refused.headers()["retry-after"], "1");
+//! assert_eq!(refused.headers()["ratelimit"], r#""60-in-60s";r=0;t=1"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Requests in flight
 //!
 //! [`ConcurrencyLimitLayer`] limits how many requests are in flight, to the end
