@@ -102,9 +102,7 @@ impl<'h> Allowances<'h> {
 impl<'h> FromIterator<Allowance<'h>> for Allowances<'h> {
     fn from_iter<I: IntoIterator<Item = Allowance<'h>>>(quotas: I) -> Self {
         let mut found = Self::default();
-        for quota in quotas {
-            found.list.push(quota);
-        }
+        quotas.into_iter().for_each(|quota| found.list.add(quota));
         found
     }
 }
@@ -117,9 +115,11 @@ fn may_tell(name: &HeaderName) -> bool {
 }
 
 impl<T> Inline<T> {
-    /// Adds one, if there is a place.
-    pub(crate) fn push(&mut self, more: T) -> Option<&mut T> {
-        self.places.iter_mut().find(|place| place.is_none()).map(|place| place.insert(more))
+    // Where there is a place.
+    fn push(&mut self, more: T) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.is_none()) {
+            *place = Some(more);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -146,6 +146,24 @@ impl<T> Inline<T> {
         }
         for kept in mem::take(self).places.into_iter().flatten().filter(keep) {
             self.push(kept);
+        }
+    }
+}
+
+impl<'h> Inline<Allowance<'h>> {
+    /// Adds one that says something. Where there is no place, what is spent takes
+    /// that of one that is not.
+    pub(crate) fn add(&mut self, quota: Allowance<'h>) {
+        let said = [quota.limit, quota.remaining].iter().any(Option::is_some);
+        if !said && quota.reset.is_none() {
+            return;
+        }
+        if self.len() < self.places.len() {
+            self.push(quota);
+        } else if quota.remaining == Some(0)
+            && let Some(place) = self.iter_mut().find(|place| place.remaining != Some(0))
+        {
+            *place = quota;
         }
     }
 }
@@ -302,6 +320,10 @@ mod tests {
                 (None, Some(0), None, Some(60.0), None),
             ),
             (
+                &[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "1800000060000000")],
+                (None, Some(3), None, Some(60.0), None),
+            ),
+            (
                 &[
                     ("x-ratelimit-reset", "Fri, 15 Jan 2027 08:01:00 GMT"),
                     ("x-ratelimit-remaining", "1"),
@@ -357,12 +379,19 @@ mod tests {
         check(&[("ratelimit", r#""silent", "a";r=1"#), lines[1]], &[a]);
         let many = (0..1000).map(|n| format!(r#""{n}";r=1"#)).collect::<Vec<_>>().join(", ");
         assert_eq!(read(&headers(&[("ratelimit", &many)])).iter().count(), 4);
+        let silent = (0..9).map(|n| format!(r#""{n}";x=1"#)).collect::<Vec<_>>().join(", ");
+        check(&[("ratelimit", &format!(r#"{silent}, "a";r=1"#))], &[a]);
+        // What is spent counts more than what is not.
+        let spent = headers(&[("ratelimit", &format!(r#"{many}, "spent";r=0"#))]);
+        assert!(read(&spent).iter().any(|quota| quota.remaining == Some(0)));
     }
 
     #[test]
     fn tells_buckets_and_partitions() {
         let github = headers(&[("x-ratelimit-remaining", "1"), ("x-ratelimit-resource", "search")]);
         assert_eq!((read(&github).bucket(), read(&github).is_global()), (Some("search"), false));
+        let empty = headers(&[("x-ratelimit-bucket", "")]);
+        assert_eq!(read(&empty).bucket(), None);
         let discord = headers(&[("x-ratelimit-bucket", "ab12"), ("x-ratelimit-global", "true")]);
         assert_eq!((read(&discord).bucket(), read(&discord).is_global()), (Some("ab12"), true));
         assert!(read(&discord).is_empty());

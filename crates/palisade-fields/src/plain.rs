@@ -28,8 +28,7 @@ struct Family<'h> {
 /// 2 in each second.
 const SHOPIFY: Duration = Duration::from_secs(20);
 
-/// Seconds and milliseconds since 1970 are more than this, and seconds to wait
-/// are less.
+/// Seconds since 1970 are more than this, and seconds to wait are less.
 const YEAR_2001: Duration = Duration::from_secs(1_000_000_000);
 
 impl<'h> Plain<'h> {
@@ -49,7 +48,11 @@ impl<'h> Plain<'h> {
                 family.reset.get_or_insert(value);
             }
             "ratelimit-reset-after" => set(&mut self.reset_after),
-            "ratelimit-resource" | "ratelimit-bucket" => set(&mut self.bucket),
+            "ratelimit-resource" | "ratelimit-bucket" => {
+                // What is longer is no name.
+                let name = || text().filter(|name| (1..=256).contains(&name.len()));
+                self.bucket = self.bucket.or_else(name);
+            }
             "ratelimit-global" => {
                 self.global = text().is_some_and(|text| text.eq_ignore_ascii_case("true"));
             }
@@ -79,15 +82,16 @@ impl<'h> Plain<'h> {
         }
         let of = |draft: Option<&str>, x: Option<&str>| draft.and_then(count).or_else(|| count(x?));
         let quota = Allowance {
+            name: self.bucket.map(Into::into),
             limit: of(self.draft.limit, self.x.limit),
             remaining: of(self.draft.remaining, self.x.remaining),
             reset: reset(),
             ..Allowance::default()
         };
         if quota.remaining.is_some() || quota.reset.is_some() {
-            found.list.push(quota);
+            found.list.add(quota);
         } else if let Some(quota) = self.calls.and_then(read_calls) {
-            found.list.push(quota);
+            found.list.add(quota);
         }
     }
 }
@@ -103,7 +107,7 @@ fn count(text: &str) -> Option<u64> {
     }
 }
 
-/// Seconds to wait, a Unix time in seconds or one in milliseconds, depending on
+/// Seconds to wait, or a Unix time in seconds or a fraction of them, depending on
 /// the service: its size tells which. Or a date.
 fn read_reset(value: &HeaderValue, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let reset = match RetryAfter::parse(value)? {
@@ -113,7 +117,11 @@ fn read_reset(value: &HeaderValue, now: impl Fn() -> SystemTime) -> Option<Durat
     if reset < YEAR_2001 {
         return Some(reset);
     }
-    let since_epoch = if reset < YEAR_2001 * 1000 { reset } else { reset / 1000 };
+    // Of milliseconds, or even less, there are a thousand times as many.
+    let mut since_epoch = reset;
+    while YEAR_2001 * 1000 <= since_epoch {
+        since_epoch /= 1000;
+    }
     let now = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some(since_epoch.saturating_sub(now))
 }

@@ -18,8 +18,9 @@ pub(crate) fn read_limits<'h>(line: &'h [u8], found: &mut Inline<Allowance<'h>>)
     let before = found.len();
     if read_list(line, found).is_none() {
         found.truncate(before);
-        found.push(read_dictionary(line).unwrap_or_default());
+        read_dictionary(line).into_iter().for_each(|quota| found.add(quota));
     }
+    // What is there has a limit at the least, as policies have.
     found.retain(|quota| quota.remaining.is_some() || quota.reset.is_some());
 }
 
@@ -59,8 +60,7 @@ impl<'h> ListVisitor<'h> for Quotas<'_, 'h> {
     type Error = Infallible;
 
     fn entry(&mut self) -> Result<impl EntryVisitor<'h>, Infallible> {
-        // The others are looked at for their syntax alone.
-        Ok(self.0.push(Allowance::default()).map(Quota))
+        Ok(Quota { quota: Allowance::default(), found: self.0 })
     }
 
     fn finish(self) -> Result<(), Infallible> {
@@ -68,7 +68,11 @@ impl<'h> ListVisitor<'h> for Quotas<'_, 'h> {
     }
 }
 
-struct Quota<'q, 'h>(&'q mut Allowance<'h>);
+/// One of them, and where it goes if it says something.
+struct Quota<'f, 'h> {
+    quota: Allowance<'h>,
+    found: &'f mut Inline<Allowance<'h>>,
+}
 
 impl<'h> EntryVisitor<'h> for Quota<'_, 'h> {
     type Error = Infallible;
@@ -82,17 +86,20 @@ impl<'h> EntryVisitor<'h> for Quota<'_, 'h> {
     }
 }
 
-impl<'q, 'h> ItemVisitor<'h> for Quota<'q, 'h> {
+impl<'h> ItemVisitor<'h> for Quota<'_, 'h> {
     type Out = ();
     type Error = Infallible;
 
-    fn bare_item(self, item: Bare<'h>) -> Result<impl ParameterVisitor<'h, Out = ()>, Infallible> {
+    fn bare_item(
+        mut self,
+        item: Bare<'h>,
+    ) -> Result<impl ParameterVisitor<'h, Out = ()>, Infallible> {
         match item {
-            Bare::String(Cow::Borrowed(name)) => self.0.name = Some(Cow::Borrowed(name.as_str())),
-            Bare::String(Cow::Owned(name)) => self.0.name = Some(Cow::Owned(name.into())),
-            Bare::Token(name) => self.0.name = Some(Cow::Borrowed(name.as_str())),
+            Bare::String(Cow::Borrowed(name)) => self.quota.name = Some(name.as_str().into()),
+            Bare::String(Cow::Owned(name)) => self.quota.name = Some(Cow::Owned(name.into())),
+            Bare::Token(name) => self.quota.name = Some(name.as_str().into()),
             // A policy of the drafts before has its quota in place of a name.
-            item => self.0.limit = count(&item),
+            item => self.quota.limit = count(&item),
         }
         Ok(self)
     }
@@ -104,13 +111,13 @@ impl<'h> ParameterVisitor<'h> for Quota<'_, 'h> {
 
     fn parameter(&mut self, key: &'h KeyRef, value: Bare<'h>) -> Result<(), Infallible> {
         match key.as_str() {
-            "r" => self.0.remaining = count(&value),
-            "t" => self.0.reset = seconds(&value),
-            "q" => self.0.limit = count(&value),
-            "w" => self.0.window = seconds(&value),
-            "qu" => self.0.other_unit = !is_requests(&value),
+            "r" => self.quota.remaining = count(&value),
+            "t" => self.quota.reset = seconds(&value),
+            "q" => self.quota.limit = count(&value),
+            "w" => self.quota.window = seconds(&value),
+            "qu" => self.quota.other_unit = !is_requests(&value),
             "pk" => {
-                self.0.partition = match value {
+                self.quota.partition = match value {
                     Bare::ByteSequence(key) => Some(key.into()),
                     _ => None,
                 }
@@ -121,6 +128,7 @@ impl<'h> ParameterVisitor<'h> for Quota<'_, 'h> {
     }
 
     fn finish(self) -> Result<(), Infallible> {
+        self.found.add(self.quota);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ pub(crate) trait Admit {
     /// for when they give up.
     const FORESEEN: bool;
 
-    fn new(settings: &Self::Settings) -> Self;
+    fn new(settings: &Self::Settings, host: Option<&str>) -> Self;
 
     /// Takes so many, for who finds nobody in line.
     ///

@@ -119,6 +119,12 @@ impl Bucket {
         self.update(|full_at| full_at.max(now).saturating_add(more).min(FARTHEST));
     }
 
+    /// Takes so many more for what has just taken some.
+    pub(crate) fn owe(&self, count: u32) {
+        let more = self.worth(count.into());
+        self.update(|full_at| full_at.saturating_add(more).min(FARTHEST));
+    }
+
     /// When so many tokens are there, if nobody takes any before.
     pub(crate) fn there_at(&self, count: u64) -> u64 {
         if self.interval() == 0 {

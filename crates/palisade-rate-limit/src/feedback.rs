@@ -58,6 +58,7 @@ pub struct Feedback<L = Standard> {
 pub(crate) struct FeedbackSettings {
     pub(crate) bounds: Bounds,
     pub(crate) share: bool,
+    pub(crate) costs: bool,
 }
 
 /// What an answer says of the server's limits.
@@ -109,13 +110,19 @@ impl<L> Feedback<L> {
         self
     }
 
-    /// Has limiters of several keys count together what the server counts
-    /// together, by the names that it gives its buckets: `X-RateLimit-Bucket`
-    /// and `X-RateLimit-Resource`. When one of them opens it, the others go on
-    /// within a second. Off by default: Discord's buckets, for example, are told
-    /// apart by more than their names.
+    /// Has limiters of several keys go together by what a host counts together:
+    /// by the names that it gives its buckets, `X-RateLimit-Bucket` and
+    /// `X-RateLimit-Resource`, and by `X-RateLimit-Global`. Off by default:
+    /// Discord's buckets, for example, are told apart by more than their names.
     pub fn share_buckets(mut self) -> Self {
         self.settings.share = true;
+        self
+    }
+
+    /// Counts what a request [costs](crate::CostOf) towards the server's quotas,
+    /// where these count points and not requests. Defaults to one for each.
+    pub fn count_costs(mut self) -> Self {
+        self.settings.costs = true;
         self
     }
 }
@@ -123,7 +130,7 @@ impl<L> Feedback<L> {
 impl Default for FeedbackSettings {
     fn default() -> Self {
         let bounds = Bounds { longest: 300_000_000_000, unsaid: 1_000_000_000 };
-        Self { bounds, share: false }
+        Self { bounds, share: false, costs: false }
     }
 }
 
@@ -137,6 +144,12 @@ impl Default for FeedbackSettings {
 /// counts for more than the end of a window.
 ///
 /// What comes from a cache says nothing: it is known by an `Age` above zero.
+///
+/// GitHub counts its resources apart, such as `core` and `search`. A limiter
+/// that sees both goes by what it heard of each, and waits for the one that is
+/// spent: key by what tells them apart, and [share](Feedback::share_buckets). Of
+/// its secondary limits GitHub may say nothing but 403 or 429, and wants a
+/// minute: set [`unsaid_pause`](Feedback::unsaid_pause).
 #[derive(Clone, Debug, Default)]
 pub struct Standard {
     // None for the system's.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Answered, Feedback, Heard, Learn, Limiter, OnAnswer, server::Counted, window::Sent};
+use crate::{Answered, Feedback, Heard, Learn, Limiter, OnAnswer, server::Counted};
 
 /// A request that was sent to a server whose answers are learned from.
 ///
@@ -11,7 +11,7 @@ use crate::{Answered, Feedback, Heard, Learn, Limiter, OnAnswer, server::Counted
 pub struct Flight {
     limiter: Limiter,
     // Until it is answered.
-    sent: Option<(Counted, Sent)>,
+    sent: Option<Counted>,
 }
 
 impl Flight {
@@ -29,9 +29,10 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if let Some((counted, sent)) = self.sent.take() {
-            counted.lock().lose(sent);
-            self.limiter.shared().wake_first();
+        if let Some(sent) = self.sent.take() {
+            let shared = self.limiter.shared();
+            shared.limits.server().lose(sent);
+            shared.wake_first();
         }
     }
 }

@@ -81,19 +81,23 @@ impl<S: Service<Req>, Req, L: Limit> Waiting<S, Req, L> {
         answers: &A,
         cx: &mut Context<'_>,
     ) -> Poll<Waited<S::Future, A::Ticket, S::Error>> {
-        if self.granted.is_none() {
-            if let Err(limited) = ready!(Pin::new(&mut self.acquire).poll(cx)) {
-                return Poll::Ready(Waited::Refused(limited));
+        let granted = match self.granted.take() {
+            Some(granted) => granted,
+            None => match ready!(Pin::new(&mut self.acquire).poll(cx)) {
+                Ok(()) => Granted::new(self.limiter.clone(), self.cost),
+                Err(limited) => return Poll::Ready(Waited::Refused(limited)),
+            },
+        };
+        // It goes back if this panics, whatever becomes of the future.
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Waited::Unready(error)),
+            Poll::Pending => {
+                self.granted = Some(granted);
+                return Poll::Pending;
             }
-            self.granted = Some(Granted::new(self.limiter.clone(), self.cost));
-        }
-        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            // At once, however long the future is kept.
-            self.granted = None;
-            return Poll::Ready(Waited::Unready(error));
         }
         let request = self.request.take().expect("it is sent once");
-        let granted = self.granted.take().expect("it was granted above");
         let ticket = answers.sent(granted.limiter(), self.cost);
         // They are spent, even if it panics: nobody knows how far the call came.
         granted.spend();
@@ -131,11 +135,16 @@ where
         loop {
             match this.stage.as_mut().project() {
                 StageProj::Called { future, ticket } => {
-                    let result = ready!(future.poll(cx));
-                    let ticket = ticket.take();
+                    // Out of the future while it is polled: a panic loses it at once, whatever
+                    // becomes of the future.
+                    let held = ticket.take();
+                    let Poll::Ready(result) = future.poll(cx) else {
+                        *ticket = held;
+                        return Poll::Pending;
+                    };
                     return Poll::Ready(match result {
                         Ok(mut response) => {
-                            if let Some(ticket) = ticket {
+                            if let Some(ticket) = held {
                                 this.answers.answered(ticket, &mut response);
                             }
                             Ok(response)

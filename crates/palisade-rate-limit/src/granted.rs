@@ -5,12 +5,13 @@ use crate::Limit;
 #[derive(Debug)]
 pub(crate) struct Granted<L: Limit> {
     limiter: L,
-    cost: u32,
+    // Until something is sent for them.
+    cost: Option<u32>,
 }
 
 impl<L: Limit> Granted<L> {
     pub(crate) fn new(limiter: L, cost: u32) -> Self {
-        Self { limiter, cost }
+        Self { limiter, cost: Some(cost) }
     }
 
     pub(crate) fn limiter(&self) -> &L {
@@ -19,14 +20,14 @@ impl<L: Limit> Granted<L> {
 
     /// Something is sent for them.
     pub(crate) fn spend(mut self) {
-        self.cost = 0;
+        self.cost = None;
     }
 }
 
 impl<L: Limit> Drop for Granted<L> {
     fn drop(&mut self) {
-        if self.cost != 0 {
-            self.limiter.give_back(self.cost);
+        if let Some(cost) = self.cost {
+            self.limiter.give_back(cost);
         }
     }
 }

@@ -1,11 +1,8 @@
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{num::NonZeroU32, sync::atomic::Ordering};
 
 use palisade_keyed::Evict;
 
-use crate::{Limiter, bucket::Bucket, sync::AtomicU64};
+use crate::{Limiter, bucket::Bucket, shared::is_alone, sync::AtomicU64};
 
 /// What is kept for a key.
 //
@@ -72,7 +69,7 @@ impl Evict for Kept {
             Self::Word(full_at) => full_at.load(Ordering::Relaxed) <= now,
             // Whoever waits or holds a handle has a pointer of its own.
             Self::Limiter(limiter) => {
-                Arc::strong_count(limiter.shared()) == 1 && limiter.shared().limits.is_new(now)
+                is_alone(limiter.shared()) && limiter.shared().limits.is_new(now)
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     fields::QuotaState,
     server::Counted,
     shared::{Settings, Shared},
-    window::{Pause, Sent},
+    window::Pause,
 };
 
 /// A limit, for use without a layer; and the handle of a layer's.
@@ -60,7 +60,12 @@ impl Limiter {
     }
 
     pub(crate) fn of(settings: Arc<Settings>, target: Target<'_>) -> Self {
-        Self { shared: Arc::new(Shared::new(settings, target)) }
+        let shares = settings.feedback.is_some_and(|feedback| feedback.share);
+        let shared: Arc<Shared> = Arc::new(Shared::new(settings, target));
+        if shares {
+            shared.limits.server().join_all(&shared);
+        }
+        Self { shared }
     }
 
     /// Adds another quota: what is let go is within all of them, and what is
@@ -159,14 +164,21 @@ impl Limiter {
     /// Learns what a server says of its limit, as of now: for what stands in the
     /// bodies of answers. What headers say is [learned](crate::Feedback) by the
     /// layer.
+    ///
+    /// All tokens that are taken count towards it; where the layer learns as
+    /// well, what it [counts](crate::Feedback::count_costs). There a report ends
+    /// no pause, as it may be of any answer; where it does not, a pause just
+    /// ends, and nobody has to go first.
     pub fn report(&self, signal: Signal) {
         self.hear(None, &signal.into());
     }
 
-    pub(crate) fn hear(&self, sent: Option<(Counted, Sent)>, heard: &Heard<'_>) {
+    pub(crate) fn hear(&self, sent: Option<Counted>, heard: &Heard<'_>) {
         let now = self.shared.settings().now();
-        let pause = self.shared.limits.server().hear(now, sent, heard);
-        self.shared.wake_first();
+        let (pause, opens) = self.shared.limits.server().hear(now, sent, heard, &self.shared);
+        if opens {
+            self.shared.wake_first();
+        }
         if let Some(Pause { reason, delay }) = pause {
             let delay = Duration::from_nanos(delay);
             self.shared.tell(|| Event::Paused { kind: ErrorKind::Limited, reason, delay });

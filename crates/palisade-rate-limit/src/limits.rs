@@ -14,7 +14,6 @@ use crate::{
     server::{Learned, Server},
     shared::Settings,
     sync::{AtomicBool, AtomicU64, Mutex, MutexGuard},
-    window::Window,
 };
 
 /// All that a request has to pass at once: some buckets, and a pause.
@@ -54,24 +53,25 @@ impl Limits {
         first: Quota,
         others: &[Quota],
         over_burst: OverBurst,
-        learned: Option<&Arc<Learned>>,
+        server: Option<Server>,
     ) -> Self {
-        let server = learned.map(|learned| Box::new(Server::new(Arc::clone(learned))));
         Self {
             paused_until: AtomicU64::new(0),
             retuned: AtomicBool::new(false),
             first: Bucket::new(first),
             others: others.iter().copied().map(Bucket::new).collect(),
             over_burst,
-            server: server.map_or_else(OnceLock::new, OnceLock::from),
+            server: server.map(Box::new).map_or_else(OnceLock::new, OnceLock::from),
             quotas: Mutex::new(None),
         }
     }
 
     /// What the server lets through. Asked for, it is gone by from now on.
     pub(crate) fn server(&self) -> &Server {
-        let new = || Box::new(Server::new(Arc::new(Learned::new(FeedbackSettings::default()))));
-        self.server.get_or_init(new)
+        // Who reports knows what was taken.
+        let settings = || FeedbackSettings { costs: true, ..FeedbackSettings::default() };
+        let learned = || Arc::new(Learned::new(settings()));
+        self.server.get_or_init(|| Box::new(Server::new(learned(), None, false)))
     }
 
     fn buckets(&self) -> impl Iterator<Item = &Bucket> {
@@ -144,7 +144,7 @@ impl Limits {
         }
         if self.over_burst == OverBurst::Debt {
             for bucket in self.buckets() {
-                bucket.charge(now, cost - self.due(bucket, cost));
+                bucket.owe(cost - self.due(bucket, cost));
             }
         }
         Ok(())
@@ -176,7 +176,7 @@ impl Limits {
     /// When so many may go, if only those go before.
     fn there_at(&self, before: u64, cost: u32) -> u64 {
         let server = self.server.get();
-        let free_at = server.map_or(0, |server| server.free_at(before.saturating_add(cost.into())));
+        let free_at = server.map_or(0, |server| server.free_at(before, cost));
         self.quotas_there_at(before, cost).max(free_at)
     }
 
@@ -190,29 +190,27 @@ impl Limits {
 
     pub(crate) fn refund(&self, count: u32) {
         self.buckets().for_each(|bucket| bucket.refund(count));
-        if let Some(server) = self.server.get() {
-            server.with(|window| window.refund(count.into()));
-        }
     }
 
     /// Refunds what was let go, and is not sent.
     pub(crate) fn give_back(&self, count: u32) {
         self.refund(count);
         if let Some(server) = self.server.get() {
-            server.with(Window::probe_again);
+            server.give_back(count);
         }
     }
 
     pub(crate) fn charge(&self, now: u64, count: u32) {
         self.buckets().for_each(|bucket| bucket.charge(now, count));
-        if let Some(server) = self.server.get() {
-            server.with(|window| window.charge(count.into()));
-        }
     }
 
-    /// How many tokens there are, in the bucket with the fewest.
+    /// How many tokens there are, in the bucket with the fewest, or as the server
+    /// says.
     pub(crate) fn there(&self, now: u64) -> u32 {
-        self.buckets().map(|bucket| bucket.there(now)).min().unwrap_or(u32::MAX)
+        let server = self.server.get().and_then(|server| server.left(now));
+        let server = server.and_then(|left| u32::try_from(left).ok());
+        let buckets = self.buckets().map(|bucket| bucket.there(now));
+        buckets.chain(server).min().unwrap_or(u32::MAX)
     }
 
     /// Goes by other quotas from now on, as many as there are.
@@ -267,7 +265,7 @@ impl Limits {
     }
 
     pub(crate) fn paused_until(&self) -> u64 {
-        let free_at = self.server.get().map_or(0, |server| server.free_at(0));
+        let free_at = self.server.get().map_or(0, |server| server.free_at(0, 1));
         self.paused_until.load(Ordering::Relaxed).max(free_at)
     }
 
@@ -276,9 +274,9 @@ impl Limits {
         let retuned = self.retuned.load(Ordering::Relaxed);
         let server = self.server.get();
         !retuned
-            && self.paused_until() <= now
+            && self.paused_until.load(Ordering::Relaxed) <= now
             && self.buckets().all(|bucket| bucket.is_full(now))
-            && server.is_none_or(|server| server.with(|window| window.is_new(now)))
+            && server.is_none_or(|server| server.is_over(now))
     }
 }
 
@@ -287,9 +285,10 @@ impl Admit for Limits {
 
     const FORESEEN: bool = true;
 
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, host: Option<&str>) -> Self {
         let Settings { quota, others, over_burst, learned, .. } = settings;
-        Self::new(*quota, others, *over_burst, learned.as_ref())
+        let server = learned.as_ref().map(|learned| Server::new(Arc::clone(learned), host, true));
+        Self::new(*quota, others, *over_burst, server)
     }
 
     #[inline]

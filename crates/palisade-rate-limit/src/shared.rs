@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, PoisonError,
+        atomic::{Ordering, fence},
+    },
     task::Waker,
     time::Duration,
 };
@@ -103,7 +106,7 @@ impl<L: Admit> Shared<L> {
     pub(crate) fn new(settings: Arc<L::Settings>, target: Target<'_>) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            limits: L::new(&settings),
+            limits: L::new(&settings, target.authority),
             settings,
             line: Mutex::default(),
             target: (target != Target::default())
@@ -288,6 +291,14 @@ impl<L: Admit> Shared<L> {
             enforced,
         });
     }
+}
+
+/// Whether nobody else has this.
+pub(crate) fn is_alone<T>(shared: &Arc<T>) -> bool {
+    let alone = Arc::strong_count(shared) == 1;
+    // What the last one did before it let go is seen by what comes after this.
+    fence(Ordering::Acquire);
+    alone
 }
 
 impl Shared<Limits> {

@@ -13,17 +13,25 @@ use crate::{Heard, bucket::nanos};
 pub(crate) struct Window {
     counts: Vec<Count>,
     hold: Hold,
-    // Of probes: those sent since the latest one know its number.
+    // Counts those that go first: what is sent after one knows its number.
     turn: u32,
+    // What has no higher number was sent before the hold.
+    held_since: u32,
+    // Nobody tells of answers to what is sent: then all go at once after a pause.
+    untracked: bool,
     // How often in a row the server refused without a word on for how long.
     strikes: u32,
     in_flight: u64,
+    // Of these, what was sent since a window of the server's began, as far as was heard. What was sent
+    // before that it has counted, in one window or another.
+    fresh: u64,
+    epoch: u32,
 }
 
 /// How far answers are believed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Nothing is held for longer, in nanoseconds.
+    /// Nothing is held for longer, in nanoseconds: nor is what is known of it.
     pub(crate) longest: u64,
     /// How long the first pause is, where the server does not say.
     pub(crate) unsaid: u64,
@@ -36,6 +44,10 @@ struct Count {
     partition: Option<Box<[u8]>>,
     remaining: u64,
     reset_at: u64,
+    // When it was heard of.
+    heard_at: u64,
+    // When it is worth nothing any more.
+    keep_until: u64,
     // When it is tried again, if nothing is left: not all clients at once.
     open_at: u64,
 }
@@ -54,6 +66,7 @@ enum Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     turn: u32,
+    epoch: u32,
     at: u64,
     cost: u32,
 }
@@ -80,6 +93,11 @@ const SPREAD: u64 = 10;
 const MOST: usize = 8;
 
 impl Window {
+    /// One that is told of what is sent, or one that is not.
+    pub(crate) fn new(tracked: bool) -> Self {
+        Self { untracked: !tracked, ..Self::default() }
+    }
+
     /// When so many may go.
     pub(crate) fn free_at(&self, cost: u64) -> u64 {
         let held = match self.hold {
@@ -102,34 +120,38 @@ impl Window {
         self.counts.retain(|count| {
             let lasts = now < count.reset_at && cost <= count.remaining;
             // It was spent until now.
-            probes |= !lasts && count.remaining < cost;
+            probes |= !lasts && count.remaining < cost.max(1);
             lasts
         });
-        if probes {
-            self.hold = Hold::Probing(now);
-            self.turn = self.turn.wrapping_add(1);
+        match (probes, self.untracked) {
+            (false, _) => {}
+            (true, true) => self.hold = Hold::None,
+            (true, false) => {
+                if self.hold == Hold::None {
+                    self.held_since = self.turn;
+                }
+                self.hold = Hold::Probing(now);
+                self.turn = self.turn.wrapping_add(1);
+            }
         }
-        self.charge(cost);
-    }
-
-    /// So many went without being asked for.
-    pub(crate) fn charge(&mut self, cost: u64) {
         for count in &mut self.counts {
             count.remaining = count.remaining.saturating_sub(cost);
         }
     }
 
-    /// So many were fewer than was thought.
-    pub(crate) fn refund(&mut self, cost: u64) {
+    /// So many were let go, and are not sent.
+    pub(crate) fn give_back(&mut self, cost: u64) {
         for count in &mut self.counts {
             count.remaining = count.remaining.saturating_add(cost);
         }
+        self.probe_again();
     }
 
     /// A request is sent.
     pub(crate) fn send(&mut self, now: u64, cost: u32) -> Sent {
         self.in_flight += u64::from(cost);
-        Sent { turn: self.turn, at: now, cost }
+        self.fresh += u64::from(cost);
+        Sent { turn: self.turn, epoch: self.epoch, at: now, cost }
     }
 
     /// There is no answer to a request, and there will be none.
@@ -142,10 +164,13 @@ impl Window {
 
     pub(crate) fn land(&mut self, sent: Sent) {
         self.in_flight = self.in_flight.saturating_sub(sent.cost.into());
+        if sent.epoch == self.epoch {
+            self.fresh = self.fresh.saturating_sub(sent.cost.into());
+        }
     }
 
     /// What went first was lost, and another one goes.
-    pub(crate) fn probe_again(&mut self) {
+    fn probe_again(&mut self) {
         if let Hold::Probing(_) = self.hold {
             self.hold = Hold::Until(0);
         }
@@ -157,10 +182,20 @@ impl Window {
         self.counts.retain(|count| count.remaining != 0);
     }
 
-    /// Whether it says nothing.
-    pub(crate) fn is_new(&self, now: u64) -> bool {
-        let over = self.counts.iter().all(|count| count.reset_at <= now);
-        self.hold == Hold::None && self.in_flight == 0 && over
+    /// The fewest that are left of what is counted.
+    pub(crate) fn left(&self, now: u64) -> Option<u64> {
+        let counts = self.counts.iter().filter(|count| now < count.reset_at);
+        counts.map(|count| count.remaining).min()
+    }
+
+    /// Whether nobody would miss it.
+    pub(crate) fn is_over(&self, now: u64) -> bool {
+        let held = match self.hold {
+            Hold::None => false,
+            Hold::Until(at) => now < at,
+            Hold::Probing(_) => self.in_flight != 0,
+        };
+        !held && self.in_flight == 0 && self.counts.iter().all(|count| count.keep_until <= now)
     }
 
     /// Learns from the answer to a request; or from something else, as of now. A
@@ -178,17 +213,19 @@ impl Window {
         if let Some(sent) = sent {
             self.land(sent);
         }
-        let sent = sent.unwrap_or(Sent { turn: self.turn, at: now, cost: 0 });
+        let probing = matches!(self.hold, Hold::Probing(_));
+        // Was it sent since one went first? All who wait for an answer take the first one.
+        let answers = probing && sent.is_some_and(|sent| self.held_since < sent.turn);
+        let sent_at = sent.map_or(now, |sent| sent.at);
         let held = |pause: u64| {
             let pause = pause.min(bounds.longest);
             pause.saturating_add(((pause / SPREAD).min(SECOND) as f64 * spread) as u64)
         };
         let before = self.counted_at(1);
-        self.count(now, sent, &heard.allowances, bounds, held);
-        let probing = matches!(self.hold, Hold::Probing(_));
+        self.count(now, sent_at, &heard.allowances, bounds, held);
         if !heard.throttled {
             // What was sent before the probe, or while nothing should go, is no news.
-            if probing && sent.turn == self.turn {
+            if answers {
                 self.hold = Hold::None;
             }
             if self.hold == Hold::None {
@@ -201,7 +238,7 @@ impl Window {
         let asked = heard.retry_after.map(nanos).or_else(|| reset(&heard.allowances));
         // Who refuses, and then asks to come at once, means neither.
         let asked = asked.filter(|pause| *pause != 0);
-        let news = self.hold == Hold::None || probing && sent.turn == self.turn;
+        let news = self.hold == Hold::None || answers;
         let pause = match asked {
             Some(pause) => pause,
             // Of many that were refused together, one is enough.
@@ -220,8 +257,10 @@ impl Window {
         }
         self.hold = match self.hold {
             Hold::Until(known) => Hold::Until(known.max(until)),
-            // It went out before what holds now was known, or is a probe of its own.
-            Hold::Probing(_) | Hold::None => Hold::Until(until),
+            Hold::Probing(_) | Hold::None => {
+                self.held_since = self.turn;
+                Hold::Until(until)
+            }
         };
         news.then(|| Pause { reason: "throttled", delay: until - now })
     }
@@ -229,26 +268,29 @@ impl Window {
     fn count(
         &mut self,
         now: u64,
-        sent: Sent,
+        sent_at: u64,
         allowances: &Allowances<'_>,
         bounds: Bounds,
         held: impl Fn(u64) -> u64,
     ) {
-        for quota in allowances.iter() {
+        let mut begins = false;
+        for quota in allowances.iter().filter(|quota| is_short(quota.name.as_deref())) {
             let (Some(remaining), Some(reset)) = (quota.remaining, time_to_more(quota)) else {
                 continue;
             };
-            let (earliest, latest) = (sent.at.saturating_add(reset), now.saturating_add(reset));
-            let in_flight = self.in_flight;
+            let (earliest, latest) = (sent_at.saturating_add(reset), now.saturating_add(reset));
             let known = self.counts.iter_mut().find(|count| count.is(quota));
             match known {
                 Some(count) if now < count.reset_at => {
-                    // It tells of a window that is over.
-                    if latest.saturating_add(ROUNDING) < count.reset_at {
+                    let shorter = latest.saturating_add(ROUNDING) < count.reset_at;
+                    // It was on its way already, and tells of a window that is over.
+                    if shorter && sent_at < count.heard_at {
                         continue;
                     }
-                    if earliest <= count.reset_at.saturating_add(ROUNDING) {
+                    if !shorter && earliest <= count.reset_at.saturating_add(ROUNDING) {
+                        count.heard_at = now;
                         count.remaining = count.remaining.min(remaining);
+                        count.keep_until = count.reset_at.min(now.saturating_add(bounds.longest));
                         if bounds.longest < reset {
                             // A pause that is capped counts from when it is heard of.
                             count.open_at = now.saturating_add(held(reset));
@@ -261,8 +303,10 @@ impl Window {
             let count = Count {
                 name: quota.name.as_deref().map(Into::into),
                 partition: quota.partition.as_deref().map(Into::into),
-                remaining: remaining.saturating_sub(in_flight),
+                remaining: remaining.saturating_sub(self.fresh),
                 reset_at: latest,
+                heard_at: now,
+                keep_until: latest.min(now.saturating_add(bounds.longest)),
                 open_at: now.saturating_add(held(reset)),
             };
             self.counts.retain(|count| !count.is(quota));
@@ -270,6 +314,11 @@ impl Window {
                 self.counts.remove(0);
             }
             self.counts.push(count);
+            begins = true;
+        }
+        if begins {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.fresh = 0;
         }
         if !allowances.is_empty() {
             // A quota has another name now, or is none any more.
@@ -284,6 +333,11 @@ impl Count {
         self.name.as_deref() == quota.name.as_deref()
             && self.partition.as_deref() == quota.partition.as_deref()
     }
+}
+
+/// What is longer is no name, but something to keep.
+fn is_short(name: Option<&str>) -> bool {
+    name.is_none_or(|name| name.len() <= 256)
 }
 
 /// How long until there is more: until its reset; or where the server tells
@@ -536,15 +590,41 @@ mod tests {
         at.window.lose(lost);
         let unsent = at.send().unwrap();
         at.window.land(unsent);
-        at.window.probe_again();
+        at.window.give_back(1);
         let slow = at.send().unwrap();
         assert_eq!(at.send(), Err(1));
-        let other = at.later(1).send().unwrap();
-        // It is late, and has no say any more.
-        at.hear(slow, &Heard::default());
+        at.later(1).send().unwrap();
         assert_eq!(at.send(), Err(1));
-        at.hear(other, &Heard::default());
+        // It is late, and was sent after the reset all the same.
+        at.hear(slow, &Heard::default());
         assert_eq!(at.sends(), 1000);
+    }
+
+    #[test]
+    fn a_slow_service_is_believed_at_its_first_answer() {
+        let mut at = At::default();
+        at.answer(&Signal::throttled().retry_after(seconds(1)).into());
+        // One goes each second, and each is answered after three.
+        at.later(1);
+        let first = at.send().unwrap();
+        at.later(1).send().unwrap();
+        at.later(1).send().unwrap();
+        at.later(1).hear(first, &Heard::default());
+        assert_eq!(at.sends(), 1000);
+    }
+
+    #[test]
+    fn what_nobody_tracks_goes_on_after_a_pause() {
+        let mut window = Window::new(false);
+        let refused = Signal::throttled().retry_after(seconds(1)).into();
+        window.hear(0, None, &refused, BOUNDS, 0.0);
+        assert_eq!(window.free_at(1), SECOND);
+        window.take(SECOND, 1);
+        assert_eq!(window.free_at(1), 0);
+        // A report of another answer ends no pause.
+        window.hear(SECOND, None, &refused, BOUNDS, 0.0);
+        window.hear(SECOND, None, &Heard::default(), BOUNDS, 0.0);
+        assert_eq!(window.free_at(1), 2 * SECOND);
     }
 
     #[test]
@@ -627,8 +707,8 @@ mod tests {
                 let heard = Heard { allowances: [quota].into_iter().collect(), throttled, retry_after };
                 flights.extend(at.send());
                 match act {
-                    0 => at.window.refund(wait),
-                    1 => at.window.charge(wait),
+                    0 => at.window.give_back(wait),
+                    1 => at.window.resume(),
                     2 => flights.pop().into_iter().for_each(|sent| at.window.lose(sent)),
                     _ => {
                         let sent = flights.pop();
@@ -641,6 +721,7 @@ mod tests {
             flights.into_iter().for_each(|sent| at.window.lose(sent));
             prop_assert_eq!(at.window.in_flight, 0);
             at.later(301);
+            prop_assert!(at.window.is_over(at.now));
             prop_assert!(at.send().is_ok());
         }
     }

@@ -105,6 +105,10 @@ impl LimitAlgorithm for Aimd {
         if self.decreased_at.is_some_and(|at| sample.sent_at <= at) {
             return;
         }
+        if sample.ended_at() == Duration::MAX {
+            // No time to count from.
+            return;
+        }
         match sample.verdict {
             Verdict::Success if sample.reached(self.limit()) => self.limit += 1.0 / self.limit,
             Verdict::Dropped => {

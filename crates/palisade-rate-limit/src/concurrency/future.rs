@@ -108,19 +108,23 @@ impl<S, Req, A: LimitAlgorithm> Waiting<S, Req, A> {
 
 impl<S: Service<Req>, Req, A: LimitAlgorithm> Waiting<S, Req, A> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Waited<S::Future, A, S::Error>> {
-        if self.permit.is_none() {
-            match ready!(Pin::new(&mut self.acquire).poll(cx)) {
-                Ok(permit) => self.permit = Some(permit),
+        let mut permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => match ready!(Pin::new(&mut self.acquire).poll(cx)) {
+                Ok(permit) => permit,
                 Err(limited) => return Poll::Ready(Waited::Refused(limited)),
+            },
+        };
+        // It goes back if this panics, whatever becomes of the future.
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Waited::Unready(error)),
+            Poll::Pending => {
+                self.permit = Some(permit);
+                return Poll::Pending;
             }
         }
-        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            // At once, however long the future is kept.
-            self.permit = None;
-            return Poll::Ready(Waited::Unready(error));
-        }
         let request = self.request.take().expect("it is sent once");
-        let mut permit = self.permit.take().expect("it was acquired above");
         permit.send();
         Poll::Ready(Waited::Called(self.inner.call(request), permit))
     }

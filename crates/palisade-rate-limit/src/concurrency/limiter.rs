@@ -15,7 +15,7 @@ use crate::{
     acquire::Turn,
     clock::Clock,
     concurrency::places::{PlaceSettings, Places},
-    shared::Shared,
+    shared::{Shared, is_alone},
 };
 
 /// A limit on requests in flight, for use without a layer; and the handle of a
@@ -205,7 +205,7 @@ impl<A: LimitAlgorithm> Evict for ConcurrencyLimiter<A> {
     fn may_go(&self, _: u64) -> bool {
         // Whoever waits, is in flight, or holds a handle has a pointer of its own. What was learned
         // may be learned again; what somebody set may not.
-        Arc::strong_count(&self.shared) == 1 && !self.shared.limits.was_set()
+        is_alone(&self.shared) && !self.shared.limits.was_set()
     }
 }
 

@@ -109,7 +109,7 @@ impl<A: LimitAlgorithm> Admit for Places<A> {
 
     const FORESEEN: bool = false;
 
-    fn new(settings: &PlaceSettings<A>) -> Self {
+    fn new(settings: &PlaceSettings<A>, _: Option<&str>) -> Self {
         let algorithm = settings.algorithm.clone();
         Self {
             taken: AtomicUsize::new(0),
