@@ -23,8 +23,9 @@ impl Wait {
         Self { longest: Duration::ZERO, most: 0 }
     }
 
-    /// Requests wait for so long at most. One that would have to wait for longer
-    /// is refused at once.
+    /// Requests wait for so long at most, as long as the first one in line is
+    /// polled: only that has a timer. One that would have to wait for longer is
+    /// refused at once.
     pub const fn up_to(longest: Duration) -> Self {
         Self { longest, most: 1000 }
     }

@@ -22,10 +22,10 @@ pub(crate) struct Window {
     // How often in a row the server refused without a word on for how long.
     strikes: u32,
     in_flight: u64,
-    // Of these, what was sent since a window of the server's began, as far as was heard. What was sent
-    // before that it has counted, in one window or another.
-    fresh: u64,
-    epoch: u32,
+    // Of these, what was sent in this second and in the one before: what is longer on its way the
+    // server has counted, in one window or another.
+    recent: [u64; 2],
+    second: u64,
 }
 
 /// How far answers are believed.
@@ -66,7 +66,6 @@ enum Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     turn: u32,
-    epoch: u32,
     at: u64,
     cost: u32,
 }
@@ -149,9 +148,10 @@ impl Window {
 
     /// A request is sent.
     pub(crate) fn send(&mut self, now: u64, cost: u32) -> Sent {
+        self.tick(now);
         self.in_flight += u64::from(cost);
-        self.fresh += u64::from(cost);
-        Sent { turn: self.turn, epoch: self.epoch, at: now, cost }
+        self.recent[0] += u64::from(cost);
+        Sent { turn: self.turn, at: now, cost }
     }
 
     /// There is no answer to a request, and there will be none.
@@ -164,9 +164,21 @@ impl Window {
 
     pub(crate) fn land(&mut self, sent: Sent) {
         self.in_flight = self.in_flight.saturating_sub(sent.cost.into());
-        if sent.epoch == self.epoch {
-            self.fresh = self.fresh.saturating_sub(sent.cost.into());
+        let seconds = self.second.saturating_sub(sent.at / SECOND);
+        if let Some(recent) = self.recent.get_mut(seconds as usize) {
+            *recent = recent.saturating_sub(sent.cost.into());
         }
+    }
+
+    /// Forgets what is not recent any more.
+    fn tick(&mut self, now: u64) {
+        let second = now / SECOND;
+        self.recent = match second.saturating_sub(self.second) {
+            0 => return,
+            1 => [0, self.recent[0]],
+            _ => [0, 0],
+        };
+        self.second = second;
     }
 
     /// What went first was lost, and another one goes.
@@ -273,7 +285,8 @@ impl Window {
         bounds: Bounds,
         held: impl Fn(u64) -> u64,
     ) {
-        let mut begins = false;
+        self.tick(now);
+        let recent = self.recent.iter().sum();
         for quota in allowances.iter().filter(|quota| is_short(quota.name.as_deref())) {
             let (Some(remaining), Some(reset)) = (quota.remaining, time_to_more(quota)) else {
                 continue;
@@ -303,7 +316,7 @@ impl Window {
             let count = Count {
                 name: quota.name.as_deref().map(Into::into),
                 partition: quota.partition.as_deref().map(Into::into),
-                remaining: remaining.saturating_sub(self.fresh),
+                remaining: remaining.saturating_sub(recent),
                 reset_at: latest,
                 heard_at: now,
                 keep_until: latest.min(now.saturating_add(bounds.longest)),
@@ -314,11 +327,6 @@ impl Window {
                 self.counts.remove(0);
             }
             self.counts.push(count);
-            begins = true;
-        }
-        if begins {
-            self.epoch = self.epoch.wrapping_add(1);
-            self.fresh = 0;
         }
         if !allowances.is_empty() {
             // A quota has another name now, or is none any more.
@@ -482,7 +490,7 @@ mod tests {
         let old = at.send().unwrap();
         at.later(9).answer(&left(9, 10));
         assert_eq!(at.hear(old, &left(0, 1)), None);
-        assert_eq!(at.sends(), 8);
+        assert_eq!(at.sends(), 9);
     }
 
     #[test]
@@ -499,9 +507,12 @@ mod tests {
     fn a_new_window_begins_without_what_is_on_its_way() {
         let mut at = At::default();
         at.answer(&left(5, 10));
+        at.send().unwrap();
+        at.later(10);
         let sent: Vec<_> = (0..3).map(|_| at.send().unwrap()).collect();
-        at.later(11);
+        at.later(1);
         at.hear(sent[0], &left(10, 10));
+        // What is on its way for longer was counted long ago.
         assert_eq!(at.sends(), 8);
     }
 

@@ -105,15 +105,13 @@ impl LimitAlgorithm for Aimd {
         if self.decreased_at.is_some_and(|at| sample.sent_at <= at) {
             return;
         }
-        if sample.ended_at() == Duration::MAX {
-            // No time to count from.
-            return;
-        }
         match sample.verdict {
             Verdict::Success if sample.reached(self.limit()) => self.limit += 1.0 / self.limit,
             Verdict::Dropped => {
                 self.limit *= self.backoff;
-                self.decreased_at = Some(sample.ended_at());
+                // The end of time is none to count from.
+                let ended_at = Some(sample.ended_at()).filter(|at| *at < Duration::MAX);
+                self.decreased_at = ended_at.or(self.decreased_at);
             }
             _ => {}
         }

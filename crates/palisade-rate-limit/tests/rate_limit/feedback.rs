@@ -538,3 +538,32 @@ async fn who_shares_a_bucket_is_woken_when_another_opens_it() {
         assert!(call.await.unwrap() <= SECOND * 2);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_a_bucket_goes_when_another_was_answered_first() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let api = service_fn(move |_: Request<()>| {
+        let number = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            sleep(Duration::from_millis(10)).await;
+            let status = if number == 2 { 429 } else { 200 };
+            Ok::<_, Infallible>(answer(
+                status,
+                &[("retry-after", "5"), ("x-ratelimit-bucket", "one")],
+            ))
+        }
+    });
+    let layer = layer().keyed(ByEndpoint).learn(Feedback::standard().share_buckets());
+    let service = layer.layer(api);
+    for endpoint in [&LIST, &SHOW, &SHOW] {
+        service.clone().oneshot(to(endpoint)).await.unwrap();
+    }
+    sleep(SECOND * 6).await;
+    let start = Instant::now();
+    let first = tokio::spawn(service.clone().oneshot(to(&LIST)));
+    tokio::task::yield_now().await;
+    service.clone().oneshot(to(&SHOW)).await.unwrap();
+    first.await.unwrap().unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(40), "{:?}", start.elapsed());
+}

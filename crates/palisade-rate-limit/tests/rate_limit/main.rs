@@ -7,6 +7,7 @@ mod attack;
 mod concurrency;
 mod contract;
 mod feedback;
+mod hostile;
 mod layer;
 mod limiter;
 mod seam;
