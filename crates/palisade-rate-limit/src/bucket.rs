@@ -49,12 +49,20 @@ impl Bucket {
             burst: AtomicU32::new(1),
             slack: AtomicU64::new(0),
         };
-        bucket.retune(quota);
+        bucket.retune(0, quota);
         bucket
     }
 
-    /// Goes by this quota from now on. What was taken stays taken.
-    pub(crate) fn retune(&self, quota: Quota) {
+    /// Goes by this quota from now on. As many tokens stay taken.
+    pub(crate) fn retune(&self, now: u64, quota: Quota) {
+        let (before, after) = (u128::from(self.interval()), quota.interval().as_nanos());
+        self.update(|full_at| {
+            let missing = u128::from(full_at.saturating_sub(now));
+            // No limit, no debt.
+            let missing = (missing * after).checked_div(before).unwrap_or(0);
+            let full_at = now.saturating_add(u64::try_from(missing).unwrap_or(FARTHEST));
+            full_at.min(FARTHEST)
+        });
         self.interval.store(nanos(quota.interval()), Ordering::Relaxed);
         self.burst.store(quota.most(), Ordering::Relaxed);
         self.slack.store(quota.slack(), Ordering::Relaxed);
@@ -364,15 +372,25 @@ mod tests {
     }
 
     #[test]
-    fn goes_by_another_quota_from_now_on() {
-        let bucket = bucket(1);
-        bucket.take(0, cost(1)).unwrap();
-        bucket.retune(Quota::per_second(1000).burst(1));
-        assert_eq!(bucket.take(0, cost(1)), Err(Short::Until(10 * MILLI)));
-        bucket.take(10 * MILLI, cost(1)).unwrap();
-        assert_eq!(bucket.take(10 * MILLI, cost(1)), Err(Short::Until(11 * MILLI)));
-        bucket.retune(Quota::UNLIMITED);
-        assert_eq!(bucket.take(10 * MILLI, cost(1000)), Ok(()));
+    fn as_many_tokens_stay_taken_under_another_quota() {
+        let bucket = bucket(5);
+        bucket.take(0, cost(4)).unwrap();
+        for (interval, burst, there, next) in [
+            // A hundred times as fast, and back; a greater burst, and one that is smaller.
+            (MILLI / 10, 5, 1, 0),
+            (10 * MILLI, 5, 1, 0),
+            (10 * MILLI, 9, 5, 0),
+            (10 * MILLI, 3, 0, 20 * MILLI),
+            (MILLI, 4, 0, MILLI),
+        ] {
+            let quota = Quota::every(Duration::from_nanos(interval)).burst(burst);
+            bucket.retune(0, quota);
+            assert_eq!((bucket.there(0), bucket.there_at(1)), (there, next), "{quota:?}");
+        }
+        bucket.retune(0, Quota::UNLIMITED);
+        assert_eq!(bucket.take(0, cost(1000)), Ok(()));
+        bucket.retune(0, Quota::per_second(100).burst(5));
+        assert_eq!(bucket.there(0), 5);
     }
 
     #[test]

@@ -11,7 +11,9 @@ static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10): made by
 /// [`advertise`](crate::RateLimitLayer::advertise).
 ///
-/// An answer that has such a field keeps it.
+/// What is left is told for whole seconds, as the field knows no fractions: what
+/// there is now, and what comes back until then. An answer that has such a field
+/// keeps it.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -55,9 +57,30 @@ impl<B> Answered<Response<B>> for Advertise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QuotaState {
     pub(crate) quota: Quota,
-    pub(crate) remaining: u32,
-    /// How long until there are more.
+    pub(crate) remaining: u64,
+    /// For how long they are to last.
     pub(crate) reset: Duration,
+}
+
+impl QuotaState {
+    /// Of one that has so many tokens now, and the next one after so many
+    /// nanoseconds.
+    ///
+    /// The field knows whole seconds alone: so it tells how many there are until
+    /// the end of one, or until there is one again.
+    pub(crate) fn of(quota: Quota, there: u32, next: u64) -> Self {
+        let reset = Duration::from_secs(ceil(Duration::from_nanos(next)));
+        let interval = quota.interval().as_nanos().max(1);
+        // If there are some, the next one comes an interval after now at the latest.
+        let first = if there == 0 { u128::from(next) } else { interval };
+        let more = match reset.as_nanos().checked_sub(first) {
+            Some(rest) if 0 < rest => 1 + (rest - 1) / interval,
+            _ => 0,
+        };
+        let most = in_seconds(quota).0;
+        let remaining = u64::from(there).saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        Self { quota, remaining: remaining.min(most), reset }
+    }
 }
 
 /// Writes the fields where there are none, for those quotas that are limits.
@@ -138,12 +161,33 @@ mod tests {
             let found = Allowances::of(&headers, || unreachable!("there is no date"));
             let allowance = found.iter().next().expect("there is one");
             let read = (
-                allowance.remaining.unwrap() as u32,
+                allowance.remaining.unwrap(),
                 allowance.reset.unwrap().as_secs(),
                 allowance.limit.unwrap(),
                 allowance.window.unwrap().as_secs(),
             );
             assert_eq!(read, expected, "{quota:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_back_until_the_next_second_is_left() {
+        const MILLI: u64 = 1_000_000;
+        for (quota, there, next, expected) in [
+            (Quota::per_second(100), 10, 0, (100, 1)),
+            (Quota::per_second(100), 0, 10 * MILLI, (99, 1)),
+            (Quota::per_second(100), 0, 1000 * MILLI, (0, 1)),
+            (Quota::per_second(1), 1, 0, (1, 1)),
+            (Quota::per_second(1), 0, 500 * MILLI, (1, 1)),
+            (Quota::per_second(1), 0, 1000 * MILLI, (0, 1)),
+            (Quota::per_minute(1), 0, 60_000 * MILLI, (0, 60)),
+            (Quota::per_minute(1), 1, 0, (1, 1)),
+            (Quota::per_hour(3600).burst(360), 260, 0, (260, 1)),
+            (Quota::per_hour(3600).burst(360), 0, 700 * MILLI, (1, 1)),
+            (Quota::at_most(100, SECOND), 0, 5 * MILLI, (99, 1)),
+        ] {
+            let state = QuotaState::of(quota, there, next);
+            assert_eq!((state.remaining, state.reset.as_secs()), expected, "{quota:?} {there}");
         }
     }
 

@@ -31,7 +31,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         if let Some(sent) = self.sent.take() {
             let shared = self.limiter.shared();
-            shared.limits.server().lose(sent);
+            shared.limits.server().lose(&sent);
             shared.wake_first();
         }
     }

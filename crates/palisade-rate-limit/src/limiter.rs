@@ -191,8 +191,8 @@ impl Limiter {
         self.shared.wake_first();
     }
 
-    /// Goes by other quotas from now on, those who wait included. What was taken
-    /// stays taken.
+    /// Goes by other quotas from now on, those who wait included. As many tokens
+    /// stay taken, and come back as the new ones have it.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ impl Limiter {
                 "a limiter keeps the number of its quotas: hand it one for each that it was made with",
             ));
         }
-        self.shared.limits.retune(quotas);
+        self.shared.limits.retune(self.shared.settings().now(), quotas);
         self.shared.wake_first();
         Ok(())
     }

@@ -2,7 +2,6 @@ use std::{
     iter,
     num::NonZeroU32,
     sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
-    time::Duration,
 };
 
 use crate::{
@@ -214,10 +213,10 @@ impl Limits {
     }
 
     /// Goes by other quotas from now on, as many as there are.
-    pub(crate) fn retune(&self, quotas: &[Quota]) {
+    pub(crate) fn retune(&self, now: u64, quotas: &[Quota]) {
         self.retuned.store(true, Ordering::Relaxed);
         *self.retuned_to() = Some(quotas.into());
-        self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
+        self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(now, *quota));
     }
 
     fn retuned_to(&self) -> MutexGuard<'_, Option<Box<[Quota]>>> {
@@ -235,10 +234,9 @@ impl Limits {
 
     /// Each quota as it is now.
     pub(crate) fn states(&self, settings: &Settings, now: u64) -> Vec<QuotaState> {
-        let state = |(index, bucket): (usize, &Bucket)| QuotaState {
-            quota: self.quota(settings, index),
-            remaining: bucket.there(now),
-            reset: Duration::from_nanos(bucket.full_at().saturating_sub(now)),
+        let state = |(index, bucket): (usize, &Bucket)| {
+            let quota = self.quota(settings, index);
+            QuotaState::of(quota, bucket.there(now), bucket.there_at(1).saturating_sub(now))
         };
         self.buckets().enumerate().map(state).collect()
     }

@@ -23,8 +23,10 @@ pub(crate) struct Learned {
     settings: FeedbackSettings,
     random: Random,
     // By host, and by the name of the bucket; without one, of all that the host counts.
-    groups: Option<BoundedMap<(Option<String>, Option<String>), Group>>,
+    groups: Option<BoundedMap<GroupKey, Group>>,
 }
+
+type GroupKey = (Option<String>, Option<String>);
 
 /// What a server lets through of the requests of one limiter.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl Server {
     }
 
     /// There is no answer to a request, and there will be none.
-    pub(crate) fn lose(&self, sent: Counted) {
+    pub(crate) fn lose(&self, sent: &Counted) {
         sent.group.change(|window| window.lose(sent.own));
         if let Some((all, sent)) = self.all.as_ref().zip(sent.all) {
             all.change(|window| window.lose(sent));

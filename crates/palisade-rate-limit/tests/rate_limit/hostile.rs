@@ -1035,27 +1035,19 @@ impl<F: FnMut() -> Option<std::io::Result<http_body::Frame<Bytes>>> + Unpin> htt
     }
 }
 
-// Takes half a minute: for `--release -- --ignored`.
 #[tokio::test(start_paused = true)]
-#[ignore = "slow"]
-async fn millions_of_keys_take_bounded_memory_and_time() {
+async fn a_flood_of_keys_takes_bounded_memory() {
     let layer = RateLimitLayer::new(Quota::per_second(1000).burst(2))
-        .scope(Keyed::by(ByAuthority).max_keys(10_000));
+        .scope(Keyed::by(ByAuthority).max_keys(1000));
     let mut service =
         layer.layer(service_fn(|_: Request<String>| std::future::ready(Ok::<_, Infallible>(()))));
     let mut dice = Dice(5);
-    let mut times = Vec::new();
-    for _ in 0..10 {
-        let start = std::time::Instant::now();
-        for _ in 0..100_000 {
-            let host = format!("h{}", dice.roll(u64::MAX));
-            drop(service.call(get(&host)));
-        }
-        advance(MILLI * 5).await;
-        times.push(start.elapsed());
+    for _ in 0..100_000 {
+        let host = format!("h{}", dice.roll(u64::MAX));
+        drop(service.call(get(&host)));
     }
-    assert!(layer.limiters().len() <= 10_000);
-    eprintln!("{times:?}, {} overflowed", layer.limiters().overflowed());
+    assert!(layer.limiters().len() <= 1000);
+    assert!(layer.limiters().overflowed() < 100_000);
 }
 
 // by default, and without `share_buckets`: one host of many says "429, global", and nothing

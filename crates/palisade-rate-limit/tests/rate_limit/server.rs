@@ -84,7 +84,7 @@ async fn answers_tell_what_is_left() {
             limits.iter().map(|limit| (limit.remaining.unwrap(), limit.reset.unwrap().as_secs())),
         );
     }
-    assert_eq!(left, [(2, 1), (1, 2), (0, 3), (0, 1)]);
+    assert_eq!(left, [(2, 1), (1, 1), (0, 1), (0, 1)]);
     // Of the quotas that it goes by now.
     layer.handle().retune(&[Quota::per_minute(600).burst(3), Quota::UNLIMITED]).unwrap();
     tokio::time::advance(SECOND * 60).await;
@@ -155,4 +155,43 @@ async fn who_has_a_deadline_waits_no_longer() {
     let behind = timeout(SECOND, call(Some(15))).await.unwrap();
     assert_eq!(behind, (Some((LimitedReason::TooLong, SECOND * 2)), Duration::ZERO));
     assert_eq!(waits.await.unwrap(), (None, SECOND));
+}
+
+/// A client that keeps to what it is told gets what there is, and is hardly ever refused.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_led_by_it_gets_its_quota() {
+    for (quota, own, least) in [
+        (Quota::per_second(100), Quota::per_second(90).burst(1), 85),
+        (Quota::per_second(100).burst(100), Quota::UNLIMITED, 85),
+        (Quota::at_most(100, SECOND).burst(20), Quota::per_second(75).burst(5), 70),
+        (Quota::per_minute(120).burst(10), Quota::per_minute(110).burst(1), 1),
+    ] {
+        let server = RateLimitLayer::new(quota)
+            .wait(Wait::reject())
+            .on_refusal(respond_fn(Limited::response))
+            .advertise()
+            .layer(handler());
+        let client = RateLimitLayer::new(own)
+            .wait(Wait::forever())
+            .learn(palisade_rate_limit::Feedback::standard())
+            .layer(server);
+        let start = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let client = client.clone();
+            tasks.spawn(async move {
+                let mut counts = [0_u64; 2];
+                while start.elapsed() < SECOND * 60 {
+                    let answer = client.clone().oneshot(Request::default()).await.unwrap();
+                    counts[usize::from(answer.status() != StatusCode::OK)] += 1;
+                }
+                counts
+            });
+        }
+        let counts = timeout(SECOND * 1000, tasks.join_all()).await.unwrap();
+        let [answered, refused] =
+            [0, 1].map(|which| counts.iter().map(|counts| counts[which]).sum::<u64>());
+        assert!(least * 55 <= answered, "{quota:?}: {answered} answered, {refused} refused");
+        assert!(refused <= answered / 20, "{quota:?}: {answered} answered, {refused} refused");
+    }
 }
