@@ -8,6 +8,7 @@ mod breaker_stacks;
 mod kinds;
 mod metrics;
 mod otel;
+mod rate_limit;
 mod retry;
 mod soak;
 mod stacks;

@@ -29,8 +29,8 @@ pub(crate) trait Admit {
     /// Why there are not so many after others have taken theirs.
     fn short(&self, before: u64, cost: u32) -> Short;
 
-    /// The quota that has so many last of all, if there are quotas, and it has too
-    /// few now.
+    /// The quota that has so many last of all, or never, if there are quotas, and
+    /// nothing else holds them up.
     fn scarcest(&self, settings: &Self::Settings, now: u64, cost: u32) -> Option<Quota> {
         let _ = (settings, now, cost);
         None

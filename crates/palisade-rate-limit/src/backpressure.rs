@@ -8,7 +8,7 @@ use palisade_core::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Acquire, Limiter, PassOn, Refuse, ResponseFuture, granted::Granted};
+use crate::{Acquire, Begin, Limit, Limiter, PassOn, Refuse, ResponseFuture, granted::Granted};
 
 /// Makes services that are not ready while there is no token.
 ///
@@ -43,6 +43,11 @@ impl<S> Layer<S> for BackpressureLayer {
 /// Ready, it holds the token of one call. Dropped without that, it gives the
 /// token back. It stands in line while it is not ready, so who polls it once
 /// and then keeps it holds up the others: drop it, or clone it again.
+///
+/// # Errors
+///
+/// It fails to be ready with [`Limited`](crate::Limited) when all that wait are
+/// [sent away](Limiter::shed), and as the inner service does.
 ///
 /// # Panics
 ///
@@ -110,10 +115,14 @@ where
         loop {
             match &mut self.stage {
                 Stage::Idle => {
-                    let shared = self.limiter.shared();
-                    self.stage = match shared.try_take(|| shared.settings().now(), 1) {
-                        Ok(()) => Stage::Granted { granted: Granted::new(self.limiter.clone(), 1) },
-                        Err(_) => Stage::Waiting { acquire: Box::new(self.limiter.acquire(1)) },
+                    self.stage = match self.limiter.begin(1) {
+                        Begin::Go => {
+                            Stage::Granted { granted: Granted::new(self.limiter.clone(), 1) }
+                        }
+                        Begin::Wait => {
+                            Stage::Waiting { acquire: Box::new(self.limiter.acquire(1)) }
+                        }
+                        Begin::Refuse(limited) => return Poll::Ready(Err(limited.into())),
                     };
                 }
                 Stage::Waiting { acquire } => {

@@ -160,9 +160,8 @@ impl Bucket {
         self.full_at.load(Ordering::Relaxed) <= now
     }
 
-    /// When it has all of its tokens.
-    pub(crate) fn full_at(&self) -> u64 {
-        self.full_at.load(Ordering::Relaxed)
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.interval() == 0
     }
 
     pub(crate) fn burst(&self) -> u32 {

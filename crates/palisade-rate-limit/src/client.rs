@@ -1,13 +1,14 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use palisade_core::{Head, KeyBy, OwnedKey};
 
 /// On a server, one for each client, by its address; and one for all requests
 /// that tell none.
 ///
 /// The address is that of the connection, which the request's extensions carry
-/// as a [`SocketAddr`] or [`IpAddr`]. Behind proxies it is one of those that
+/// as a [`SocketAddr`] or [`IpAddr`], or as a server has it: see
+/// [`peer`](Self::peer). Behind proxies it is one of those that
 /// `X-Forwarded-For` lists: each proxy appends the address of whom it was asked
 /// by, so what stands further left than the proxies that are
 /// [trusted](Self::trusted_hops) is what a client makes up, and is not looked
@@ -30,17 +31,18 @@ use palisade_core::{Head, KeyBy, OwnedKey};
 /// assert_eq!(one_proxy.key(Head::of(&request)), OwnedKey("203.0.113.5".parse().ok()));
 /// # Ok::<_, http::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct ByClient {
     hops: usize,
     prefix: u8,
+    peer: fn(&Extensions) -> Option<IpAddr>,
 }
 
 impl ByClient {
     /// Keys by the address of the connection.
     pub fn new() -> Self {
-        Self { hops: 0, prefix: 64 }
+        Self { hops: 0, prefix: 64, peer }
     }
 
     /// Sets how many proxies there are in front of this server, each of which
@@ -54,6 +56,27 @@ impl ByClient {
         self
     }
 
+    /// Sets where the address of the connection is found in a request's
+    /// extensions. Defaults to a [`SocketAddr`] or an [`IpAddr`].
+    ///
+    /// axum has it in a `ConnectInfo<SocketAddr>`, if the router is served
+    /// [with it](https://docs.rs/axum/0.8/axum/struct.Router.html#method.into_make_service_with_connect_info):
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # #[derive(Clone, Copy)]
+    /// # struct ConnectInfo<T>(T);
+    /// # use palisade_rate_limit::ByClient;
+    /// let by_client = ByClient::new().peer(|extensions| {
+    ///     extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip())
+    /// });
+    /// # let _ = by_client;
+    /// ```
+    pub fn peer(mut self, peer: fn(&Extensions) -> Option<IpAddr>) -> Self {
+        self.peer = peer;
+        self
+    }
+
     /// Sets how many bits of an IPv6 address tell clients apart. Defaults to 64,
     /// at most 128.
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
@@ -63,10 +86,7 @@ impl ByClient {
 
     fn address(self, head: Head<'_>) -> Option<IpAddr> {
         let forwarded = self.hops.checked_sub(1).and_then(|hops| forwarded_for(head.headers, hops));
-        let address = forwarded.or_else(|| {
-            let socket = || head.extensions.get().map(SocketAddr::ip);
-            head.extensions.get().copied().or_else(socket)
-        })?;
+        let address = forwarded.or_else(|| (self.peer)(head.extensions))?;
         Some(match address.to_canonical() {
             IpAddr::V6(address) => {
                 let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or_default();
@@ -90,6 +110,11 @@ impl KeyBy for ByClient {
     fn key<'r>(&self, head: Head<'r>) -> Self::Ref<'r> {
         OwnedKey(self.address(head))
     }
+}
+
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let socket = || extensions.get().map(SocketAddr::ip);
+    extensions.get().copied().or_else(socket)
 }
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -1,7 +1,6 @@
-use std::{fmt, time::Instant};
+use std::fmt;
 
 use http::Request;
-use palisade_core::Deadline;
 
 /// Says how many tokens a request takes.
 ///
@@ -10,13 +9,6 @@ pub trait CostOf<Req> {
     /// The number of tokens. What takes none waits only where a limiter is
     /// paused or others wait.
     fn cost(&self, request: &Req) -> u32;
-
-    /// When an answer is of no use any more: a request that would be let go
-    /// later is refused at once. Defaults to never.
-    fn deadline(&self, request: &Req) -> Option<Instant> {
-        let _ = request;
-        None
-    }
 }
 
 /// Each request takes one token. The default.
@@ -73,23 +65,5 @@ impl<Req, F: Fn(&Req) -> u32> CostOf<Req> for CostFn<F> {
 impl<F> fmt::Debug for CostFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CostFn(..)")
-    }
-}
-
-/// Costs as the other says, and waits no longer than until the [`Deadline`] in
-/// the request's extensions: made by
-/// [`until_deadline`](crate::RateLimitLayer::until_deadline).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct UntilDeadline<C>(pub(crate) C);
-
-impl<B, C: CostOf<Request<B>>> CostOf<Request<B>> for UntilDeadline<C> {
-    #[inline]
-    fn cost(&self, request: &Request<B>) -> u32 {
-        self.0.cost(request)
-    }
-
-    fn deadline(&self, request: &Request<B>) -> Option<Instant> {
-        let own = Deadline::of(request.extensions()).map(|deadline| deadline.0);
-        own.into_iter().chain(self.0.deadline(request)).min()
     }
 }

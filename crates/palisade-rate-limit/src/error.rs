@@ -42,6 +42,8 @@ pub enum LimitedReason {
     /// The quota is used up, or as many are in flight as may be, and nobody
     /// waits here.
     Exhausted,
+    /// Nothing is let go for a while: somebody here, or the server, wants it so.
+    Paused,
     /// It would have to wait for longer than it may, or has waited for so long.
     TooLong,
     /// As many wait as may.
@@ -57,6 +59,7 @@ impl LimitedReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
+            Self::Paused => "paused",
             Self::TooLong => "too_long",
             Self::Full => "full",
             Self::OverBurst => "over_burst",
@@ -93,23 +96,24 @@ impl Limited {
         self.reason
     }
 
-    /// The quota that lets it through last of all; nothing, if it was another
-    /// rule that refused it.
+    /// The quota that it breaks, or the one that lets it through last of all;
+    /// nothing, if it was another rule that refused it.
     pub fn quota(&self) -> Option<Quota> {
         self.quota
     }
 
-    /// An answer in place of the error: 429 (RFC 6585, section 4) with an empty
-    /// body.
+    /// An answer in place of the error, with an empty body: 429 (RFC 6585,
+    /// section 4) if a quota is broken, and otherwise 503.
     ///
-    /// It has a `Retry-After` of whole seconds, rounded up, at least 1, and tells
-    /// the quota in `RateLimit` and `RateLimit-Policy`
+    /// If it is known when another try makes sense, it has a `Retry-After` of
+    /// whole seconds, rounded up, at least 1; and it tells the quota in
+    /// `RateLimit` and `RateLimit-Policy`
     /// (draft-ietf-httpapi-ratelimit-headers-10).
     pub fn response<B: Default>(self) -> Response<B> {
         self.respond(B::default())
     }
 
-    /// The same with problem details as the body (RFC 9457), of the type that
+    /// The same with problem details as the body (RFC 9457), of the types that
     /// the draft has for it.
     ///
     /// ```
@@ -123,14 +127,25 @@ impl Limited {
     /// # Ok::<_, palisade_rate_limit::Limited>(())
     /// ```
     pub fn problem<B: From<String>>(self) -> Response<B> {
-        let policies = self.quota.map(|quota| format!(r#""{}""#, Name(quota))).unwrap_or_default();
+        let (kind, title, more) = match self.quota {
+            Some(quota) => (
+                "quota-exceeded",
+                "Quota exceeded",
+                format!(r#","violated-policies":["{}"]"#, Name(quota)),
+            ),
+            None => ("temporary-reduced-capacity", "Temporarily reduced capacity", String::new()),
+        };
         // No text in here needs an escape.
         let problem = format!(
             concat!(
-                r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
-                r#""title":"Quota exceeded","status":429,"detail":"{}","violated-policies":[{}]}}"#,
+                r#"{{"type":"https://iana.org/assignments/http-problem-types#{}","#,
+                r#""title":"{}","status":{},"detail":"{}"{}}}"#,
             ),
-            self, policies,
+            kind,
+            title,
+            self.status().as_u16(),
+            self,
+            more,
         );
         let mut response = self.respond(B::from(problem));
         let json = HeaderValue::from_static("application/problem+json");
@@ -138,9 +153,16 @@ impl Limited {
         response
     }
 
+    fn status(&self) -> StatusCode {
+        match self.quota {
+            Some(_) => StatusCode::TOO_MANY_REQUESTS,
+            None => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     fn respond<B>(self, body: B) -> Response<B> {
         let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         if let Some(delay) = self.retry_after() {
             headers.insert(RETRY_AFTER, ceil(delay).into());
@@ -155,9 +177,10 @@ impl fmt::Display for Limited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.reason {
             LimitedReason::Exhausted => "limit is reached",
+            LimitedReason::Paused => "paused for a while",
             LimitedReason::TooLong => "limit would let it through too late",
             LimitedReason::Full => "too many wait for the limit",
-            LimitedReason::OverBurst => "costs more than the quota's burst: raise the burst",
+            LimitedReason::OverBurst => "costs more than the burst of the quota",
             LimitedReason::Shed => "sent away by the limiter's owner",
         })
     }

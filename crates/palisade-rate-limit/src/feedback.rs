@@ -19,6 +19,10 @@ use crate::window::Bounds;
 /// [`Quota::UNLIMITED`](crate::Quota::UNLIMITED) leaves everything to the
 /// server.
 ///
+/// As many requests as there are go before the first answer tells of a limit. A
+/// [limit on those in flight](crate::ConcurrencyLimitLayer) belongs outside of
+/// this layer, where it keeps them few.
+///
 /// ```
 /// use std::time::Duration;
 /// use http::Response;

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use http::Request;
 use palisade_core::{Head, KeyBy, KeyRef, OwnedKey, Target};
@@ -7,9 +11,10 @@ use palisade_settings::{InvalidSetting, literal};
 
 use crate::{
     Assign, Found, Limiter, Quota, Scope, Template,
-    bucket::Bucket,
+    bucket::{Bucket, nanos},
     kept::{Ask, Kept},
     shared::Settings,
+    sync::AtomicU64,
 };
 
 /// One limiter for each key: for each authority, endpoint, tenant, client.
@@ -43,6 +48,8 @@ struct Keys<K: KeyBy> {
     bucket: Bucket,
     kept: BoundedMap<K::Key, Kept>,
     overflow: Limiter,
+    // Nothing goes before, whatever its key, and if that comes anew.
+    paused_until: AtomicU64,
 }
 
 const MAX_KEYS: usize = 100_000;
@@ -100,6 +107,7 @@ impl<K: KeyBy, Q> Keyed<K, Q> {
             bucket: Bucket::new(template.settings().quota),
             kept: BoundedMap::new(Bounds { most, idle: IDLE }),
             overflow: template.limiter(Target::default()),
+            paused_until: AtomicU64::new(0),
             template,
         };
         Self { keys: Arc::new(keys), quotas, most }
@@ -132,8 +140,9 @@ impl<K: KeyBy, Q> Keyed<K, Q> {
         }
     }
 
-    /// Sets what quota a key has, once for each time that it comes anew: its
-    /// own, or for nothing the quotas of the layer. Defaults to those for all.
+    /// Sets what quota a key has, when it comes anew or finds no place: its own
+    /// in place of all of the layer's, or for nothing those. Defaults to those for
+    /// all.
     ///
     /// ```
     /// use palisade_core::ByAuthority;
@@ -180,10 +189,12 @@ impl<K: KeyBy, Q: QuotaFor<K::Key>> Keyed<K, Q> {
 impl<K: KeyBy> Keys<K> {
     fn limiter_with(&self, quota: Option<Quota>, key: &K::Key) -> Limiter {
         let target = self.by.target(key);
-        match quota {
+        let limiter = match quota {
             None => self.template.limiter(target),
             Some(quota) => self.template.limiter_with(quota, target),
-        }
+        };
+        limiter.shared().limits.pause_until(self.paused_until.load(Ordering::Relaxed));
+        limiter
     }
 
     /// The limiter of a key, if that is there.
@@ -215,10 +226,14 @@ impl<K: KeyBy, Q: QuotaFor<K::Key>, B> Assign<Request<B>> for Keyed<K, Q> {
 
     #[inline]
     fn take<'a>(&'a self, request: &Request<B>, cost: u32) -> Result<(), Found<'a>> {
-        let Keys { by, template, bucket, kept, overflow } = &*self.keys;
+        let Keys { by, template, bucket, kept, overflow, paused_until } = &*self.keys;
         let key = by.key(Head::of(request));
         // Before the look: not under its lock, nor after its loads, which reading a clock waits for.
         let now = template.settings().now();
+        if now < paused_until.load(Ordering::Relaxed) {
+            // A word knows of no pause.
+            return Err(self.limiter(&key));
+        }
         let take = |kept: &Kept| kept.take(bucket, now, cost);
         match kept.look_or_insert(&key, |key| self.make(key), || now, take) {
             Some(Ok(())) => Ok(()),
@@ -287,11 +302,30 @@ impl<K: KeyBy> Limiters<K> {
         self.keys.kept.overflowed()
     }
 
-    /// Lets nothing go for a while, whatever its key, of those that are there,
-    /// and of those for which there is no place.
+    /// Lets nothing go for a while, whatever its key, and if that comes anew. A
+    /// pause that ends later stays.
     pub fn pause(&self, pause: Duration) {
-        self.all().into_iter().for_each(|(_, limiter)| limiter.pause(pause));
-        self.keys.overflow.pause(pause);
+        let until = self.keys.template.settings().now().saturating_add(nanos(pause));
+        self.keys.paused_until.fetch_max(until, Ordering::Relaxed);
+        self.there().into_iter().for_each(|limiter| limiter.pause(pause));
+    }
+
+    /// Ends the pauses of all.
+    pub fn resume(&self) {
+        self.keys.paused_until.store(0, Ordering::Relaxed);
+        self.there().iter().for_each(Limiter::resume);
+    }
+
+    /// Sends all away that wait, whatever their key: they are refused. Says how
+    /// many there were.
+    pub fn shed(&self) -> usize {
+        self.there().iter().map(Limiter::shed).sum()
+    }
+
+    /// Those that are more than a word: nobody waits for others.
+    fn there(&self) -> Vec<Limiter> {
+        let all = self.keys.kept.look_at_all(|_, kept| kept.limiter());
+        all.into_iter().flatten().chain([self.overflow()]).collect()
     }
 }
 

@@ -135,6 +135,7 @@ mod client;
 mod clock;
 mod concurrency;
 mod cost;
+mod deadline;
 mod error;
 mod feedback;
 mod fields;
@@ -170,7 +171,8 @@ pub use self::{
         LimitOf, LimitPerKey, LimitScope, OneLimit, Permit, PermitBody, PermitFuture, Sample,
         Unjudged, UntilBodyEnd, UntilHead, Verdict,
     },
-    cost::{Cost, CostFn, CostOf, InExtensions, One, UntilDeadline, cost_fn},
+    cost::{Cost, CostFn, CostOf, InExtensions, One, cost_fn},
+    deadline::{DeadlineOf, NoDeadline, UntilDeadline},
     error::{Limited, LimitedReason},
     feedback::{Feedback, Heard, Learn, LearnFn, Signal, Standard, learn_fn},
     fields::Advertise,

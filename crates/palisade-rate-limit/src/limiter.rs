@@ -221,7 +221,7 @@ impl Limiter {
     /// How it stands.
     pub fn snapshot(&self) -> LimiterSnapshot {
         let now = self.shared.settings().now();
-        let paused = self.shared.limits.paused_until().saturating_sub(now);
+        let paused = self.shared.limits.held_until(1).saturating_sub(now);
         LimiterSnapshot {
             available: self.shared.limits.there(now),
             waiting: self.shared.waiting(),

@@ -262,8 +262,9 @@ impl Limits {
         }
     }
 
-    pub(crate) fn paused_until(&self) -> u64 {
-        let free_at = self.server.get().map_or(0, |server| server.free_at(0, 1));
+    /// Until when nothing goes, whatever the quotas have.
+    pub(crate) fn held_until(&self, cost: u32) -> u64 {
+        let free_at = self.server.get().map_or(0, |server| server.free_at(0, cost));
         self.paused_until.load(Ordering::Relaxed).max(free_at)
     }
 
@@ -303,10 +304,16 @@ impl Admit for Limits {
     }
 
     fn scarcest(&self, settings: &Settings, now: u64, cost: u32) -> Option<Quota> {
-        let there_at = |bucket: &Bucket| bucket.there_at(self.due(bucket, cost).into());
-        let (index, bucket) =
-            self.buckets().enumerate().max_by_key(|(_, bucket)| there_at(bucket))?;
-        (now < there_at(bucket)).then(|| self.quota(settings, index))
+        if now < self.held_until(cost) {
+            return None;
+        }
+        let there_at = |bucket: &Bucket| match self.due(bucket, cost) {
+            due if bucket.burst() < due => u64::MAX,
+            due => bucket.there_at(due.into()),
+        };
+        let limits = self.buckets().enumerate().filter(|(_, bucket)| !bucket.is_unlimited());
+        let (index, _) = limits.max_by_key(|(_, bucket)| there_at(bucket))?;
+        Some(self.quota(settings, index))
     }
 
     fn gives_back(&self) -> bool {

@@ -7,8 +7,8 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    Answered, Assign, Begin, CostOf, Limit, OnRefusal, One, PassOn, Refuse, ResponseFuture, Single,
-    future::Waiting, layer::Rules,
+    Answered, Assign, Begin, CostOf, DeadlineOf, Limit, NoDeadline, OnRefusal, One, PassOn, Refuse,
+    ResponseFuture, Single, future::Waiting, layer::Rules,
 };
 
 /// Lets requests through to a service no faster than a quota has it.
@@ -16,13 +16,13 @@ use crate::{
 /// Made by [`RateLimitLayer`](crate::RateLimitLayer). It is ready when the inner
 /// service is. A request that has to wait does so with a clone of that, and
 /// so holds up nothing that the inner service has in readiness.
-pub struct RateLimit<S, K = Single, C = One, R = Refuse, A = PassOn> {
+pub struct RateLimit<S, K = Single, C = One, R = Refuse, A = PassOn, D = NoDeadline> {
     inner: S,
-    rules: Arc<Rules<K, C, R, A>>,
+    rules: Arc<Rules<K, C, R, A, D>>,
 }
 
-impl<S, K, C, R, A> RateLimit<S, K, C, R, A> {
-    pub(crate) fn new(inner: S, rules: Arc<Rules<K, C, R, A>>) -> Self {
+impl<S, K, C, R, A, D> RateLimit<S, K, C, R, A, D> {
+    pub(crate) fn new(inner: S, rules: Arc<Rules<K, C, R, A, D>>) -> Self {
         Self { inner, rules }
     }
 
@@ -42,25 +42,26 @@ impl<S, K, C, R, A> RateLimit<S, K, C, R, A> {
     }
 }
 
-impl<S: Clone, K, C, R, A> Clone for RateLimit<S, K, C, R, A> {
+impl<S: Clone, K, C, R, A, D> Clone for RateLimit<S, K, C, R, A, D> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.rules))
     }
 }
 
-impl<S: fmt::Debug, K, C, R, A> fmt::Debug for RateLimit<S, K, C, R, A> {
+impl<S: fmt::Debug, K, C, R, A, D> fmt::Debug for RateLimit<S, K, C, R, A, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Req, K, C, R, A> Service<Req> for RateLimit<S, K, C, R, A>
+impl<S, Req, K, C, R, A, D> Service<Req> for RateLimit<S, K, C, R, A, D>
 where
     S: Service<Req> + Clone,
     K: Assign<Req>,
     C: CostOf<Req>,
     R: OnRefusal<S::Response, S::Error> + Clone,
     A: Answered<S::Response, K::Limiter> + Clone,
+    D: DeadlineOf<Req>,
 {
     type Response = S::Response;
     type Error = R::Error;
@@ -97,7 +98,7 @@ where
                 // another one, has to wait for.
                 let inner = self.inner.clone();
                 self.inner = inner.clone();
-                let deadline = rules.cost.deadline(&request);
+                let deadline = rules.deadline.deadline(&request);
                 let waiting = Waiting::new(inner, request, cost, limiter.clone(), deadline);
                 ResponseFuture::waiting(waiting, refusal, answers)
             }

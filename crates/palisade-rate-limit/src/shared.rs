@@ -149,18 +149,21 @@ impl<L: Admit> Shared<L> {
         cost: u32,
         reason: LimitedReason,
     ) -> Limited {
-        match short {
+        let quota = self.limits.scarcest(&self.settings, now, cost);
+        let limited = match short {
             Short::Never => Limited::new(LimitedReason::OverBurst, None),
             Short::Unforeseen => Limited::new(reason, None),
             Short::Until(at) => {
                 let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
-                Limited::new(reason, Some(delay)).by(self.limits.scarcest(
-                    &self.settings,
-                    now,
-                    cost,
-                ))
+                let reason = match reason {
+                    // There are quotas, and something else holds them up.
+                    LimitedReason::Exhausted if quota.is_none() => LimitedReason::Paused,
+                    reason => reason,
+                };
+                Limited::new(reason, Some(delay))
             }
-        }
+        };
+        limited.by(quota)
     }
 
     /// Joins the line, at whose end it is refused at once that would wait for

@@ -29,8 +29,10 @@ use crate::{LimitAlgorithm, Sample, Verdict, concurrency::bounds::Bounds};
 //
 // The rules are those of Gradient2Limit in Netflix's concurrency-limits,
 // https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/Gradient2Limit.java,
-// over the windows of its WindowedLimit. That ignores drops, as a service may fail for any reason;
-// here a verdict says whether it has too much to do.
+// over windows as of its WindowedLimit. Those last a second at least and these a round trip, so that
+// a limit of a client, with less to go by, finds its way sooner; and it grows by the square root, as
+// Gradient does there, where that grows by 4. That ignores drops, as a service may fail for any
+// reason; here a verdict says whether it has too much to do.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Gradient2 {

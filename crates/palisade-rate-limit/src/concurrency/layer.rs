@@ -1,12 +1,13 @@
 use std::{fmt, sync::Arc};
 
+use http::StatusCode;
 use palisade_core::{Classify, HttpClassify, KeyBy, Observer, Outcome};
 use palisade_settings::InvalidSetting;
 use tower_layer::Layer;
 
 use crate::{
     ConcurrencyLimit, ConcurrencyLimiter, ConcurrencyLimiters, Fixed, LimitAlgorithm, LimitPerKey,
-    LimitScope, OneLimit, Refuse, UntilBodyEnd, Wait,
+    LimitScope, NoDeadline, OneLimit, Refuse, UntilBodyEnd, UntilDeadline, Wait,
 };
 
 /// Limits how many requests are in flight.
@@ -59,18 +60,20 @@ pub struct ConcurrencyLimitLayer<
     C = Unjudged,
     R = Refuse,
     H = UntilBodyEnd,
+    U = NoDeadline,
 > {
-    rules: Arc<Rules<A, K, C, R, H>>,
+    rules: Arc<Rules<A, K, C, R, H, U>>,
 }
 
 /// What the services of a layer share.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules<A: LimitAlgorithm, K, C, R, H> {
+pub(crate) struct Rules<A: LimitAlgorithm, K, C, R, H, U> {
     pub(crate) limiter: ConcurrencyLimiter<A>,
     pub(crate) scope: K,
     pub(crate) classify: C,
     pub(crate) refusal: R,
     pub(crate) hold: H,
+    pub(crate) deadline: U,
 }
 
 /// Says nothing about any result: for a limit that learns nothing. The default
@@ -108,28 +111,44 @@ impl ConcurrencyLimitLayer {
 
 impl<A: LimitAlgorithm, M> ConcurrencyLimitLayer<A, OneLimit, HttpClassify<M>> {
     /// As many in flight as an algorithm says, of all requests together: it
-    /// learns from what [`HttpClassify`] says of results, and from how long it
-    /// takes until the head of a response is there. Requests wait for up to 30
-    /// seconds. Calls that are dropped tell nothing.
+    /// learns from what [`HttpClassify`] says of results, with 503 and 504 as the
+    /// only statuses of a failure, and from how long it takes until the head of a
+    /// response is there. Requests wait for up to 30 seconds. Calls that are
+    /// dropped tell nothing.
     ///
     /// The service says what `M` is. Before there is one, as where a handle is
     /// all that is taken, write `ConcurrencyLimitLayer::<_, _,
     /// HttpClassify>::adaptive(..)`.
     pub fn adaptive(algorithm: A) -> Self {
-        Self::of(ConcurrencyLimiter::adaptive(algorithm), HttpClassify::new())
+        // An error of the application's own, such as 500, says nothing of load.
+        let overloaded = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        let classify = HttpClassify::new().transient(overloaded);
+        Self::of(ConcurrencyLimiter::adaptive(algorithm), classify)
     }
 }
 
 impl<A: LimitAlgorithm, C> ConcurrencyLimitLayer<A, OneLimit, C> {
     fn of(limiter: ConcurrencyLimiter<A>, classify: C) -> Self {
-        let rules =
-            Rules { limiter, scope: OneLimit, classify, refusal: Refuse, hold: UntilBodyEnd };
+        let rules = Rules {
+            limiter,
+            scope: OneLimit,
+            classify,
+            refusal: Refuse,
+            hold: UntilBodyEnd,
+            deadline: NoDeadline,
+        };
         Self { rules: Arc::new(rules) }
     }
 }
 
-impl<A: LimitAlgorithm, K: LimitScope + Clone, C: Clone, R: Clone, H: Clone>
-    ConcurrencyLimitLayer<A, K, C, R, H>
+impl<A, K, C, R, H, U> ConcurrencyLimitLayer<A, K, C, R, H, U>
+where
+    A: LimitAlgorithm,
+    K: LimitScope + Clone,
+    C: Clone,
+    R: Clone,
+    H: Clone,
+    U: Clone,
 {
     /// Sets whether requests wait, and how. Defaults to [`Wait::default`]. How
     /// long a request will have to wait is not known before: it is refused when
@@ -158,40 +177,58 @@ impl<A: LimitAlgorithm, K: LimitScope + Clone, C: Clone, R: Clone, H: Clone>
     /// Has one limit for each key instead of one for all requests:
     /// [`LimitPerKey::by`] with its defaults; for others, hand a [`LimitPerKey`]
     /// to [`scope`](Self::scope).
-    pub fn keyed<B: KeyBy>(self, by: B) -> ConcurrencyLimitLayer<A, LimitPerKey<B, A>, C, R, H> {
+    pub fn keyed<B: KeyBy>(self, by: B) -> ConcurrencyLimitLayer<A, LimitPerKey<B, A>, C, R, H, U> {
         self.scope(LimitPerKey::by(by))
     }
 
     /// Sets which limits there are. Defaults to [`OneLimit`].
-    pub fn scope<D: LimitScope>(self, scope: D) -> ConcurrencyLimitLayer<A, D, C, R, H> {
-        let Rules { limiter, classify, refusal, hold, .. } = Arc::unwrap_or_clone(self.rules);
+    pub fn scope<T: LimitScope>(self, scope: T) -> ConcurrencyLimitLayer<A, T, C, R, H, U> {
+        let Rules { limiter, classify, refusal, hold, deadline, .. } = self.into_rules();
         let (limiter, scope) = (limiter.another(Default::default()), scope.renew());
-        ConcurrencyLimitLayer { rules: Arc::new(Rules { limiter, scope, classify, refusal, hold }) }
+        ConcurrencyLimitLayer::with(Rules { limiter, scope, classify, refusal, hold, deadline })
     }
 
     /// Sets who judges results, for a limit that learns. Defaults to
     /// [`HttpClassify`].
-    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitLayer<A, K, D, R, H> {
-        let Rules { limiter, scope, refusal, hold, .. } = Arc::unwrap_or_clone(self.rules);
-        ConcurrencyLimitLayer { rules: Arc::new(Rules { limiter, scope, classify, refusal, hold }) }
+    pub fn classify<T>(self, classify: T) -> ConcurrencyLimitLayer<A, K, T, R, H, U> {
+        let Rules { limiter, scope, refusal, hold, deadline, .. } = self.into_rules();
+        ConcurrencyLimitLayer::with(Rules { limiter, scope, classify, refusal, hold, deadline })
     }
 
     /// Sets what becomes of a request that is refused. Defaults to [`Refuse`]:
     /// it fails with [`Limited`](crate::Limited).
-    pub fn on_refusal<D>(self, refusal: D) -> ConcurrencyLimitLayer<A, K, C, D, H> {
-        let Rules { limiter, scope, classify, hold, .. } = Arc::unwrap_or_clone(self.rules);
-        ConcurrencyLimitLayer { rules: Arc::new(Rules { limiter, scope, classify, refusal, hold }) }
+    pub fn on_refusal<T>(self, refusal: T) -> ConcurrencyLimitLayer<A, K, C, T, H, U> {
+        let Rules { limiter, scope, classify, hold, deadline, .. } = self.into_rules();
+        ConcurrencyLimitLayer::with(Rules { limiter, scope, classify, refusal, hold, deadline })
     }
 
     /// Sets until when a request is in flight. Defaults to [`UntilBodyEnd`];
     /// [`UntilHead`](crate::UntilHead) is for what is no HTTP as well.
-    pub fn hold<D>(self, hold: D) -> ConcurrencyLimitLayer<A, K, C, R, D> {
-        let Rules { limiter, scope, classify, refusal, .. } = Arc::unwrap_or_clone(self.rules);
-        ConcurrencyLimitLayer { rules: Arc::new(Rules { limiter, scope, classify, refusal, hold }) }
+    pub fn hold<T>(self, hold: T) -> ConcurrencyLimitLayer<A, K, C, R, T, U> {
+        let Rules { limiter, scope, classify, refusal, deadline, .. } = self.into_rules();
+        ConcurrencyLimitLayer::with(Rules { limiter, scope, classify, refusal, hold, deadline })
+    }
+
+    /// Has no request wait beyond the [`Deadline`](palisade_core::Deadline) in
+    /// its extensions. Defaults to [`NoDeadline`].
+    pub fn until_deadline(self) -> ConcurrencyLimitLayer<A, K, C, R, H, UntilDeadline> {
+        let Rules { limiter, scope, classify, refusal, hold, .. } = self.into_rules();
+        let deadline = UntilDeadline;
+        ConcurrencyLimitLayer::with(Rules { limiter, scope, classify, refusal, hold, deadline })
+    }
+
+    fn into_rules(self) -> Rules<A, K, C, R, H, U> {
+        Arc::unwrap_or_clone(self.rules)
     }
 }
 
-impl<A: LimitAlgorithm, C, R, H> ConcurrencyLimitLayer<A, OneLimit, C, R, H> {
+impl<A: LimitAlgorithm, K, C, R, H, U> ConcurrencyLimitLayer<A, K, C, R, H, U> {
+    fn with(rules: Rules<A, K, C, R, H, U>) -> Self {
+        Self { rules: Arc::new(rules) }
+    }
+}
+
+impl<A: LimitAlgorithm, C, R, H, U> ConcurrencyLimitLayer<A, OneLimit, C, R, H, U> {
     /// The limiter. Take it when all is set: a setter after that may make a
     /// layer with another one.
     pub fn handle(&self) -> ConcurrencyLimiter<A> {
@@ -199,7 +236,9 @@ impl<A: LimitAlgorithm, C, R, H> ConcurrencyLimitLayer<A, OneLimit, C, R, H> {
     }
 }
 
-impl<A: LimitAlgorithm, B: KeyBy, C, R, H> ConcurrencyLimitLayer<A, LimitPerKey<B, A>, C, R, H> {
+impl<A: LimitAlgorithm, B: KeyBy, C, R, H, U>
+    ConcurrencyLimitLayer<A, LimitPerKey<B, A>, C, R, H, U>
+{
     /// The limiters. Take them when all is set: a setter after that may make a
     /// layer with others.
     pub fn limiters(&self) -> ConcurrencyLimiters<B, A> {
@@ -207,19 +246,20 @@ impl<A: LimitAlgorithm, B: KeyBy, C, R, H> ConcurrencyLimitLayer<A, LimitPerKey<
     }
 }
 
-impl<A: LimitAlgorithm, K, C, R, H> Clone for ConcurrencyLimitLayer<A, K, C, R, H> {
+impl<A: LimitAlgorithm, K, C, R, H, U> Clone for ConcurrencyLimitLayer<A, K, C, R, H, U> {
     fn clone(&self) -> Self {
         Self { rules: Arc::clone(&self.rules) }
     }
 }
 
-impl<A, K, C, R, H> fmt::Debug for ConcurrencyLimitLayer<A, K, C, R, H>
+impl<A, K, C, R, H, U> fmt::Debug for ConcurrencyLimitLayer<A, K, C, R, H, U>
 where
     A: LimitAlgorithm,
     K: fmt::Debug,
     C: fmt::Debug,
     R: fmt::Debug,
     H: fmt::Debug,
+    U: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimitLayer")
@@ -228,12 +268,13 @@ where
             .field("classify", &self.rules.classify)
             .field("refusal", &self.rules.refusal)
             .field("hold", &self.rules.hold)
+            .field("deadline", &self.rules.deadline)
             .finish()
     }
 }
 
-impl<S, A: LimitAlgorithm, K, C, R, H> Layer<S> for ConcurrencyLimitLayer<A, K, C, R, H> {
-    type Service = ConcurrencyLimit<S, A, K, C, R, H>;
+impl<S, A: LimitAlgorithm, K, C, R, H, U> Layer<S> for ConcurrencyLimitLayer<A, K, C, R, H, U> {
+    type Service = ConcurrencyLimit<S, A, K, C, R, H, U>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ConcurrencyLimit::new(inner, Arc::clone(&self.rules))

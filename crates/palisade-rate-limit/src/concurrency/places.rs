@@ -80,6 +80,8 @@ impl<A: LimitAlgorithm> Places<A> {
     }
 
     fn adapt(&self, change: impl FnOnce(&mut A)) -> bool {
+        // What the algorithm does is for it alone, and short, as its trait asks for: so it runs
+        // under the lock.
         let mut algorithm = self.algorithm();
         change(&mut algorithm);
         let limit = algorithm.limit().min(usize::MAX / ONE);

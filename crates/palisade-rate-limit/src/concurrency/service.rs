@@ -5,11 +5,12 @@ use std::{
 };
 
 use palisade_core::Classify;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    Fixed, HoldPermit, LimitAlgorithm, LimitOf, OnRefusal, OneLimit, PermitFuture, Refuse,
-    Unjudged, UntilBodyEnd,
+    DeadlineOf, Fixed, HoldPermit, LimitAlgorithm, LimitOf, NoDeadline, OnRefusal, OneLimit,
+    PermitFuture, Refuse, Unjudged, UntilBodyEnd,
     concurrency::{
         future::{Ending, Waiting},
         layer::Rules,
@@ -29,13 +30,14 @@ pub struct ConcurrencyLimit<
     C = Unjudged,
     R = Refuse,
     H = UntilBodyEnd,
+    U = NoDeadline,
 > {
     inner: S,
-    rules: Arc<Rules<A, K, C, R, H>>,
+    rules: Arc<Rules<A, K, C, R, H, U>>,
 }
 
-impl<S, A: LimitAlgorithm, K, C, R, H> ConcurrencyLimit<S, A, K, C, R, H> {
-    pub(crate) fn new(inner: S, rules: Arc<Rules<A, K, C, R, H>>) -> Self {
+impl<S, A: LimitAlgorithm, K, C, R, H, U> ConcurrencyLimit<S, A, K, C, R, H, U> {
+    pub(crate) fn new(inner: S, rules: Arc<Rules<A, K, C, R, H, U>>) -> Self {
         Self { inner, rules }
     }
 
@@ -55,21 +57,21 @@ impl<S, A: LimitAlgorithm, K, C, R, H> ConcurrencyLimit<S, A, K, C, R, H> {
     }
 }
 
-impl<S: Clone, A: LimitAlgorithm, K, C, R, H> Clone for ConcurrencyLimit<S, A, K, C, R, H> {
+impl<S: Clone, A: LimitAlgorithm, K, C, R, H, U> Clone for ConcurrencyLimit<S, A, K, C, R, H, U> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.rules))
     }
 }
 
-impl<S: fmt::Debug, A: LimitAlgorithm, K, C, R, H> fmt::Debug
-    for ConcurrencyLimit<S, A, K, C, R, H>
+impl<S: fmt::Debug, A: LimitAlgorithm, K, C, R, H, U> fmt::Debug
+    for ConcurrencyLimit<S, A, K, C, R, H, U>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimit").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Req, A, K, C, R, H> Service<Req> for ConcurrencyLimit<S, A, K, C, R, H>
+impl<S, Req, A, K, C, R, H, U> Service<Req> for ConcurrencyLimit<S, A, K, C, R, H, U>
 where
     S: Service<Req> + Clone,
     A: LimitAlgorithm,
@@ -77,6 +79,7 @@ where
     C: Classify<S::Response, S::Error> + Clone,
     R: OnRefusal<S::Response, S::Error> + Clone,
     H: HoldPermit<S::Response, A> + Clone,
+    U: DeadlineOf<Req>,
 {
     type Response = H::Response;
     type Error = R::Error;
@@ -89,7 +92,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Rules { limiter, scope, classify, refusal, hold } = &*self.rules;
+        let Rules { limiter, scope, classify, refusal, hold, deadline } = &*self.rules;
         let ending = Ending::new(classify.clone(), refusal.clone(), hold.clone());
         let limiter = match scope.limiter(&request, limiter).into_permit() {
             Ok(permit) => return PermitFuture::called(self.inner.call(request), permit, ending),
@@ -102,6 +105,10 @@ where
         // another one, has to wait for.
         let inner = self.inner.clone();
         self.inner = inner.clone();
-        PermitFuture::waiting(Waiting::new(inner, request, limiter.acquire()), ending)
+        let acquire = match deadline.deadline(&request) {
+            None => limiter.acquire(),
+            Some(deadline) => limiter.acquire_before(Instant::from_std(deadline)),
+        };
+        PermitFuture::waiting(Waiting::new(inner, request, acquire), ending)
     }
 }

@@ -10,7 +10,7 @@ use shuttle::{
 };
 
 use super::*;
-use crate::Quota;
+use crate::{Heard, Quota, feedback::FeedbackSettings, server::Learned};
 
 /// Lets a thread go on that has parked.
 struct Unpark(Thread);
@@ -109,5 +109,44 @@ fn who_is_sent_away_goes_and_who_comes_after_that_stays() {
         }
         assert!(later.join().unwrap().is_some());
         assert_eq!(shared.waiting(), 0);
+    });
+}
+
+/// Whether the one that goes first is answered or lost, the others go after it.
+#[test]
+fn whoever_waits_for_a_server_goes_after_its_pause() {
+    check(|| {
+        let feedback = FeedbackSettings::default();
+        let learned = Some(Arc::new(Learned::new(feedback)));
+        let settings =
+            Settings { wait: Wait::forever(), learned, ..Settings::new(Quota::UNLIMITED) };
+        let shared: Arc<Shared> = Arc::new(Shared::new(Arc::new(settings), Target::default()));
+        let refused = crate::Signal::throttled().retry_after(Duration::from_secs(1)).into();
+        shared.limits.server().hear(0, None, &refused, &shared);
+        let time = Arc::new(Time::new(0));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (shared, time) = (Arc::clone(&shared), Arc::clone(&time));
+                let is_lost: bool = thread_rng().r#gen();
+                thread::spawn(move || {
+                    let at = acquire(&shared, &time, 1, false).expect("it stays");
+                    let server = shared.limits.server();
+                    let sent = server.send(at, 1);
+                    let now = time.load(Ordering::SeqCst);
+                    if is_lost {
+                        server.lose(&sent);
+                        shared.wake_first();
+                    } else if server.hear(now, Some(sent), &Heard::default(), &shared).1 {
+                        shared.wake_first();
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(shared.waiting(), 0);
+        let now = time.load(Ordering::SeqCst);
+        assert!(INTERVAL <= now, "somebody had to wait for the end of the pause");
+        // Nothing is left of it.
+        assert!(shared.limits.held_until(1) <= now + INTERVAL);
     });
 }

@@ -143,7 +143,7 @@ async fn who_would_wait_for_too_long_is_told_at_once() {
     rejecting.clone().oneshot(Request::default()).await.unwrap();
     let error = rejecting.oneshot(Request::default()).await.unwrap_err();
     let limited = find_cause::<Limited>(&*error).unwrap();
-    assert_eq!((limited.reason(), limited.quota()), (LimitedReason::Exhausted, None));
+    assert_eq!((limited.reason(), limited.quota()), (LimitedReason::Paused, None));
     assert!(
         SECOND * 60 <= limited.retry_after().unwrap()
             && limited.retry_after().unwrap() <= SECOND * 61

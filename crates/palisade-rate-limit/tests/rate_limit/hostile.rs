@@ -421,9 +421,9 @@ async fn whatever_a_server_says_no_pause_is_longer_than_it_may_be() {
                 let call = service.oneshot(get(host));
                 // Some are dropped, wherever they are.
                 if number % 7 == 0 {
-                    drop(timeout(MILLI * (number * 13), call).await)
+                    drop(timeout(MILLI * (number * 13), call).await);
                 } else {
-                    drop(call.await)
+                    drop(call.await);
                 }
             });
         }
@@ -852,7 +852,7 @@ fn all_at_once_dead_locks_nobody() {
     let service = layer.layer(service_fn(move |_: Request<String>| {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let bucket = format!("b{}", number % 5);
-        let global = if number % 9 == 0 { "true" } else { "false" };
+        let global = if number.is_multiple_of(9) { "true" } else { "false" };
         let response = match number % 4 {
             0 => answer(
                 429,
@@ -866,10 +866,10 @@ fn all_at_once_dead_locks_nobody() {
             _ => answer(200, &[]),
         };
         async move {
-            if number % 3 == 0 {
+            if number.is_multiple_of(3) {
                 tokio::task::yield_now().await;
             }
-            if number % 13 == 0 {
+            if number.is_multiple_of(13) {
                 Err(std::io::Error::from(std::io::ErrorKind::NotConnected))
             } else {
                 Ok(response)
@@ -1123,29 +1123,6 @@ async fn long_polls_take_nothing_off_later_windows() {
         service.clone().oneshot(get("a")).await.unwrap();
     }
     assert!(start.elapsed() < SECOND * 10, "{:?}", start.elapsed());
-}
-
-/// Is ready when it is told to be.
-struct Gate<S>(S, Arc<AtomicBool>);
-
-impl<S: Clone> Clone for Gate<S> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), Arc::clone(&self.1))
-    }
-}
-
-impl<S: Service<Request<String>>> Service<Request<String>> for Gate<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.1.load(Ordering::Relaxed) { self.0.poll_ready(cx) } else { Poll::Pending }
-    }
-
-    fn call(&mut self, request: Request<String>) -> S::Future {
-        self.0.call(request)
-    }
 }
 
 // the permit, or the tokens, of one whose inner service panics in `poll_ready` are kept for

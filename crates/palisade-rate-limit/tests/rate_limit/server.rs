@@ -195,3 +195,98 @@ async fn a_client_that_is_led_by_it_gets_its_quota() {
         assert!(refused <= answered / 20, "{quota:?}: {answered} answered, {refused} refused");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_no_quota_is_no_429() {
+    let layer = RateLimitLayer::new(Quota::per_second(5))
+        .wait(Wait::reject())
+        .on_refusal(respond_fn(Limited::problem));
+    let service = layer.layer(handler());
+    layer.handle().pause(SECOND * 90);
+    let refused = service.clone().oneshot(Request::default()).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(number(&refused, "retry-after"), Some(90));
+    assert!(!refused.headers().contains_key("ratelimit"));
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let kind = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+    assert_eq!(
+        (&problem["type"], &problem["detail"]),
+        (&kind.into(), &"paused for a while".into())
+    );
+
+    let concurrency = palisade_rate_limit::ConcurrencyLimitLayer::new(1)
+        .wait(Wait::reject())
+        .on_refusal(respond_fn(Limited::response));
+    let service = concurrency.layer(handler());
+    let _held = concurrency.handle().try_acquire().unwrap();
+    let refused = service.oneshot(Request::default()).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_all_keys_holds_those_that_come_anew() {
+    let layer = RateLimitLayer::new(Quota::per_second(5)).keyed(palisade_core::ByAuthority);
+    let service = layer.layer(handler());
+    let get = |host: &str| Request::get(format!("http://{host}/")).body(()).unwrap();
+    service.clone().oneshot(get("a")).await.unwrap();
+    layer.limiters().pause(SECOND * 10);
+    let start = Instant::now();
+    for host in ["a", "b", "c"] {
+        service.clone().oneshot(get(host)).await.unwrap();
+        assert_eq!(start.elapsed(), SECOND * 10);
+    }
+    layer.limiters().pause(SECOND * 20);
+    let waits = tokio::spawn(service.clone().oneshot(get("d")));
+    tokio::task::yield_now().await;
+    layer.limiters().resume();
+    waits.await.unwrap().unwrap();
+    service.clone().oneshot(get("e")).await.unwrap();
+    assert_eq!(start.elapsed(), SECOND * 10);
+    layer.limiters().pause(SECOND * 10);
+    let waits = tokio::spawn(service.oneshot(get("f")));
+    tokio::task::yield_now().await;
+    assert_eq!(layer.limiters().shed(), 1);
+    assert!(waits.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_whatever_is_set_after_it() {
+    let request = || {
+        let mut request = Request::new(());
+        let deadline = Instant::now() + SECOND;
+        request.extensions_mut().insert(Deadline(deadline.into_std()));
+        request
+    };
+    let service = RateLimitLayer::new(Quota::every(SECOND * 10))
+        .until_deadline()
+        .cost(palisade_rate_limit::InExtensions)
+        .layer(handler());
+    service.clone().oneshot(request()).await.unwrap();
+    let start = Instant::now();
+    assert!(service.oneshot(request()).await.is_err());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+
+    let layer = palisade_rate_limit::ConcurrencyLimitLayer::new(1).until_deadline();
+    let _held = layer.handle().try_acquire().unwrap();
+    assert!(layer.layer(handler()).oneshot(request()).await.is_err());
+    // Timers are a millisecond late.
+    assert!(start.elapsed() <= SECOND + Duration::from_millis(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn backpressure_waits_for_as_long_as_it_takes_and_observes() {
+    let layer = RateLimitLayer::new(Quota::every(SECOND * 60)).backpressure();
+    let mut service = layer.layer(handler());
+    let start = Instant::now();
+    for _ in 0..3 {
+        service.ready().await.unwrap().call(Request::default()).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), SECOND * 120);
+    let mut service =
+        RateLimitLayer::new(Quota::per_hour(1)).observe_only().backpressure().layer(handler());
+    for _ in 0..3 {
+        service.ready().await.unwrap().call(Request::default()).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), SECOND * 120);
+}
