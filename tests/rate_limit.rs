@@ -88,3 +88,29 @@ async fn a_client_that_learns_is_not_refused() {
     assert!(refused <= 4, "{refused}");
     assert!(window * 2 <= start.elapsed());
 }
+
+/// Whatever timers do: in the long run it is as many as the quota has.
+#[tokio::test]
+async fn timers_that_are_late_cost_no_rate() {
+    for rate in [100, 900] {
+        let limiter = palisade_rate_limit::Limiter::new(Quota::per_second(rate).burst(1))
+            .wait(Wait::forever());
+        // In line from here on, so that nobody comes late who has not waited.
+        let mut tasks = JoinSet::new();
+        let start = Instant::now();
+        for _ in 0..8 {
+            let limiter = limiter.clone();
+            tasks.spawn(async move {
+                for _ in 0..rate / 8 * 2 {
+                    limiter.acquire(1).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        let (took, calls) = (start.elapsed().as_secs_f64(), f64::from(rate / 8 * 2 * 8));
+        let achieved = calls / took;
+        // Never more; and less only as far as this machine is busy with something else.
+        assert!(achieved <= f64::from(rate) * 1.02, "{achieved} of {rate}");
+        assert!(f64::from(rate) * 0.8 <= achieved, "{achieved} of {rate}");
+    }
+}

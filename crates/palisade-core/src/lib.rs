@@ -27,7 +27,7 @@
 //! | observation | [`Observer`], [`Event`], [`Target`] |
 //! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`] |
 //! | responses | [`is_stream`] |
-//! | time | [`RetryAfter`], [`WallClock`] |
+//! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
 //!
 //! No runtime, no I/O, no policy: what to do with a verdict is up to a layer.
 //!

@@ -24,6 +24,10 @@ use crate::{
 /// It joins the line when it is first polled. Dropped before it is ready, it
 /// leaves the line, and has taken nothing. The first one in line must be polled
 /// or dropped: all others wait for it.
+///
+/// # Panics
+///
+/// If it is polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
     turn: Turn<Limits>,

@@ -89,6 +89,10 @@ impl Bucket {
             // No interval: no limit.
             return Ok(());
         };
+        // governor multiplies before it looks, and what is beyond the burst may be beyond all bounds.
+        if burst < cost {
+            return Err(Short::Never);
+        }
         // governor asks its clock as it is made, and counts from then: from our beginning.
         let time = Handed(Cell::new(0));
         let limiter: RateLimiter<_, _, _, NoOpMiddleware<At>> =
@@ -281,8 +285,8 @@ mod tests {
     proptest! {
         #[test]
         fn decides_as_governor_does(
-            (count, burst) in (1..2000_u32, 1..50_u32),
-            steps in prop::collection::vec((0..30 * MILLI, 1..60_u32), 1..100),
+            (count, burst) in (1..2000_u32, prop_oneof![1..50_u32, 1..1_000_000_u32]),
+            steps in prop::collection::vec((0..30 * MILLI, prop_oneof![1..60_u32, 1..1_100_000_u32]), 1..100),
         ) {
             let quota = Quota::per_second(count).burst(burst);
             let bucket = Bucket::new(quota);
@@ -300,6 +304,35 @@ mod tests {
                         let until = until.wait_time_from(Duration::from_nanos(now).into());
                         Err(Short::Until(now + nanos(until)))
                     }
+                };
+                prop_assert_eq!(bucket.take(now, cost(weight)), expected);
+            }
+        }
+
+        // Whatever is multiplied and added, up to the longest intervals and the latest times.
+        #[test]
+        fn decides_as_whole_numbers_have_it(
+            burst in prop_oneof![1..10_u32, any::<u32>().prop_map(|burst| burst.max(1))],
+            share in 0.0..=1.0,
+            steps in prop::collection::vec((any::<u64>(), 0..60_u32, any::<u32>()), 1..50),
+        ) {
+            let longest = (1 << 62) / u64::from(burst);
+            let interval = ((longest as f64 * share) as u64).clamp(1, longest);
+            let bucket = Bucket::new(Quota::every(Duration::from_nanos(interval)).burst(burst));
+            let (interval, burst) = (u128::from(interval), u128::from(burst));
+            let (mut now, mut full_at) = (0_u64, 0_u128);
+            for (wait, shift, weight) in steps {
+                // Time ends long after the last of us.
+                now = now.saturating_add(wait >> (shift + 4)).min(1 << 62);
+                let weight = (weight >> (shift % 32)).max(1);
+                let free_at = (full_at + u128::from(weight) * interval).saturating_sub(burst * interval);
+                let expected = if burst < u128::from(weight) {
+                    Err(Short::Never)
+                } else if u128::from(now) < free_at {
+                    Err(Short::Until(u64::try_from(free_at).unwrap()))
+                } else {
+                    full_at = full_at.max(now.into()) + u128::from(weight) * interval;
+                    Ok(())
                 };
                 prop_assert_eq!(bucket.take(now, cost(weight)), expected);
             }

@@ -7,7 +7,10 @@ use crate::Limited;
 ///
 /// Another one comes into a layer by a [`Scope`](crate::Scope) of its own, which
 /// finds it for a request. All that a layer does around it stays: costs,
-/// refusals, deadlines, tokens that are given back when nothing is sent.
+/// refusals, deadlines, tokens that are given back when nothing is sent. What
+/// belongs to the other one is its own: it tells an observer itself, and what is
+/// done with answers is a strategy for it ([`OnAnswer`](crate::OnAnswer)); those
+/// of this crate are for its `Limiter`.
 ///
 /// ```
 /// use std::{

@@ -131,8 +131,16 @@ impl Limiter {
         Acquire::new(Arc::clone(&self.shared), cost, None)
     }
 
-    /// As [`acquire`](Self::acquire), for what is of no use after that moment:
-    /// fails at once if it would be let go later.
+    /// As [`acquire`](Self::acquire), for what is of no use after that moment.
+    ///
+    /// # Errors
+    ///
+    /// The future fails with [`Limited`] at once if it would be let go later, and
+    /// as that of [`acquire`](Self::acquire) does.
+    ///
+    /// # Panics
+    ///
+    /// To wait, the future needs a tokio runtime whose timer is enabled.
     pub fn acquire_before(&self, cost: u32, deadline: Instant) -> Acquire {
         Acquire::new(Arc::clone(&self.shared), cost, Some(deadline))
     }

@@ -129,6 +129,11 @@ impl Quota {
 
     /// Sets how many may be taken at once.
     ///
+    /// Timers are late by a millisecond or more. So a request that waited counts
+    /// as on time if it is late by an interval at most, where that is from 2 to
+    /// 10 milliseconds, or by the nearer of these: of a quota with shorter
+    /// intervals, several are let go together.
+    ///
     /// # Panics
     ///
     /// If it is zero, or more than [`at_most`](Self::at_most) allows in all, or

@@ -93,7 +93,8 @@ impl ConcurrencyLimitLayer {
     ///
     /// # Panics
     ///
-    /// If it is zero.
+    /// If it is zero. A request that has to wait, but [for
+    /// ever](Wait::forever), needs a tokio runtime whose timer is enabled.
     #[track_caller]
     pub fn new(limit: usize) -> Self {
         Self::of(ConcurrencyLimiter::new(limit), Unjudged)
