@@ -5,4 +5,7 @@
 mod age;
 mod date;
 mod directives;
+mod etag;
 mod list;
+mod range;
+mod vary;

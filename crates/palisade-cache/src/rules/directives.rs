@@ -2,6 +2,7 @@
 
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod targeted;
 
 use super::list;
 

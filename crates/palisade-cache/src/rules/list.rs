@@ -19,12 +19,25 @@ pub(crate) fn members<'h>(
 /// The parts of a value between separators, without the empty ones, each
 /// without the blanks around it.
 pub(crate) fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
-    Parts { rest: value, separator }.map(trim).filter(|part| !part.is_empty())
+    Parts { rest: value, separator, escapes: true }.map(trim).filter(|part| !part.is_empty())
+}
+
+/// The members of a value, the empty ones too.
+pub(crate) fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Parts { rest: value, separator: b',', escapes: true }.map(trim)
+}
+
+/// The members of a list of entity tags. They look like quoted strings, but a
+/// backslash in them is but a backslash (RFC 9110, section 8.8.3).
+pub(crate) fn tags(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = Parts { rest: value, separator: b',', escapes: false };
+    parts.map(trim).filter(|part| !part.is_empty())
 }
 
 struct Parts<'h> {
     rest: &'h [u8],
     separator: u8,
+    escapes: bool,
 }
 
 impl<'h> Iterator for Parts<'h> {
@@ -51,7 +64,7 @@ impl Parts<'_> {
             } else if *byte == b'"' {
                 quoted = !quoted;
             } else if quoted {
-                escaped = *byte == b'\\';
+                escaped = self.escapes && *byte == b'\\';
             } else {
                 return *byte == self.separator;
             }
