@@ -2,10 +2,24 @@
 //!
 //! No clock, no I/O, no future: `now` is an argument.
 
+mod admission;
 mod age;
+mod cache_status;
+mod conditional;
 mod date;
 mod directives;
 mod etag;
+mod fields;
+mod key;
 mod list;
+mod location;
+mod lookup;
+mod options;
+mod partial;
+mod policy;
 mod range;
+mod status;
+#[cfg(test)]
+mod suite;
+mod update;
 mod vary;

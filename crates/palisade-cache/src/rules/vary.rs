@@ -249,6 +249,8 @@ mod tests {
         let huge = headers(&[("foo", &"x".repeat(MAX_BYTES))]);
         let vary = Vary::of(&same, &[], &[]).unwrap();
         assert_eq!(Selector::of(&vary, &huge, &same), Err(VariesByAnything));
+        let small = Selector::of(&vary, &headers(&[("foo", "ab")]), &same).unwrap();
+        assert_eq!((small.len(), Selector::default().len()), (5, 0));
     }
 
     #[test]
