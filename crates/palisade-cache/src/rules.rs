@@ -7,6 +7,8 @@ mod age;
 mod cache_status;
 mod conditional;
 mod date;
+#[cfg(test)]
+mod differential;
 mod directives;
 mod etag;
 mod fields;
