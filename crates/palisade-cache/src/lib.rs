@@ -6,5 +6,14 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+#[cfg(any(test, feature = "__fuzz"))]
+mod fuzz;
 #[cfg_attr(not(test), expect(dead_code, reason = "the layer comes next"))]
 mod rules;
+
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub use self::fuzz::{
+    fuzz_conditional, fuzz_date, fuzz_directives, fuzz_exchange, fuzz_location, fuzz_range,
+    fuzz_vary,
+};

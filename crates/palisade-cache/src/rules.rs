@@ -2,26 +2,26 @@
 //!
 //! No clock, no I/O, no future: `now` is an argument.
 
-mod admission;
-mod age;
-mod cache_status;
-mod conditional;
-mod date;
+pub(crate) mod admission;
+pub(crate) mod age;
+pub(crate) mod cache_status;
+pub(crate) mod conditional;
+pub(crate) mod date;
 #[cfg(test)]
 mod differential;
-mod directives;
-mod etag;
-mod fields;
-mod key;
-mod list;
-mod location;
-mod lookup;
-mod options;
-mod partial;
-mod policy;
-mod range;
-mod status;
+pub(crate) mod directives;
+pub(crate) mod etag;
+pub(crate) mod fields;
+pub(crate) mod key;
+pub(crate) mod list;
+pub(crate) mod location;
+pub(crate) mod lookup;
+pub(crate) mod options;
+pub(crate) mod partial;
+pub(crate) mod policy;
+pub(crate) mod range;
+pub(crate) mod status;
 #[cfg(test)]
 mod suite;
-mod update;
-mod vary;
+pub(crate) mod update;
+pub(crate) mod vary;
