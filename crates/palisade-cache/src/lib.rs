@@ -10,10 +10,15 @@
 mod fuzz;
 #[cfg_attr(not(test), expect(dead_code, reason = "the layer comes next"))]
 mod rules;
+mod ttl;
 
 #[cfg(any(test, feature = "__fuzz"))]
 #[doc(hidden)]
 pub use self::fuzz::{
     fuzz_conditional, fuzz_date, fuzz_directives, fuzz_exchange, fuzz_location, fuzz_range,
     fuzz_vary,
+};
+pub use self::ttl::{
+    ByRequest, KeyFn, KeyOf, Lifetime, OneEach, Ttl, TtlFn, Weigh, WeighFn, key_fn, ttl_fn,
+    weigh_fn,
 };
