@@ -103,7 +103,7 @@ impl Windows {
     pub(crate) fn stands_in(&self, freshness: &Freshness, now: Instant) -> bool {
         // Who is given it while it is refreshed is given it as well if that fails.
         let window = self.on_error.max(self.revalidate);
-        freshness.until.is_none_or(|until| now.saturating_duration_since(until) < window)
+        freshness.until.is_none_or(|until| now < until || now - until < window)
     }
 }
 

@@ -64,7 +64,30 @@ pub(crate) struct Entry<V> {
 
 /// What was taken out. It is dropped when no lock is held: what users keep may do
 /// anything then.
-pub(crate) type Removed<K, V> = Vec<(K, Arc<Entry<V>>)>;
+pub(crate) struct Removed<K, V> {
+    // As a rule there is no other, and nothing is allocated for it.
+    first: Option<(K, Arc<Entry<V>>)>,
+    others: Vec<(K, Arc<Entry<V>>)>,
+}
+
+impl<K, V> Removed<K, V> {
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn push(&mut self, removed: (K, Arc<Entry<V>>)) {
+        match &self.first {
+            None => self.first = Some(removed),
+            Some(_) => self.others.push(removed),
+        }
+    }
+}
+
+impl<K, V> Default for Removed<K, V> {
+    fn default() -> Self {
+        Self { first: None, others: Vec::new() }
+    }
+}
 
 /// The answers that are kept, by key.
 pub(crate) struct Store<K, V> {
@@ -124,11 +147,11 @@ impl<K: Eq + Hash, V> Store<K, V> {
     }
 
     pub(crate) fn remove(&self, key: &K, removed: &mut Removed<K, V>) {
-        removed.extend(self.cache.remove(key));
+        self.cache.remove(key).into_iter().for_each(|gone| removed.push(gone));
     }
 
     pub(crate) fn clear(&self, removed: &mut Removed<K, V>) {
-        removed.extend(self.cache.drain());
+        self.cache.drain().for_each(|gone| removed.push(gone));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -178,7 +201,7 @@ mod tests {
     }
 
     fn insert(store: &Store<u64, u64>, key: u64, weight: u64) -> usize {
-        let mut removed = Removed::new();
+        let mut removed = Removed::default();
         store.insert(key, entry(weight), &mut removed);
         removed.len()
     }
@@ -236,7 +259,7 @@ mod tests {
         assert_eq!(insert(&store, 2, 1), 0);
         // Evicted.
         assert_eq!(insert(&store, 3, 1), 1);
-        let mut removed = Removed::new();
+        let mut removed = Removed::default();
         store.remove(&7, &mut removed);
         store.clear(&mut removed);
         assert_eq!((removed.len(), store.len(), store.weight()), (2, 0, 0));
