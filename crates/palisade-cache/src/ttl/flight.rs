@@ -30,7 +30,8 @@ pub(crate) struct Flight<A, C> {
 struct State<A, C> {
     stage: Stage<A, C>,
     line: Line,
-    // Of those who got the error of a call that another had begun with its own.
+    // Of those who got the error of a call that another had begun with its own: so whoever waits
+    // has something to call with, or a call is under way.
     spares: Vec<C>,
     // How many calls more may come to nothing before everybody calls alone.
     attempts: u32,
@@ -71,13 +72,9 @@ impl<A: Clone, C> Flight<A, C> {
         Self { state: Mutex::new(state), bell, waker }
     }
 
-    /// Takes a place, unless there is nothing to wait for any more.
-    pub(crate) fn enter(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
-        match state.stage {
-            Stage::Landed(_) | Stage::Disbanded => None,
-            Stage::Vacant | Stage::Idle(_) | Stage::Busy => Some(state.line.enter()),
-        }
+    /// Takes a place.
+    pub(crate) fn enter(&self) -> usize {
+        lock(&self.state).line.enter()
     }
 
     /// Whether there is something to wait for.
@@ -121,16 +118,22 @@ impl<A: Clone, C> Flight<A, C> {
         C: Future,
     {
         let mut state = lock(&self.state);
+        let spare = match state.stage {
+            Stage::Vacant => own.take().or_else(|| state.spares.pop()),
+            _ => None,
+        };
         let begun = match mem::replace(&mut state.stage, Stage::Busy) {
-            Stage::Vacant => {
-                self.bell.attend(cx.waker());
-                Err(state.own(own))
-            }
             Stage::Idle(call) if self.bell.answer(cx.waker(), state.line.drives(place)) => Ok(call),
-            stage => {
-                state.stage = stage;
-                return state.turn(place, own, cx.waker());
-            }
+            stage => match spare {
+                Some(call) => {
+                    self.bell.attend(cx.waker());
+                    Err(call)
+                }
+                None => {
+                    state.stage = stage;
+                    return state.turn(place, own, cx.waker());
+                }
+            },
         };
         state.line.drive(place);
         drop(state);
@@ -154,22 +157,17 @@ impl<A: Clone, C> State<A, C> {
     {
         match &self.stage {
             Stage::Landed(answer) => Turn::Landed(answer.clone()),
-            Stage::Disbanded => Turn::Alone(self.own(own)),
+            Stage::Disbanded => {
+                let call = own.take().or_else(|| self.spares.pop());
+                Turn::Alone(call.expect("who waits has something to call with"))
+            }
             Stage::Vacant | Stage::Idle(_) | Stage::Busy => {
                 self.line.park(place, waker);
                 Turn::Wait
             }
         }
     }
-
-    fn own(&mut self, own: &mut Option<C>) -> C {
-        own.take().or_else(|| self.spares.pop()).expect(SPENT)
-    }
 }
-
-/// Who has called has either got the error or left what it called with to
-/// somebody who has: each call that fails takes one away who waits.
-const SPENT: &str = "who waits has something to call with, or a call is under way";
 
 /// Dropped, it lets another one call.
 pub(crate) struct Driving<'f, A, C> {
@@ -238,3 +236,5 @@ impl<A, C> fmt::Debug for Flight<A, C> {
 
 #[cfg(all(test, palisade_shuttle))]
 mod models;
+#[cfg(all(test, not(palisade_shuttle)))]
+mod tests;

@@ -51,6 +51,7 @@ impl<K: Clone + Eq + Hash, V, C> CacheLayer<K, V, C> {
         let settings = Settings {
             windows: Windows::NONE,
             bounds: Bounds::entries(10_000),
+            single_flight: true,
             observer: None,
             random: Arc::new(Random::from_entropy()),
         };
@@ -97,6 +98,12 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
     /// [fails](Self::failures). Defaults to zero.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.set(|settings| settings.windows.on_error = window)
+    }
+
+    /// Sets whether requests that miss at the same time, by the same key, have one
+    /// call between them. Defaults to true.
+    pub fn single_flight(self, single: bool) -> Self {
+        self.set(|settings| settings.single_flight = single)
     }
 
     /// Sets who is told what became of each request, as

@@ -32,6 +32,7 @@ impl<K, V, C, P: Clone> Clone for Rules<K, V, C, P> {
 pub(crate) struct Settings {
     pub(crate) windows: Windows,
     pub(crate) bounds: Bounds,
+    pub(crate) single_flight: bool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) random: Arc<Random>,
 }

@@ -126,11 +126,12 @@ where
         let rules = &self.rules;
         let is_of_use =
             |entry: &Entry<V>| matches!(rules.settings.age(entry), Age::Fresh | Age::Due);
-        let seat = match rules.shared.join(&key, is_of_use) {
+        // Before it has a place, which nobody would give up after a panic.
+        let call = Call::new(self.inner.clone(), request);
+        let seat = match rules.shared.join(&key, rules.settings.single_flight, is_of_use) {
             Ok(seat) => seat,
             Err(entry) => return self.give(&entry, Status::Hit),
         };
-        let call = Call::new(self.inner.clone(), request);
         CacheFuture::waiting(Member::new(rules, seat, key, call, stale, false))
     }
 
@@ -150,10 +151,10 @@ where
             Age::Stale => Status::Stale,
             Age::Expired => return self.wait(key, request, Some(entry)),
         };
+        let call = Call::new(self.inner.clone(), request);
         let Some(seat) = self.rules.shared.refresh(&key, &entry) else {
             return self.give(&entry, status);
         };
-        let call = Call::new(self.inner.clone(), request);
         let member = Member::new(&self.rules, seat, key, call, Some(Arc::clone(&entry)), true);
         match run(Refresh::new(member)) {
             None => self.give(&entry, status),

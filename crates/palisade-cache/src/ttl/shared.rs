@@ -65,6 +65,13 @@ pub(crate) struct Seat<V, C> {
     pub(crate) place: usize,
 }
 
+impl<V, C> Seat<V, C> {
+    fn in_flight(flight: Flying<V, C>) -> Self {
+        let place = flight.enter();
+        Self { flight, place }
+    }
+}
+
 impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let store = Store::new(bounds);
@@ -72,17 +79,20 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
     }
 
     /// Takes a place in the flight for a key, or begins one, unless an answer of
-    /// use has been kept meanwhile.
+    /// use has been kept meanwhile. If none is to be shared, it is one of its own,
+    /// and what it brings is kept if no other was under way.
     pub(crate) fn join(
         &self,
         key: &K,
+        shares: bool,
         is_of_use: impl FnOnce(&Entry<V>) -> bool,
     ) -> Result<Seat<V, C>, Arc<Entry<V>>> {
         let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(key)
-            && let Some(place) = flight.enter()
-        {
-            return Ok(Seat { flight: Arc::clone(flight), place });
+        let flight = flights.get(key).filter(|flight| flight.is_open());
+        match flight {
+            Some(flight) if shares => return Ok(Seat::in_flight(Arc::clone(flight))),
+            Some(_) => return Ok(Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)))),
+            None => {}
         }
         match self.store.peek(key).filter(|entry| is_of_use(entry)) {
             Some(entry) => Err(entry),
@@ -101,11 +111,10 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
     }
 
     fn begin(flights: &mut Flights<K, V, C>, key: &K) -> Seat<V, C> {
-        let flight = Arc::new(Flight::new(ATTEMPTS));
-        let place = flight.enter().expect("it has just begun");
-        // One that is over may still be there; it holds nothing.
-        flights.insert(key.clone(), Arc::clone(&flight));
-        Seat { flight, place }
+        let seat = Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)));
+        // One that is over may still be there. Who has a place in it holds it, too.
+        flights.insert(key.clone(), Arc::clone(&seat.flight));
+        seat
     }
 
     /// Keeps what a flight has brought, or removes what was kept before it, if

@@ -240,6 +240,19 @@ async fn a_limit_of_one_below_is_no_deadlock() {
     assert_eq!(api.calls(), 20);
 }
 
+#[tokio::test(start_paused = true)]
+async fn without_single_flight_each_calls_and_the_first_is_kept() {
+    let api = Api::default();
+    let layer = CacheLayer::new(SECOND).single_flight(false);
+    let handle = layer.handle();
+    let cache = layer.layer(api.watch());
+    let ask = || cache.clone().oneshot(7);
+    let all = tokio::join!(ask(), ask(), ask());
+    assert_eq!(all, (Ok((7, 1)), Ok((7, 2)), Ok((7, 3))));
+    assert_eq!(ask().await, Ok((7, 1)));
+    assert_eq!(handle.stats().in_flight, 0);
+}
+
 /// A call without asking for readiness, which a cache always has.
 trait CallUnready: Service<u64> + Sized {
     fn call_unready(mut self, request: u64) -> Self::Future {

@@ -10,4 +10,5 @@ mod contract;
 mod cost;
 mod flights;
 mod handle;
+mod random;
 mod stale;
