@@ -18,6 +18,8 @@ mod layer;
 mod lifetime;
 mod line;
 mod member;
+#[cfg(all(test, palisade_shuttle))]
+mod models;
 mod policy;
 mod rules;
 mod service;

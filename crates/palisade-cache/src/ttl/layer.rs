@@ -124,7 +124,7 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
     /// a sixteenth of what all may weigh. The more that is, the fewer parts there
     /// are that threads lock apart.
     pub fn max_entry_weight(self, most: u64) -> Self {
-        self.set(|settings| settings.bounds.largest = most.max(1))
+        self.set(|settings| settings.bounds.largest = Some(most))
     }
 
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -228,7 +228,10 @@ where
     }
 
     fn bounds(self, bounds: Bounds) -> Self {
-        self.set(|settings| settings.bounds = bounds)
+        self.set(|settings| {
+            let largest = settings.bounds.largest;
+            settings.bounds = Bounds { largest, ..bounds };
+        })
     }
 
     fn weigh<D>(self, weigh: D) -> CacheLayer<K, V, C, Policy<B, T, D, R, J, X>> {

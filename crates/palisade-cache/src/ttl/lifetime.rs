@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub enum Ttl {
     /// For so long.
     For(Duration),
-    /// Not at all.
+    /// Not at all. It is given to those who wait for it, though.
     Never,
     /// Until there is no place for it any more.
     Forever,

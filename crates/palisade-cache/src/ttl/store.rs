@@ -17,17 +17,22 @@ use super::freshness::Freshness;
 pub(crate) struct Bounds {
     /// What all answers together may weigh.
     pub(crate) most: u64,
-    /// What one may weigh.
-    pub(crate) largest: u64,
+    /// What one may weigh; if nothing is said, this share of it.
+    pub(crate) largest: Option<u64>,
+    pub(crate) share: u64,
 }
 
 impl Bounds {
     pub(crate) fn entries(most: u64) -> Self {
-        Self { most, largest: 1 }
+        Self { most, largest: None, share: most }
     }
 
     pub(crate) fn weight(most: u64) -> Self {
-        Self { most, largest: most.div_ceil(16) }
+        Self { most, largest: None, share: 16 }
+    }
+
+    fn largest(&self) -> u64 {
+        self.largest.unwrap_or_else(|| self.most.div_ceil(self.share)).clamp(1, self.most)
     }
 
     /// How many parts there are, each with a lock and a share of the budget of
@@ -38,16 +43,16 @@ impl Bounds {
     /// is used the least.
     fn shards(&self, threads: usize) -> u64 {
         let most = (4 * threads as u64).next_power_of_two();
-        let least = self.largest.saturating_mul(LARGEST_IN_SHARD).max(LEAST_IN_SHARD);
+        let least = self.largest().saturating_mul(LARGEST_IN_SHARD).max(LEAST_IN_SHARD);
         let fitting = (self.most / least).max(1);
         // The power of two that is not above it.
         most.min(1 << fitting.ilog2())
     }
 
-    /// About how many there will be. Only how much is remembered of what was
-    /// evicted goes by it.
+    /// How many there may well be. How much is remembered of what was evicted goes
+    /// by it, and nothing else.
     fn items(&self) -> u64 {
-        self.most / (self.largest / 16).max(1)
+        self.most / (self.largest() / 1024).max(1)
     }
 }
 
@@ -115,7 +120,7 @@ impl<K: Eq + Hash, V> Store<K, V> {
             QuickCache::with_options(options, ByWeight, RandomState::default(), KeepEvicted);
         // More than the hot part of a share is not taken.
         let admitted = (cache.shard_capacity() as f64 * HOT) as u64;
-        let largest = bounds.largest.min(admitted.max(1)).min(most);
+        let largest = bounds.largest().min(admitted.max(1));
         Self { cache, largest, evicted: AtomicU64::new(0) }
     }
 
@@ -218,10 +223,10 @@ mod tests {
             (Bounds::entries(u64::MAX), 64, 256),
             // By default an answer may weigh a sixteenth of all.
             (Bounds::weight(64 * mib), 8, 4),
-            (Bounds { largest: mib, ..Bounds::weight(64 * mib) }, 8, 16),
-            (Bounds { largest: 64 * mib, ..Bounds::weight(64 * mib) }, 8, 1),
-            (Bounds { largest: u64::MAX, ..Bounds::weight(64 * mib) }, 8, 1),
-            (Bounds { largest: 1, ..Bounds::weight(64 * mib) }, 8, 32),
+            (Bounds { largest: Some(mib), ..Bounds::weight(64 * mib) }, 8, 16),
+            (Bounds { largest: Some(64 * mib), ..Bounds::weight(64 * mib) }, 8, 1),
+            (Bounds { largest: Some(u64::MAX), ..Bounds::weight(64 * mib) }, 8, 1),
+            (Bounds { largest: Some(1), ..Bounds::weight(64 * mib) }, 8, 32),
         ] {
             assert_eq!(bounds.shards(threads), shards, "{bounds:?} {threads}");
         }
@@ -283,7 +288,7 @@ mod tests {
             largest in 1..500_u64,
             inserts in proptest::collection::vec((0..50_u64, 1..600_u64), 0..300),
         ) {
-            let store = Store::new(Bounds { most, largest });
+            let store = Store::new(Bounds { largest: Some(largest), ..Bounds::weight(most) });
             for (key, weight) in inserts {
                 if weight <= store.largest() {
                     insert(&store, key, weight);

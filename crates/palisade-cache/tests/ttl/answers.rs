@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use palisade_cache::{CacheLayer, Ttl, key_fn, ttl_fn, weigh_fn};
+use palisade_cache::{Cache, CacheLayer, Call, Ttl, key_fn, ttl_fn, weigh_fn};
 use palisade_testkit::RecordingObserver;
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
@@ -54,6 +54,19 @@ async fn requests_with_the_same_key_have_the_same_answer() {
     assert_eq!(cache.clone().oneshot(17).await, Ok((17, 1)));
     assert_eq!(cache.clone().oneshot(27).await, Ok((17, 1)));
     assert_eq!(cache.clone().oneshot(28).await, Ok((28, 2)));
+}
+
+/// The type of a service can be written down.
+#[derive(Clone)]
+struct Client {
+    cache: Cache<Api, u64, (u64, usize), Call<Api, u64>>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_can_be_a_field() {
+    let client = Client { cache: CacheLayer::new(SECOND).layer(Api::default()) };
+    assert_eq!(client.clone().cache.oneshot(7).await, Ok((7, 1)));
+    assert_eq!(client.cache.oneshot(7).await, Ok((7, 1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,3 @@
+//! Caches of the answers of any service.
+
+pub(in crate::benches) mod ttl;
