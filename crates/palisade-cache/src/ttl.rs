@@ -14,6 +14,7 @@ mod freshness;
 mod future;
 mod handle;
 mod key;
+mod landing;
 mod layer;
 mod lifetime;
 mod line;

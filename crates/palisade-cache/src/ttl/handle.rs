@@ -90,7 +90,8 @@ where
 
     fn insert(&self, key: K, answer: V, ttl: Ttl) {
         let weight = || self.policy.weigh.weight(&key, &answer);
-        let entry = self.entry(ttl, Instant::now(), Duration::ZERO, &answer, weight);
+        let admitted = self.admit(ttl, Instant::now(), Duration::ZERO, weight);
+        let entry = admitted.map(|keep| Arc::new(keep.of(answer)));
         self.shared.insert(key, entry);
     }
 

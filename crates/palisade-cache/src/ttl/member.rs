@@ -3,18 +3,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Call, Judge, Ttl,
-    flight::{Driving, Turn},
-    freshness::Freshness,
+    Call, Judge,
+    flight::Turn,
+    landing::{Came, Outcome},
     rules::{Rules, Status},
-    shared::{Flying, Landed, Seat, count},
+    shared::{Flying, Landed, Seat},
     store::Entry,
 };
 
@@ -106,7 +105,7 @@ where
                     return Poll::Ready((self.rules.give(&entry), came));
                 }
                 Turn::Over(result, driving) => {
-                    let stale = self.rules.stand_in(self.stale.take(), &result);
+                    let stale = self.rules.stand_in(&self.key, self.stale.take(), &result);
                     let (rules, flight, key) = (&*self.rules, &self.flight, &self.key);
                     return Poll::Ready(match stale {
                         Some(entry) => rules.land_stale(key, flight, driving, entry),
@@ -120,119 +119,10 @@ where
         let alone = self.alone.as_mut().expect("polled after it was ready");
         let result = ready!(alone.as_mut().poll(cx));
         self.alone = None;
-        Poll::Ready(match self.rules.stand_in(self.stale.take(), &result) {
+        Poll::Ready(match self.rules.stand_in(&self.key, self.stale.take(), &result) {
             Some(entry) => (self.rules.give(&entry), Came::Stale),
             None => (result, Came::Fresh),
         })
-    }
-}
-
-type Outcome<Res, Err> = (Result<Res, Err>, Came);
-
-/// What came of a call.
-#[derive(Clone, Copy)]
-enum Came {
-    Fresh,
-    // What was kept, past its time.
-    Stale,
-    Nothing,
-}
-
-impl<K, V, C, P> Rules<K, V, C, P>
-where
-    K: Clone + Eq + Hash,
-    V: Clone,
-{
-    /// The answer that is kept.
-    #[inline]
-    pub(crate) fn give<Res, Err>(&self, entry: &Entry<V>) -> Result<Res, Err>
-    where
-        P: Judge<K, Res, Err, Kept = V>,
-    {
-        self.policy.give(entry.answer.clone())
-    }
-
-    /// The answer to give in place of this result, if it is a failure, and the
-    /// time for that is not over.
-    fn stand_in<Res, Err>(
-        &self,
-        stale: Option<Arc<Entry<V>>>,
-        result: &Result<Res, Err>,
-    ) -> Option<Arc<Entry<V>>>
-    where
-        P: Judge<K, Res, Err, Kept = V>,
-    {
-        let windows = &self.settings.windows;
-        stale.filter(|stale| {
-            self.policy.failed(result.as_ref())
-                && windows.stands_in(&stale.freshness, Instant::now())
-        })
-    }
-
-    fn land_stale<Res, Err>(
-        &self,
-        key: &K,
-        flight: &Flying<V, C>,
-        driving: Driving<'_, Landed<V>, C>,
-        entry: Arc<Entry<V>>,
-    ) -> Outcome<Res, Err>
-    where
-        P: Judge<K, Res, Err, Kept = V>,
-    {
-        self.shared.forget(key, flight);
-        let answer = self.give(&entry);
-        driving.land(Some(Landed { entry, stale: true }));
-        (answer, Came::Stale)
-    }
-
-    fn land<Res, Err>(
-        &self,
-        key: &K,
-        flight: &Flying<V, C>,
-        driving: Driving<'_, Landed<V>, C>,
-        result: Result<Res, Err>,
-        since: Option<Instant>,
-    ) -> Outcome<Res, Err>
-    where
-        P: Judge<K, Res, Err, Kept = V>,
-    {
-        let kept = match self.policy.keep(result) {
-            Ok(kept) => kept,
-            // Another one calls.
-            Err(error) => return (Err(error), Came::Nothing),
-        };
-        let now = Instant::now();
-        let took = since.map_or(Duration::ZERO, |since| now - since);
-        let entry = self.entry(self.policy.ttl(key, &kept), now, took, &kept, || {
-            self.policy.weight(key, &kept)
-        });
-        self.shared.land(key, flight, entry.clone());
-        // Nobody comes in any more, so this stays as it is.
-        let landed = driving.has_others().then(|| {
-            let shared =
-                || Entry { answer: kept.clone(), freshness: Freshness::FOREVER, weight: 0 };
-            Landed { entry: entry.unwrap_or_else(|| Arc::new(shared())), stale: false }
-        });
-        driving.land(landed);
-        (self.policy.give(kept), Came::Fresh)
-    }
-
-    /// What to keep of an answer, if it is to be kept and not too large.
-    pub(crate) fn entry(
-        &self,
-        ttl: Ttl,
-        now: Instant,
-        took: Duration,
-        answer: &V,
-        weight: impl FnOnce() -> u64,
-    ) -> Option<Arc<Entry<V>>> {
-        let freshness = self.settings.begin(ttl, now, took)?;
-        let weight = weight().max(1);
-        if self.shared.store.largest() < weight {
-            count(&self.shared.counts.oversized);
-            return None;
-        }
-        Some(Arc::new(Entry { answer: answer.clone(), freshness, weight }))
     }
 }
 

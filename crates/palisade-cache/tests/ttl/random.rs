@@ -126,7 +126,7 @@ async fn check(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn nobody_gets_what_is_too_old(steps in proptest::collection::vec(step(), 0..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -203,3 +203,19 @@ async fn who_waits_past_the_window_joins_the_refresh() {
     assert_eq!(ask().await, Ok((7, 2)));
     assert_eq!(api.calls(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_stands_in_for_nothing() {
+    let api = Api::default();
+    let layer = CacheLayer::new(SECOND).stale_if_error(20 * SECOND);
+    let handle = layer.handle();
+    let cache = layer.layer(api.watch());
+    let ask = || cache.clone().oneshot(7);
+    ask().await.unwrap();
+    api.end(End::Fails);
+    advance(2 * SECOND).await;
+    let asked = tokio::spawn(ask());
+    tokio::task::yield_now().await;
+    handle.invalidate(&7);
+    assert_eq!(asked.await.unwrap(), Err(Down));
+}
