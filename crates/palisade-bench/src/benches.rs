@@ -16,6 +16,7 @@ pub fn benches() -> Vec<Bench> {
 
     let bench = |name, work| Bench { name, work };
     vec![
+        bench("cache/collapse-1000", Work::FewCalls(cache::collapse::thousand)),
         bench("cache/ttl-hit", Work::Calls(cache::ttl::hit)),
         bench("cache/ttl-miss", Work::Calls(cache::ttl::miss)),
         bench("circuit-breaker/count-100", Work::Calls(closed::count)),

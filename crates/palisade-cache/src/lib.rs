@@ -58,9 +58,11 @@
 //! | bound what is kept | [`max_entries`](CacheLayer::max_entries), [`max_weight`](CacheLayer::max_weight) |
 //! | say which requests have the same answer | [`key`](CacheLayer::key) |
 //! | keep some answers for longer, or for less, or not at all | [`ttl`](CacheLayer::ttl) |
-//! | keep errors | [`share_errors`](CacheLayer::share_errors) |
+//! | share errors, and keep them | [`share_errors`](CacheLayer::share_errors) |
+//! | have each request that misses make its own call | [`single_flight`](CacheLayer::single_flight) |
 //! | spread what is fetched anew | [`jitter`](CacheLayer::jitter), [`early_refresh`](CacheLayer::early_refresh) |
-//! | answer at once, or while the service is down | [`stale_while_revalidate`](CacheLayer::stale_while_revalidate), [`stale_if_error`](CacheLayer::stale_if_error) |
+//! | answer at once, or while the service is down | [`stale_while_revalidate`](CacheLayer::stale_while_revalidate), [`background`](CacheLayer::background), [`stale_if_error`](CacheLayer::stale_if_error), [`failures`](CacheLayer::failures) |
+//! | look in, put in, take out | [`handle`](CacheLayer::handle) |
 //!
 //! Responses are cloned for whoever asks, so they should be cheap to clone: an
 //! `Arc`, or `Bytes`. Requests that miss at the same time, by the same key, have
