@@ -21,7 +21,7 @@ pub(crate) enum Mode {
     Reload,
     /// The origin is asked whether what is stored is still the same.
     NoCache,
-    /// What is stored is used, however stale it is.
+    /// What is stored is used, however stale it is and whatever it says of that.
     ForceCache,
     /// The same, and the origin is not asked at all.
     OnlyIfCached,
@@ -98,6 +98,7 @@ impl Demand {
     pub(crate) fn look_up(&self, policy: &Policy, now: SystemTime) -> Lookup {
         match self.judge(policy, now) {
             Lookup::Validate(_) if !self.may_ask() => Lookup::Unavailable,
+            Lookup::Revalidating { age } if !self.may_ask() => Lookup::Stale { age },
             lookup => lookup,
         }
     }
