@@ -386,6 +386,7 @@ fn what_is_not_stored_has_a_reason() {
         (private, "GET", 304, &[], &[(CC, "max-age=9")], Some(No::Status)),
         (private, "GET", 206, &[], &[(CC, "max-age=9")], Some(No::Part)),
         (private, "GET", 302, &[], &[("etag", "\"a\"")], Some(No::NotAllowed)),
+        (private, "GET", 302, &[], &[(CC, "private"), ("etag", "\"a\"")], None),
         (private, "GET", 200, &[], &[], Some(No::OfNoUse)),
         (private, "GET", 200, &[], &[("etag", "\"a\"")], None),
         (private, "GET", 200, &[], &[(CC, "max-age=0, stale-while-revalidate=9")], None),
@@ -518,6 +519,18 @@ fn requests_get_what_they_ask_for() {
     ] {
         let stored = get(&Options::PRIVATE, response).unwrap();
         assert_eq!(look(&stored, Mode::Default, request, PAUSE), expected, "{id}");
+    }
+}
+
+#[test]
+fn no_age_at_all_is_a_way_to_say_ask() {
+    let stored = get(&Options::PRIVATE, &[(CC, "max-age=9")]).unwrap();
+    for (request, expected) in [
+        (&[(CC, "max-age=0")][..], Lookup::Validate(Why::Request)),
+        (&[(CC, "max-age=1")], Lookup::Fresh { age: 0 }),
+        (&[(CC, "max-age=0, only-if-cached")], Lookup::Unavailable),
+    ] {
+        assert_eq!(look(&stored, Mode::Default, request, 0), expected, "{request:?}");
     }
 }
 
