@@ -458,6 +458,18 @@ fn requests_get_what_they_ask_for() {
         ),
         ("max-stale of any length", SECOND, &[(CC, "max-stale")], stale(3)),
         ("max-stale to the second", SECOND, &[(CC, "max-stale=2")], stale(3)),
+        (
+            "max-stale, and it is renewed",
+            &[(CC, "max-age=1, stale-while-revalidate=9")],
+            &[(CC, "max-stale=9")],
+            Lookup::Revalidating { age: 3 },
+        ),
+        (
+            "max-stale goes before stale-while-revalidate",
+            &[(CC, "max-age=1, stale-while-revalidate=9")],
+            &[(CC, "max-stale=1")],
+            is_stale,
+        ),
         ("too stale", SECOND, &[(CC, "max-stale=1")], is_stale),
         (
             "must-revalidate goes first",
