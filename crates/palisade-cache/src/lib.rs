@@ -1,7 +1,7 @@
 //! The rules of an HTTP cache, RFC 9111, for a layer that is to come.
 //!
-//! Nothing is public yet. What is here decides and does nothing else: it reads
-//! heads of requests and of responses, is told the time, and says what a cache
+//! Nothing of them is public yet. They decide and do nothing else: they read
+//! heads of requests and of responses, are told the time, and say what a cache
 //! may do. The module `rules` opens with a map.
 //!
 //! # A cache for any service

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use http::HeaderValue;
 
+use super::lookup::Why;
+
 /// What is said of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheStatus<'n> {
@@ -50,6 +52,16 @@ pub(crate) enum Forward {
     Stale,
     /// What was stored is only a part.
     Partial,
+}
+
+impl From<Why> for Forward {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Request => Self::Request,
+            // What must not be used as it is, is as good as stale.
+            Why::Stale | Why::NoCache => Self::Stale,
+        }
+    }
 }
 
 impl Forward {
@@ -131,6 +143,13 @@ mod tests {
             |why, status, stored, collapsed| Handled::Forwarded { why, status, stored, collapsed };
         for (status, expected) in [
             (status, "palisade; hit"),
+            (
+                CacheStatus {
+                    handled: forwarded(Why::NoCache.into(), None, false, false),
+                    ..status
+                },
+                "palisade; fwd=stale",
+            ),
             (CacheStatus { ttl: Some(-412), ..status }, "palisade; hit; ttl=-412"),
             (CacheStatus { cache: "my \"cache\"", ..status }, r#""my \"cache\""; hit"#),
             (CacheStatus { cache: "", ..status }, "\"\"; hit"),
