@@ -1,11 +1,11 @@
 //! What is answered, and when the inner service is called for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 
 use palisade_cache::{Cache, CacheLayer, Call, Ttl, key_fn, ttl_fn, weigh_fn};
 use palisade_testkit::RecordingObserver;
 use tokio::time::advance;
-use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 use crate::support::{Api, End, poll_once};
 
@@ -67,6 +67,26 @@ async fn a_cache_can_be_a_field() {
     let client = Client { cache: CacheLayer::new(SECOND).layer(Api::default()) };
     assert_eq!(client.clone().cache.oneshot(7).await, Ok((7, 1)));
     assert_eq!(client.cache.oneshot(7).await, Ok((7, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_futures_may_be_pinned_and_sent_or_stay_on_their_thread() {
+    let pinned = service_fn(|request: u64| async move {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(request)
+    });
+    let sent = CacheLayer::new(SECOND).layer(pinned);
+    assert_eq!(tokio::spawn(sent.oneshot(7)).await.unwrap(), Ok(7));
+
+    let local = Rc::new(7_u64);
+    let stays = service_fn(move |request: u64| {
+        let local = Rc::clone(&local);
+        async move {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(request + *local)
+        }
+    });
+    assert_eq!(CacheLayer::new(SECOND).layer(stays).oneshot(7).await, Ok(14));
 }
 
 #[tokio::test(start_paused = true)]
