@@ -1,0 +1,4 @@
+//! Caches of the answers of any service.
+
+pub(in crate::benches) mod collapse;
+pub(in crate::benches) mod ttl;
