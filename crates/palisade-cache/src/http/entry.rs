@@ -44,6 +44,11 @@ pub struct StoredHead {
 }
 
 impl Entry {
+    /// No variants yet.
+    pub const fn new() -> Self {
+        Self { variants: Vec::new(), weight: 0 }
+    }
+
     /// The variants, the newest first.
     pub fn variants(&self) -> &[Arc<Variant>] {
         &self.variants

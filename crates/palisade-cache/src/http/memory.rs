@@ -36,6 +36,8 @@ const BODIES_IN_SHARD: u64 = 4;
 /// What is counted for each key beside its bytes.
 const KEY: usize = 128;
 
+static NOTHING: Entry = Entry::new();
+
 /// Responses in memory, up to a number of bytes that counts bodies, header fields
 /// and keys. What was not used for long goes first; clones share it.
 ///
@@ -177,7 +179,7 @@ impl Store for MemoryStore {
             return false;
         }
         let most = usize::try_from(shard / 2).unwrap_or(usize::MAX);
-        let entry = old.as_deref().unwrap_or(&Entry::default()).with(variant, most);
+        let entry = old.as_deref().unwrap_or(&NOTHING).with(variant, most);
         self.shared.entries.insert(key.clone(), Arc::new(entry));
         true
     }

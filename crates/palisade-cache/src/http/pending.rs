@@ -38,6 +38,9 @@ use crate::rules::{
     fields,
 };
 
+/// A fill, and the seat of the one that began it.
+type Begun<W> = (Arc<Fill<W>>, Seat<Heard>);
+
 pub(crate) struct Pending<S, Q, T> {
     pub(crate) core: Arc<Core<T>>,
     pub(crate) ask: Ask,
@@ -160,7 +163,7 @@ where
         Stage::Leads { began: fill, seat: Some(seat) }
     }
 
-    fn begin(self, id: u64) -> (Arc<Fill<Fetch<S, Q, B, T>>>, Seat<Heard>) {
+    fn begin(self, id: u64) -> Begun<Fetch<S, Q, B, T>> {
         let Self { core, ask, inner, mut request, found, selected, why, .. } = self;
         let mut plan = Plan::new(core, ask, &found, selected, why, id);
         plan.prepare(request.headers_mut());

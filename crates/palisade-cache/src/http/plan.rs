@@ -187,10 +187,9 @@ impl<T: Store> Plan<T> {
         if *status == StatusCode::NOT_MODIFIED && self.validates {
             return self.not_modified(headers);
         }
-        if status::is_failure(*status) {
-            if let Some(judged) = self.in_place_of_error() {
-                return judged;
-            }
+        let better = if status::is_failure(*status) { self.in_place_of_error() } else { None };
+        if let Some(judged) = better {
+            return judged;
         }
         if self.ask.method == Method::HEAD {
             self.learn_from_head(*status, headers);
@@ -389,10 +388,9 @@ impl<T: Store> Plan<T> {
         let stamp = self.stamps[usize::from(common)];
         let variant = Arc::new(Variant::new(head, body.freeze(), stamp));
         let key = self.key(common).to_key();
-        if self.core.store.put(&key, variant) {
-            if let Some(observer) = &self.core.settings.observer {
-                observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
-            }
+        let stored = self.core.store.put(&key, variant);
+        if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
+            observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }
         true
     }

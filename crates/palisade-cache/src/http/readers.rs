@@ -137,7 +137,6 @@ impl Readers {
     }
 
     /// What is next for a reader, if it is there.
-    #[expect(clippy::type_complexity, reason = "what a body is polled for")]
     pub(crate) fn read(&mut self, seat: usize) -> Option<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(place) = self.places.get_mut(seat) else {
             return Some(None);

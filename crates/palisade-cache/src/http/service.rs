@@ -105,7 +105,11 @@ where
         let common = CachePartition::default();
         let partition = said.or(made.as_ref()).unwrap_or(&common);
         let reduced = route.and_then(|route| core.settings.routes[route].reduce(request.uri()));
-        let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(request.uri()), None);
+        let uri = match &reduced {
+            Some(reduced) => reduced,
+            None => request.uri(),
+        };
+        let key = CacheKeyRef::new(partition, uri, None);
 
         let reads = demand.reads() && is_safe(request.method());
         let both = partition.is_of_credentials();
