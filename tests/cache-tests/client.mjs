@@ -1,5 +1,6 @@
 // The client of the suite: `node client.mjs shared|private BASE_URL OUT_FILE [TEST_ID]`.
-// Writes what the tests are and what became of them, unjudged. Dumps a test that is named.
+// Writes what the tests are and what became of them, unjudged. A test that is named runs with those
+// that it depends on alone, and is dumped.
 
 import fs from 'node:fs'
 import process from 'node:process'
@@ -14,18 +15,23 @@ const [mode, base, out, only] = process.argv.slice(2)
 const ANSWERED_WITHIN = 20_000
 const bounded = (url, init) => fetch(url, { ...init, signal: AbortSignal.timeout(ANSWERED_WITHIN) })
 
-const selected = groups
-  .map(group => ({ ...group, tests: group.tests.filter(({ id }) => only === undefined || id === only) }))
-selected.forEach(({ tests }) => tests.forEach(test => { test.dump = only !== undefined }))
+const tests = groups.flatMap(group => group.tests)
+if (only !== undefined) {
+  const neededBy = id => tests.filter(test => test.id === id)
+    .flatMap(test => [id, ...(test.depends_on ?? []).flatMap(neededBy)])
+  const needed = new Set(neededBy(only))
+  groups.forEach(group => { group.tests = group.tests.filter(({ id }) => needed.has(id)) })
+  tests.forEach(test => { test.dump = test.id === only })
+}
 
-await runTests(selected, bounded, mode === 'private', base)
+await runTests(groups, bounded, mode === 'private', base)
 
-const tests = groups.flatMap(group => group.tests).map(test => ({
+const facts = tests.map(test => ({
   id: test.id,
   kind: test.kind ?? 'required',
   depends_on: test.depends_on ?? [],
   browser_only: test.browser_only === true,
   browser_skip: test.browser_skip === true
 }))
-fs.writeFileSync(out, JSON.stringify({ tests, results: getResults() }))
+fs.writeFileSync(out, JSON.stringify({ tests: facts, results: getResults() }))
 process.exit()
