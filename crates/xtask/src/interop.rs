@@ -1,4 +1,4 @@
-//! `cargo xtask interop`: what others make of what we write.
+//! `cargo xtask interop`: what others make of what we write and do.
 
 mod cache;
 mod verdict;
