@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let origin = Server::start(&mut command(&format!("node {SUITE_DIR}/origin.mjs")))?;
 
     let modes = options.mode.map_or_else(|| Mode::value_variants().to_vec(), |mode| vec![mode]);
-    let mut lost = Vec::new();
+    let mut lost = 0;
     for mode in modes {
         println!("==> cache tests, {}", mode.name());
         let tests = results(mode, &origin, options.test.as_deref())?;
@@ -67,13 +67,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
             },
             None => {
                 print_all(&tests);
-                lost.extend(compare(mode, &tests, options.bless)?);
+                lost += compare(mode, &tests, options.bless)?;
             }
         }
     }
-    match lost.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::new(format!("no longer passed: {}", lost.join(", ")))),
+    match lost {
+        0 => Ok(()),
+        _ => Err(Failure::new(format!("cache tests that are no longer passed: {lost}"))),
     }
 }
 
@@ -179,8 +179,8 @@ fn print_all(tests: &[Test]) {
     }
 }
 
-/// Holds the tests against those that passed before, and returns the ones that no longer do.
-fn compare(mode: Mode, tests: &[Test], bless: bool) -> Outcome<Vec<String>> {
+/// Holds the tests against those that passed before, and counts the ones that no longer do.
+fn compare(mode: Mode, tests: &[Test], bless: bool) -> Outcome<usize> {
     let file = format!("{SUITE_DIR}/baseline-{}.txt", mode.name());
     let failure = |error| Failure::new(format!("cannot keep {file}: {error}"));
     let before = match fs::read_to_string(&file) {
@@ -197,9 +197,9 @@ fn compare(mode: Mode, tests: &[Test], bless: bool) -> Outcome<Vec<String>> {
     match bless {
         true => {
             fs::write(&file, baseline(tests)).map_err(failure)?;
-            Ok(Vec::new())
+            Ok(0)
         }
-        false => Ok(change.lost.iter().map(|id| format!("{id} ({})", mode.name())).collect()),
+        false => Ok(change.lost.len()),
     }
 }
 
