@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use palisade::{
     core::ByAuthority,
-    rate_limit::{Quota, RateLimitLayer, Wait},
+    rate_limit::{Feedback, Quota, RateLimitLayer, Wait},
 };
 use tower::{BoxError, ServiceBuilder, util::BoxCloneSyncService};
 
@@ -24,6 +24,15 @@ pub(crate) fn bare() -> ApiClient {
 pub(crate) fn limited(quota: Quota) -> ApiClient {
     let client = ServiceBuilder::new()
         .layer(RateLimitLayer::new(quota).wait(Wait::forever()).keyed(ByAuthority))
+        .service(bare());
+    BoxCloneSyncService::new(client)
+}
+
+/// The same, that knows no quota: it learns from what the API says of it.
+pub(crate) fn learning() -> ApiClient {
+    let limit = RateLimitLayer::new(Quota::UNLIMITED).wait(Wait::forever());
+    let client = ServiceBuilder::new()
+        .layer(limit.keyed(ByAuthority).learn(Feedback::standard()))
         .service(bare());
     BoxCloneSyncService::new(client)
 }

@@ -35,6 +35,8 @@ pub fn benches() -> Vec<Bench> {
         bench("rate-limit/direct", Work::Calls(rate_limit::direct::calls)),
         bench("rate-limit/keyed-1", Work::Calls(rate_limit::keyed::one)),
         bench("rate-limit/keyed-100k", Work::Calls(rate_limit::keyed::many)),
+        bench("rate-limit/feedback-none", Work::Calls(rate_limit::feedback::none)),
+        bench("rate-limit/feedback-ietf", Work::Calls(rate_limit::feedback::ietf)),
         bench("rate-limit/fairness-64", Work::Scene(rate_limit::line::fairness)),
         bench("rate-limit/waiters-1000", Work::Scene(rate_limit::line::waiters)),
         bench("retry/get-8-headers", Work::Calls(in_process::get)),

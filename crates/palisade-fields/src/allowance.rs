@@ -1,9 +1,10 @@
 use std::{
     borrow::Cow,
+    mem,
     time::{Duration, SystemTime},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{plain::Plain, structured};
 
@@ -14,7 +15,7 @@ pub struct Allowance<'h> {
     /// The name of the quota, if it has one.
     pub name: Option<Cow<'h, str>>,
     /// Whom it is counted for, if the server tells its partitions apart.
-    pub partition: Option<Vec<u8>>,
+    pub partition: Option<Box<[u8]>>,
     /// How many requests it allows in a window.
     pub limit: Option<u64>,
     /// How long a window is.
@@ -48,23 +49,31 @@ impl<'h> Allowances<'h> {
     /// clock that is off, here or there, does not matter; `received` is asked
     /// only where there is none.
     pub fn of(headers: &'h HeaderMap, received: impl Fn() -> SystemTime) -> Self {
-        let (mut structured, mut plain) = (false, None::<Plain<'h>>);
-        // Once over all is less than a look for each name.
-        for (name, value) in headers {
+        let (mut found, mut policies, mut plain) = (Self::default(), None, None::<Plain<'h>>);
+        for (name, value) in headers.iter().filter(|(name, _)| may_tell(name)) {
             match name.as_str() {
-                "ratelimit" => structured = true,
-                name if may_tell(name) => plain.get_or_insert_default().read(name, value),
-                _ => {}
+                "ratelimit" => structured::read_limits(value.as_bytes(), &mut found.list),
+                "ratelimit-policy" => {
+                    let policies = policies.get_or_insert_default();
+                    structured::read_policies(value.as_bytes(), policies);
+                }
+                name => plain.get_or_insert_default().read(name, value),
             }
         }
-        let mut found = Self::default();
-        if structured {
-            structured::read(headers, &mut found.list);
+        if let Some(policies) = policies {
+            structured::join(&mut found.list, &policies);
         }
         if let Some(plain) = plain {
             plain.add_to(&mut found, headers, received);
         }
         found
+    }
+
+    /// Whether a field is there that may say something.
+    #[inline]
+    pub fn are_in(headers: &HeaderMap) -> bool {
+        // Once over all names is less than a look for each of ours.
+        headers.keys().any(may_tell)
     }
 
     /// Each quota.
@@ -100,8 +109,11 @@ impl<'h> FromIterator<Allowance<'h>> for Allowances<'h> {
     }
 }
 
-fn may_tell(name: &str) -> bool {
-    ["ratelimit-", "x-rate", "x-shopify-shop-"].iter().any(|start| name.starts_with(start))
+#[inline]
+fn may_tell(name: &HeaderName) -> bool {
+    // Enough to pass by most of those that do not.
+    let name = name.as_str();
+    name.starts_with("rate") || name.starts_with("x-rate") || name.starts_with("x-shop")
 }
 
 impl<T> Inline<T> {
@@ -127,10 +139,14 @@ impl<T> Inline<T> {
         self.places.iter_mut().skip(len).for_each(|place| *place = None);
     }
 
+    /// Keeps these, one after the other.
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        let gone =
-            self.places.iter_mut().filter(|place| place.as_ref().is_some_and(|it| !keep(it)));
-        gone.for_each(|place| *place = None);
+        if self.iter().all(&keep) {
+            return;
+        }
+        for kept in mem::take(self).places.into_iter().flatten().filter(keep) {
+            self.push(kept);
+        }
     }
 }
 
@@ -144,7 +160,7 @@ impl<T> Default for Inline<T> {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -338,6 +354,7 @@ mod tests {
         let (a, b) =
             ((Some("a"), Some(1), None, None, None), (Some("b"), Some(2), None, None, None));
         check(&lines, &[a, b]);
+        check(&[("ratelimit", r#""silent", "a";r=1"#), lines[1]], &[a]);
         let many = (0..1000).map(|n| format!(r#""{n}";r=1"#)).collect::<Vec<_>>().join(", ");
         assert_eq!(read(&headers(&[("ratelimit", &many)])).iter().count(), 4);
     }

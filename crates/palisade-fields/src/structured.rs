@@ -1,6 +1,5 @@
 use std::{borrow::Cow, convert::Infallible, time::Duration};
 
-use http::{HeaderMap, HeaderName};
 use sfv::{
     BareItemFromInput as Bare, KeyRef, Parser,
     visitor::{
@@ -11,41 +10,35 @@ use sfv::{
 
 use crate::{Allowance, allowance::Inline};
 
-static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-
-/// Reads `RateLimit`, and of `RateLimit-Policy` what belongs to it.
+/// Reads a line of `RateLimit`.
 ///
-/// A field is a list of quotas, `"burst";r=0;t=30`; in a draft before (-07), it
-/// is a dictionary of one: `limit=100, remaining=0, reset=30`.
-pub(crate) fn read<'h>(headers: &'h HeaderMap, found: &mut Inline<Allowance<'h>>) {
-    for line in headers.get_all(&RATELIMIT) {
-        let before = found.len();
-        if read_list(line.as_bytes(), found).is_none() {
-            found.truncate(before);
-            found.push(read_dictionary(line.as_bytes()).unwrap_or_default());
-        }
+/// It is a list of quotas, `"burst";r=0;t=30`; in a draft before (-07), it is a
+/// dictionary of one: `limit=100, remaining=0, reset=30`.
+pub(crate) fn read_limits<'h>(line: &'h [u8], found: &mut Inline<Allowance<'h>>) {
+    let before = found.len();
+    if read_list(line, found).is_none() {
+        found.truncate(before);
+        found.push(read_dictionary(line).unwrap_or_default());
     }
-    let says = |quota: &Allowance<'_>| quota.remaining.is_some() || quota.reset.is_some();
-    found.retain(says);
-    let lines = headers.get_all(&RATELIMIT_POLICY);
-    if found.len() == 0 || lines.iter().next().is_none() {
-        return;
+    found.retain(|quota| quota.remaining.is_some() || quota.reset.is_some());
+}
+
+/// Reads a line of `RateLimit-Policy`.
+pub(crate) fn read_policies<'h>(line: &'h [u8], policies: &mut Inline<Allowance<'h>>) {
+    let before = policies.len();
+    if read_list(line, policies).is_none() {
+        policies.truncate(before);
     }
-    let mut policies = Inline::default();
-    for line in lines {
-        let before = policies.len();
-        if read_list(line.as_bytes(), &mut policies).is_none() {
-            policies.truncate(before);
-        }
-    }
+}
+
+/// Adds what the policies say of these quotas.
+pub(crate) fn join(found: &mut Inline<Allowance<'_>>, policies: &Inline<Allowance<'_>>) {
     for quota in found.iter_mut() {
-        let Some(policy) = policies.iter().find(|policy| policy.name == quota.name) else {
-            continue;
-        };
-        quota.limit = quota.limit.or(policy.limit);
-        quota.window = quota.window.or(policy.window);
-        quota.other_unit = policy.other_unit;
+        if let Some(policy) = policies.iter().find(|policy| policy.name == quota.name) {
+            quota.limit = quota.limit.or(policy.limit);
+            quota.window = quota.window.or(policy.window);
+            quota.other_unit = policy.other_unit;
+        }
     }
     found.retain(|quota| !quota.other_unit);
 }
@@ -118,7 +111,7 @@ impl<'h> ParameterVisitor<'h> for Quota<'_, 'h> {
             "qu" => self.0.other_unit = !is_requests(&value),
             "pk" => {
                 self.0.partition = match value {
-                    Bare::ByteSequence(key) => Some(key),
+                    Bare::ByteSequence(key) => Some(key.into()),
                     _ => None,
                 }
             }

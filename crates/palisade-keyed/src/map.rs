@@ -19,7 +19,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, RwLock, RwLockReadGuard, R
 /// costs each the same.
 #[derive(Debug)]
 pub struct BoundedMap<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
+    shards: Box<[Locked<K, V>]>,
     hasher: Hasher,
     bounds: Bounds,
     // Places that are taken, or about to be.
@@ -41,6 +41,11 @@ pub trait Evict {
     /// Whether nobody would miss it now, in nanoseconds.
     fn may_go(&self, now: u64) -> bool;
 }
+
+/// Each has a line of the cache to itself, as its lock is written by every look.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Locked<K, V>(RwLock<Shard<K, V>>);
 
 #[derive(Debug)]
 struct Shard<K, V> {
@@ -72,7 +77,7 @@ type Hasher = hashbrown::DefaultHashBuilder;
 #[cfg(test)]
 type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
-impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
+impl<K: Hash, V: Evict> BoundedMap<K, V> {
     /// A map of no values.
     pub fn new(bounds: Bounds) -> Self {
         // One lock for few keys, as the hand stays in one shard.
@@ -82,7 +87,7 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
 
     /// The number of shards is a power of two.
     fn with_shards(bounds: Bounds, shards: usize) -> Self {
-        let shard = |_| RwLock::new(Shard { entries: HashTable::new(), hand: 0 });
+        let shard = |_| Locked(RwLock::new(Shard { entries: HashTable::new(), hand: 0 }));
         Self {
             shards: (0..shards).map(shard).collect(),
             hasher: Hasher::default(),
@@ -93,9 +98,11 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     }
 
     /// The value of a key, if it is there; asked for so that it stays.
-    pub fn get(&self, key: &impl KeyRef<K>) -> Option<V> {
-        let hash = self.hasher.hash_one(key);
-        self.find(hash, key)
+    pub fn get(&self, key: &impl KeyRef<K>) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.look(key, V::clone)
     }
 
     /// The value of a key, made if it is not there. Nothing, if there is no
@@ -106,27 +113,56 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
         key: &impl KeyRef<K>,
         make: impl FnOnce(&K) -> V,
         now: impl FnOnce() -> u64,
-    ) -> Option<V> {
-        let hash = self.hasher.hash_one(key);
-        match self.find(hash, key) {
-            Some(value) => Some(value),
-            None => self.insert(hash, key, make, now()),
-        }
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.look_or_insert(key, make, now, V::clone)
     }
 
+    /// As [`get`](Self::get), with a look at the value under its lock, which
+    /// others may share: no place for what takes long, or is not ours.
+    pub fn look<R>(&self, key: &impl KeyRef<K>, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let hash = self.hasher.hash_one(key);
+        self.read(hash).find(hash, key).map(look)
+    }
+
+    /// As [`get_or_insert`](Self::get_or_insert), with a [look](Self::look).
     #[inline]
-    fn find(&self, hash: u64, key: &impl KeyRef<K>) -> Option<V> {
-        self.read(hash).find(hash, key)
+    pub fn look_or_insert<R>(
+        &self,
+        key: &impl KeyRef<K>,
+        make: impl FnOnce(&K) -> V,
+        now: impl FnOnce() -> u64,
+        look: impl FnOnce(&V) -> R,
+    ) -> Option<R> {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.read(hash);
+        if let Some(value) = shard.find(hash, key) {
+            return Some(look(value));
+        }
+        drop(shard);
+        self.insert(hash, key, make, now(), look)
+    }
+
+    /// Changes the value of a key, if it is there, under a lock that nobody
+    /// shares. It is not asked for by that.
+    pub fn change<R>(&self, key: &impl KeyRef<K>, change: impl FnOnce(&mut V) -> R) -> Option<R> {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.write(hash);
+        let entry = shard.entries.find_mut(hash, |entry| key.is(&entry.key))?;
+        Some(change(&mut entry.value))
     }
 
     #[cold]
-    fn insert(
+    fn insert<R>(
         &self,
         hash: u64,
         key: &impl KeyRef<K>,
         make: impl FnOnce(&K) -> V,
         now: u64,
-    ) -> Option<V> {
+        look: impl FnOnce(&V) -> R,
+    ) -> Option<R> {
         let key_made = key.to_key();
         // Before the lock, at the risk that it is not needed.
         let value = make(&key_made);
@@ -135,7 +171,7 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
         let mut shard = self.write(hash);
         // Somebody may have been faster.
         if let Some(value) = shard.find(hash, key) {
-            return Some(value);
+            return Some(look(value));
         }
 
         if !self.take_place() {
@@ -150,12 +186,12 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
         let idle = shard.sweep(now, self.bounds.idle);
         self.taken.fetch_sub(idle.len(), Ordering::Relaxed);
         gone.extend(idle);
-        let used = AtomicBool::new(true);
-        let entry = Entry { key: key_made, value: value.clone(), used, used_at: now };
+        let looked = look(&value);
+        let entry = Entry { key: key_made, value, used: AtomicBool::new(true), used_at: now };
         shard.entries.insert_unique(hash, entry, |entry| self.hasher.hash_one(&entry.key));
         drop(shard);
         drop(gone);
-        Some(value)
+        Some(looked)
     }
 
     fn take_place(&self) -> bool {
@@ -182,19 +218,25 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
     pub fn entries(&self) -> Vec<(K, V)>
     where
         K: Clone,
+        V: Clone,
     {
-        let shards = self.shards.iter().map(|shard| shard.read());
+        self.look_at_all(|key, value| (key.clone(), value.clone()))
+    }
+
+    /// What a [look](Self::look) at each of them finds.
+    pub fn look_at_all<R>(&self, look: impl Fn(&K, &V) -> R) -> Vec<R> {
+        let shards = self.shards.iter().map(|shard| shard.0.read());
         let shards = shards.map(|shard| shard.unwrap_or_else(PoisonError::into_inner));
-        let copies = shards.map(|shard| {
+        let found = shards.map(|shard| {
             let entries = shard.entries.iter();
-            entries.map(|entry| (entry.key.clone(), entry.value.clone())).collect::<Vec<_>>()
+            entries.map(|entry| look(&entry.key, &entry.value)).collect::<Vec<_>>()
         });
-        copies.flatten().collect()
+        found.flatten().collect()
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard<K, V>> {
         // The table goes by the lowest bits and by the highest seven.
-        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)].0
     }
 
     fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
@@ -208,16 +250,13 @@ impl<K: Hash, V: Evict + Clone> BoundedMap<K, V> {
 
 impl<K, V> Shard<K, V> {
     #[inline]
-    fn find(&self, hash: u64, key: &impl KeyRef<K>) -> Option<V>
-    where
-        V: Clone,
-    {
+    fn find(&self, hash: u64, key: &impl KeyRef<K>) -> Option<&V> {
         let entry = self.entries.find(hash, |entry| key.is(&entry.key))?;
         // Written once for each time the hand passes.
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        Some(entry.value.clone())
+        Some(&entry.value)
     }
 }
 
@@ -410,6 +449,22 @@ mod tests {
         assert!(ask(&map, 100, 0).is_some());
         assert!(!has(&map, 1));
         assert_eq!(map.overflowed(), 9);
+    }
+
+    #[test]
+    fn what_is_there_can_be_looked_at_and_changed() {
+        let map = full(2);
+        let (value, other) = (map.get(&OwnedKey(0)).unwrap(), Value::new());
+        assert!(map.look(&OwnedKey(0), |there| there.is(&value)).unwrap());
+        map.change(&OwnedKey(0), |there| *there = other.clone()).unwrap();
+        assert!(ask(&map, 0, 0).unwrap().is(&other));
+        let look = |there: &Value| there.is(&other);
+        assert_eq!(map.look_or_insert(&OwnedKey(0), |_| unreachable!(), || 0, look), Some(true));
+        assert_eq!(map.look_or_insert(&OwnedKey(7), |_| other.clone(), || 0, look), Some(true));
+        let keys = map.look_at_all(|key, _| *key);
+        assert!(keys.len() == 2 && keys.contains(&7));
+        let gone = OwnedKey(u32::from(keys.contains(&0)));
+        assert!(map.look(&gone, |_| ()).is_none() && map.change(&gone, |_| ()).is_none());
     }
 
     #[test]

@@ -33,10 +33,6 @@ impl Acquire {
     pub(crate) fn new(shared: Arc<Shared>, cost: u32, deadline: Option<Instant>) -> Self {
         Self { turn: Turn::new(shared, cost, deadline) }
     }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        self.turn.shared()
-    }
 }
 
 impl Future for Acquire {
@@ -89,7 +85,7 @@ impl<L: Admit> Turn<L> {
             let taken = self.shared.try_take(|| now, self.cost);
             let refuse =
                 |short| self.shared.refusal(short, now, self.cost, LimitedReason::Exhausted);
-            return Poll::Ready(taken.map(drop).map_err(refuse));
+            return Poll::Ready(taken.map_err(refuse));
         }
         let deadline = self.deadline.map_or(u64::MAX, |deadline| clock.time(deadline));
         if deadline < now {

@@ -8,8 +8,6 @@ use crate::{Quota, Wait, bucket::Short, clock::Clock};
 pub(crate) trait Admit {
     /// What all of a layer have in common.
     type Settings: LineSettings;
-    /// What is known once it was taken.
-    type Taken;
 
     /// Whether it is known when what is missing will be there. If not, who gives
     /// something back wakes the first one in line, and all in line have timers
@@ -23,16 +21,20 @@ pub(crate) trait Admit {
     /// # Errors
     ///
     /// Why they are not there.
-    fn take(&self, now: u64, cost: u32) -> Result<Self::Taken, Short>;
+    fn take(&self, now: u64, cost: u32) -> Result<(), Short>;
 
     /// As [`take`](Self::take), for the first one in line.
-    fn take_late(&self, now: u64, cost: u32) -> Result<Self::Taken, Short>;
+    fn take_late(&self, now: u64, cost: u32) -> Result<(), Short>;
 
     /// Why there are not so many after others have taken theirs.
     fn short(&self, before: u64, cost: u32) -> Short;
 
-    /// The quota that has so many last of all, if it has too few now.
-    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota>;
+    /// The quota that has so many last of all, if there are quotas, and it has too
+    /// few now.
+    fn scarcest(&self, settings: &Self::Settings, now: u64, cost: u32) -> Option<Quota> {
+        let _ = (settings, now, cost);
+        None
+    }
 
     /// Whether who is refused may have taken something for a moment.
     fn gives_back(&self) -> bool;

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -60,7 +59,7 @@ enum Stage {
     // It waits for its token.
     Waiting { acquire: Box<Acquire> },
     // It has one, and the inner service may not be ready.
-    Granted { granted: Granted },
+    Granted { granted: Granted<Limiter> },
 }
 
 impl<S> Backpressure<S> {
@@ -113,7 +112,7 @@ where
                 Stage::Idle => {
                     let shared = self.limiter.shared();
                     self.stage = match shared.try_take(|| shared.settings().now(), 1) {
-                        Ok(()) => Stage::Granted { granted: Granted::new(Arc::clone(shared), 1) },
+                        Ok(()) => Stage::Granted { granted: Granted::new(self.limiter.clone(), 1) },
                         Err(_) => Stage::Waiting { acquire: Box::new(self.limiter.acquire(1)) },
                     };
                 }
@@ -121,7 +120,7 @@ where
                     let acquired = ready!(Pin::new(&mut **acquire).poll(cx));
                     self.stage = Stage::Idle;
                     acquired?;
-                    let granted = Granted::new(Arc::clone(self.limiter.shared()), 1);
+                    let granted = Granted::new(self.limiter.clone(), 1);
                     self.stage = Stage::Granted { granted };
                 }
                 Stage::Granted { .. } => return self.inner.poll_ready(cx).map_err(Into::into),

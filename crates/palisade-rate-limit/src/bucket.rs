@@ -38,7 +38,6 @@ pub(crate) enum Short {
     /// There will never be so many at once.
     Never,
     /// There may be at any time.
-    #[expect(dead_code, reason = "tokens are foreseen: it is for what is given back")]
     Unforeseen,
 }
 
@@ -64,6 +63,17 @@ impl Bucket {
     /// Takes so many tokens.
     #[inline]
     pub(crate) fn take(&self, now: u64, cost: NonZeroU32) -> Result<(), Short> {
+        self.take_from(&self.full_at, now, cost)
+    }
+
+    /// The same of another bucket, of which there is but the word.
+    #[inline]
+    pub(crate) fn take_from(
+        &self,
+        full_at: &AtomicU64,
+        now: u64,
+        cost: NonZeroU32,
+    ) -> Result<(), Short> {
         let burst = NonZeroU32::new(self.burst.load(Ordering::Relaxed));
         let interval = self.interval_within(burst);
         let period = governor::Quota::with_period(Duration::from_nanos(interval));
@@ -74,13 +84,18 @@ impl Bucket {
         // governor asks its clock as it is made, and counts from then: from our beginning.
         let time = Handed(Cell::new(0));
         let limiter: RateLimiter<_, _, _, NoOpMiddleware<At>> =
-            RateLimiter::new(period.allow_burst(burst), FullAt(&self.full_at), &time);
+            RateLimiter::new(period.allow_burst(burst), FullAt(full_at), &time);
         time.0.set(now);
         match limiter.check_n(cost) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => Err(Short::Until(NotUntil::earliest_possible(&until).0)),
             Err(_) => Err(Short::Never),
         }
+    }
+
+    /// Goes on where another bucket was that was full at that time.
+    pub(crate) fn go_on(&self, full_at: u64) {
+        self.full_at.store(full_at, Ordering::Relaxed);
     }
 
     /// Takes so many tokens for a request that waited for them: if it is late,

@@ -39,9 +39,10 @@ pub struct Limited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitedReason {
-    /// The quota is used up, and nobody waits here.
+    /// The quota is used up, or as many are in flight as may be, and nobody
+    /// waits here.
     Exhausted,
-    /// It would have to wait for longer than it may.
+    /// It would have to wait for longer than it may, or has waited for so long.
     TooLong,
     /// As many wait as may.
     Full,
@@ -65,7 +66,8 @@ impl LimitedReason {
 }
 
 impl Limited {
-    pub(crate) fn new(reason: LimitedReason, retry_after: Option<Duration>) -> Self {
+    /// For limiters of your own: see [`Limit`](crate::Limit).
+    pub fn new(reason: LimitedReason, retry_after: Option<Duration>) -> Self {
         let refusal = Refusal::new(ErrorKind::Limited);
         let refusal = match retry_after {
             Some(delay) => refusal.after(delay),
@@ -80,8 +82,8 @@ impl Limited {
     }
 
     /// How long until another try makes sense: until the quota would allow this
-    /// request, if all that wait are served before. Nothing, if it never will,
-    /// or if the limiter sent it away.
+    /// request, if all that wait are served before. Nothing, if it never will, if
+    /// the limiter sent it away, and where nobody knows: others are in flight.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal.retry_after()
     }
@@ -152,9 +154,9 @@ impl Limited {
 impl fmt::Display for Limited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.reason {
-            LimitedReason::Exhausted => "quota is used up",
-            LimitedReason::TooLong => "quota would let it through too late",
-            LimitedReason::Full => "too many wait for the quota",
+            LimitedReason::Exhausted => "limit is reached",
+            LimitedReason::TooLong => "limit would let it through too late",
+            LimitedReason::Full => "too many wait for the limit",
             LimitedReason::OverBurst => "costs more than the quota's burst: raise the burst",
             LimitedReason::Shed => "sent away by the limiter's owner",
         })

@@ -62,8 +62,8 @@ pub(crate) struct FeedbackSettings {
 
 /// What an answer says of the server's limits.
 pub trait Learn<Res> {
-    /// Reads an answer.
-    fn learn<'r>(&self, response: &'r Res) -> Heard<'r>;
+    /// Reads an answer, which may say nothing.
+    fn learn<'r>(&self, response: &'r Res) -> Option<Heard<'r>>;
 }
 
 /// What was learned from an answer.
@@ -77,7 +77,7 @@ pub struct Heard<'r> {
 impl Feedback {
     /// Goes by the header fields of HTTP: see [`Standard`].
     pub fn standard() -> Self {
-        Self::by(Standard { clock: None })
+        Self::by(Standard::default())
     }
 
     /// Sets the clock that dates are compared to when a response has no `Date`
@@ -136,7 +136,7 @@ impl Default for FeedbackSettings {
 /// counts for more than the end of a window.
 ///
 /// What comes from a cache says nothing: it is known by an `Age` above zero.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Standard {
     // None for the system's.
     clock: Option<Arc<dyn WallClock>>,
@@ -144,22 +144,22 @@ pub struct Standard {
 
 impl<B> Learn<Response<B>> for Standard {
     #[inline]
-    fn learn<'r>(&self, response: &'r Response<B>) -> Heard<'r> {
-        let headers = response.headers();
+    fn learn<'r>(&self, response: &'r Response<B>) -> Option<Heard<'r>> {
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        let may_refuse = matches!(status, 403 | 429 | 503);
+        if !may_refuse && !Allowances::are_in(headers) || is_cached(headers) {
+            return None;
+        }
         let now = || self.clock.as_ref().map_or_else(|| SystemClock.now(), |clock| clock.now());
         let allowances = Allowances::of(headers, now);
-        let throttled = match response.status().as_u16() {
+        let throttled = match status {
             429 => true,
             403 => headers.contains_key(RETRY_AFTER) || is_spent(&allowances),
             503 => headers.contains_key(RETRY_AFTER),
             _ => false,
         };
-        let silent = !throttled && allowances.is_empty() && allowances.bucket().is_none();
-        if silent || is_cached(headers) {
-            return Heard::default();
-        }
         let retry_after = throttled.then(|| RetryAfter::delay_of(headers, now)).flatten();
-        Heard { allowances, throttled, retry_after }
+        Some(Heard { allowances, throttled, retry_after })
     }
 }
 
@@ -196,8 +196,8 @@ pub fn learn_fn<Res, F: Fn(&Res) -> Option<Signal>>(learn: F) -> LearnFn<F> {
 pub struct LearnFn<F>(F);
 
 impl<Res, F: Fn(&Res) -> Option<Signal>> Learn<Res> for LearnFn<F> {
-    fn learn<'r>(&self, response: &'r Res) -> Heard<'r> {
-        (self.0)(response).map(Heard::from).unwrap_or_default()
+    fn learn<'r>(&self, response: &'r Res) -> Option<Heard<'r>> {
+        (self.0)(response).map(Heard::from)
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
         for (name, value) in fields {
             response.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        let heard = Feedback::standard().learn.learn(&response);
+        let heard = Standard::default().learn(&response).unwrap_or_default();
         let after = heard.retry_after.map(|delay| delay.as_secs());
         (heard.throttled, after, !heard.allowances.is_empty())
     }

@@ -52,6 +52,6 @@ impl<L> OnAnswer for Feedback<L> {
 
 impl<L: Learn<Res>, Res> Answered<Res> for Feedback<L> {
     fn answered(&self, flight: Flight, response: &mut Res) {
-        flight.land(&self.learn.learn(response));
+        flight.land(&self.learn.learn(response).unwrap_or_default());
     }
 }

@@ -1,14 +1,14 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Acquire, Answered, Limited, Limiter, OnAnswer, OnRefusal, PassOn, granted::Granted};
+use crate::{Answered, Limit, Limited, Limiter, OnAnswer, OnRefusal, PassOn, granted::Granted};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
@@ -18,9 +18,15 @@ pin_project! {
     /// Dropped while it waits, it leaves the line and takes no token. Dropped
     /// before the inner service is called, it gives its tokens back.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, R, A: OnAnswer = PassOn> {
+    pub struct ResponseFuture<
+        S: Service<Req>,
+        Req,
+        R,
+        A: OnAnswer<L> = PassOn,
+        L: Limit = Limiter,
+    > {
         #[pin]
-        stage: Stage<S, Req, S::Future, A::Ticket>,
+        stage: Stage<S, Req, S::Future, A::Ticket, L>,
         refusal: R,
         answers: A,
     }
@@ -28,9 +34,9 @@ pin_project! {
 
 pin_project! {
     #[project = StageProj]
-    enum Stage<S, Req, F, T> {
+    enum Stage<S, Req, F, T, L: Limit> {
         // It waits for its tokens, and then for a service that is ready. Boxed, as most need not.
-        Waiting { waiting: Box<Waiting<S, Req>> },
+        Waiting { waiting: Box<Waiting<S, Req, L>> },
         // The inner service works on it. The ticket is handed in with the answer.
         Called { #[pin] future: F, ticket: Option<T> },
         // The limiter refused it.
@@ -39,18 +45,26 @@ pin_project! {
 }
 
 /// A request that waits.
-pub(crate) struct Waiting<S, Req> {
+pub(crate) struct Waiting<S, Req, L: Limit> {
     inner: S,
     // Until it is sent.
     request: Option<Req>,
     cost: u32,
-    acquire: Acquire,
-    granted: Option<Granted>,
+    limiter: L,
+    acquire: L::Acquire,
+    granted: Option<Granted<L>>,
 }
 
-impl<S, Req> Waiting<S, Req> {
-    pub(crate) fn new(inner: S, request: Req, acquire: Acquire, cost: u32) -> Self {
-        Self { inner, request: Some(request), cost, acquire, granted: None }
+impl<S, Req, L: Limit> Waiting<S, Req, L> {
+    pub(crate) fn new(
+        inner: S,
+        request: Req,
+        cost: u32,
+        limiter: L,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let acquire = limiter.acquire(cost, deadline);
+        Self { inner, request: Some(request), cost, limiter, acquire, granted: None }
     }
 }
 
@@ -61,8 +75,8 @@ enum Waited<F, T, E> {
     Unready(E),
 }
 
-impl<S: Service<Req>, Req> Waiting<S, Req> {
-    fn poll<A: OnAnswer>(
+impl<S: Service<Req>, Req, L: Limit> Waiting<S, Req, L> {
+    fn poll<A: OnAnswer<L>>(
         &mut self,
         answers: &A,
         cx: &mut Context<'_>,
@@ -71,8 +85,7 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
             if let Err(limited) = ready!(Pin::new(&mut self.acquire).poll(cx)) {
                 return Poll::Ready(Waited::Refused(limited));
             }
-            let shared = Arc::clone(self.acquire.shared());
-            self.granted = Some(Granted::new(shared, self.cost));
+            self.granted = Some(Granted::new(self.limiter.clone(), self.cost));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
             // At once, however long the future is kept.
@@ -80,23 +93,21 @@ impl<S: Service<Req>, Req> Waiting<S, Req> {
             return Poll::Ready(Waited::Unready(error));
         }
         let request = self.request.take().expect("it is sent once");
-        if let Some(granted) = self.granted.take() {
-            // They are spent, even if it panics: nobody knows how far the call came.
-            granted.spend();
-        }
-        let limiter = Limiter::sharing(self.acquire.shared());
-        let ticket = answers.sent(&limiter, self.cost);
+        let granted = self.granted.take().expect("it was granted above");
+        let ticket = answers.sent(granted.limiter(), self.cost);
+        // They are spent, even if it panics: nobody knows how far the call came.
+        granted.spend();
         Poll::Ready(Waited::Called(self.inner.call(request), ticket))
     }
 }
 
-impl<S: Service<Req>, Req, R, A: OnAnswer> ResponseFuture<S, Req, R, A> {
+impl<S: Service<Req>, Req, R, A: OnAnswer<L>, L: Limit> ResponseFuture<S, Req, R, A, L> {
     #[inline]
     pub(crate) fn called(future: S::Future, ticket: A::Ticket, refusal: R, answers: A) -> Self {
         Self { stage: Stage::Called { future, ticket: Some(ticket) }, refusal, answers }
     }
 
-    pub(crate) fn waiting(waiting: Waiting<S, Req>, refusal: R, answers: A) -> Self {
+    pub(crate) fn waiting(waiting: Waiting<S, Req, L>, refusal: R, answers: A) -> Self {
         Self { stage: Stage::Waiting { waiting: Box::new(waiting) }, refusal, answers }
     }
 
@@ -105,11 +116,12 @@ impl<S: Service<Req>, Req, R, A: OnAnswer> ResponseFuture<S, Req, R, A> {
     }
 }
 
-impl<S, Req, R, A> Future for ResponseFuture<S, Req, R, A>
+impl<S, Req, R, A, L> Future for ResponseFuture<S, Req, R, A, L>
 where
     S: Service<Req>,
     R: OnRefusal<S::Response, S::Error>,
-    A: Answered<S::Response>,
+    A: Answered<S::Response, L>,
+    L: Limit,
 {
     type Output = Result<S::Response, R::Error>;
 
@@ -148,7 +160,9 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, R, A: OnAnswer> fmt::Debug for ResponseFuture<S, Req, R, A> {
+impl<S: Service<Req>, Req, R, A: OnAnswer<L>, L: Limit> fmt::Debug
+    for ResponseFuture<S, Req, R, A, L>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -1,18 +1,20 @@
-use std::sync::Arc;
-
-use crate::shared::Shared;
+use crate::Limit;
 
 /// Tokens that were granted, and for which nothing was sent yet: dropped, they
 /// go back.
 #[derive(Debug)]
-pub(crate) struct Granted {
-    shared: Arc<Shared>,
+pub(crate) struct Granted<L: Limit> {
+    limiter: L,
     cost: u32,
 }
 
-impl Granted {
-    pub(crate) fn new(shared: Arc<Shared>, cost: u32) -> Self {
-        Self { shared, cost }
+impl<L: Limit> Granted<L> {
+    pub(crate) fn new(limiter: L, cost: u32) -> Self {
+        Self { limiter, cost }
+    }
+
+    pub(crate) fn limiter(&self) -> &L {
+        &self.limiter
     }
 
     /// Something is sent for them.
@@ -21,11 +23,10 @@ impl Granted {
     }
 }
 
-impl Drop for Granted {
+impl<L: Limit> Drop for Granted<L> {
     fn drop(&mut self) {
         if self.cost != 0 {
-            self.shared.limits.give_back(self.cost);
-            self.shared.wake_first();
+            self.limiter.give_back(self.cost);
         }
     }
 }

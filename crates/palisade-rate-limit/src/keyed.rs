@@ -1,11 +1,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::Request;
-use palisade_core::{Head, KeyBy, OwnedKey, Target};
-use palisade_keyed::{BoundedMap, Bounds, Evict};
+use palisade_core::{Head, KeyBy, KeyRef, OwnedKey, Target};
+use palisade_keyed::{BoundedMap, Bounds};
 use palisade_settings::{InvalidSetting, literal};
 
-use crate::{Assign, Found, Limiter, Quota, Scope, Template, shared::Settings};
+use crate::{
+    Assign, Found, Limiter, Quota, Scope, Template,
+    bucket::Bucket,
+    kept::{Ask, Kept},
+    shared::Settings,
+};
 
 /// One limiter for each key: for each authority, endpoint, tenant, client.
 ///
@@ -25,11 +30,18 @@ use crate::{Assign, Found, Limiter, Quota, Scope, Template, shared::Settings};
 /// ```
 #[must_use]
 pub struct Keyed<K: KeyBy, Q = SameForAll> {
-    by: Arc<K>,
+    keys: Arc<Keys<K>>,
     quotas: Q,
     most: usize,
+}
+
+/// The keys, and what there is for all of them.
+struct Keys<K: KeyBy> {
+    by: Arc<K>,
     template: Template,
-    limiters: Arc<BoundedMap<K::Key, Limiter>>,
+    // As it is for a key of which there is but a word.
+    bucket: Bucket,
+    kept: BoundedMap<K::Key, Kept>,
     overflow: Limiter,
 }
 
@@ -83,9 +95,14 @@ impl<K: KeyBy> Keyed<K> {
 
 impl<K: KeyBy, Q> Keyed<K, Q> {
     fn with(by: Arc<K>, quotas: Q, most: usize, template: Template) -> Self {
-        let limiters = Arc::new(BoundedMap::new(Bounds { most, idle: IDLE }));
-        let overflow = template.limiter(Target::default());
-        Self { by, quotas, most, template, limiters, overflow }
+        let keys = Keys {
+            by,
+            bucket: Bucket::new(template.settings().quota),
+            kept: BoundedMap::new(Bounds { most, idle: IDLE }),
+            overflow: template.limiter(Target::default()),
+            template,
+        };
+        Self { keys: Arc::new(keys), quotas, most }
     }
 
     /// Sets how many limiters there are at most. Defaults to 100,000.
@@ -108,7 +125,10 @@ impl<K: KeyBy, Q> Keyed<K, Q> {
             0 => Err(InvalidSetting::new(
                 "a place for no key lets all requests share one limit: write 1 at the least, or no key",
             )),
-            most => Ok(Self::with(self.by, self.quotas, most, self.template)),
+            most => {
+                let Keys { by, template, .. } = &*self.keys;
+                Ok(Self::with(Arc::clone(by), self.quotas, most, template.clone()))
+            }
         }
     }
 
@@ -128,60 +148,90 @@ impl<K: KeyBy, Q> Keyed<K, Q> {
     where
         F: Fn(&K::Key) -> Option<Quota>,
     {
-        Keyed::with(self.by, QuotaFn(quota), self.most, self.template)
+        let Keys { by, template, .. } = &*self.keys;
+        Keyed::with(Arc::clone(by), QuotaFn(quota), self.most, template.clone())
+    }
+}
+
+impl<K: KeyBy, Q: QuotaFor<K::Key>> Keyed<K, Q> {
+    fn make(&self, key: &K::Key) -> Kept {
+        match self.quotas.quota(key) {
+            None if self.keys.template.is_plain() => Kept::new(),
+            quota => Kept::Limiter(self.keys.limiter_with(quota, key)),
+        }
     }
 
-    fn make(&self, key: &K::Key) -> Limiter
-    where
-        Q: QuotaFor<K::Key>,
-    {
-        let target = self.by.target(key);
-        match self.quotas.quota(key) {
-            None => self.template.limiter(target),
-            Some(quota) => self.template.limiter_with(quota, target),
+    fn limiter(&self, key: &impl KeyRef<K::Key>) -> Found<'_> {
+        let make =
+            |key: &K::Key| Kept::Limiter(self.keys.limiter_with(self.quotas.quota(key), key));
+        let now = || self.keys.template.settings().now();
+        loop {
+            let Some(limiter) = self.keys.kept.look_or_insert(key, make, now, Kept::limiter) else {
+                return Found::One(&self.keys.overflow);
+            };
+            if let Some(limiter) = limiter.or_else(|| self.keys.grow(key)) {
+                return Found::Own(limiter);
+            }
+            // It went meanwhile.
         }
     }
 }
 
-impl<K: KeyBy, Q> Scope for Keyed<K, Q> {
-    fn renew(self, template: &Template) -> Self {
-        Self::with(self.by, self.quotas, self.most, template.clone())
+impl<K: KeyBy> Keys<K> {
+    fn limiter_with(&self, quota: Option<Quota>, key: &K::Key) -> Limiter {
+        let target = self.by.target(key);
+        match quota {
+            None => self.template.limiter(target),
+            Some(quota) => self.template.limiter_with(quota, target),
+        }
     }
 
-    fn known(&self) -> Option<&Limiter> {
-        None
+    /// The limiter of a key, if that is there.
+    fn limiter(&self, key: &impl KeyRef<K::Key>) -> Option<Limiter> {
+        self.kept.look(key, Kept::limiter)?.or_else(|| self.grow(key))
+    }
+
+    /// The same of one that has but a word.
+    #[cold]
+    fn grow(&self, key: &impl KeyRef<K::Key>) -> Option<Limiter> {
+        let limiter = self.limiter_with(None, &key.to_key());
+        self.kept.change(key, |kept| kept.grow(limiter))
+    }
+}
+
+impl<K: KeyBy, Q> Scope for Keyed<K, Q> {
+    type Limiter = Limiter;
+
+    fn renew(self, template: &Template) -> Self {
+        Self::with(Arc::clone(&self.keys.by), self.quotas, self.most, template.clone())
     }
 }
 
 impl<K: KeyBy, Q: QuotaFor<K::Key>, B> Assign<Request<B>> for Keyed<K, Q> {
     #[inline]
     fn limiter<'a>(&'a self, request: &Request<B>) -> Found<'a> {
-        let key = self.by.key(Head::of(request));
-        let now = || self.template.settings().now();
-        match self.limiters.get_or_insert(&key, |key| self.make(key), now) {
-            Some(limiter) => Found::Own(limiter),
-            None => Found::One(&self.overflow),
-        }
+        self.limiter(&self.keys.by.key(Head::of(request)))
     }
-}
 
-impl Evict for Limiter {
-    fn may_go(&self, now: u64) -> bool {
-        // Whoever waits or holds a handle has a pointer of its own.
-        Arc::strong_count(self.shared()) == 1 && self.shared().limits.is_new(now)
+    #[inline]
+    fn take<'a>(&'a self, request: &Request<B>, cost: u32) -> Result<(), Found<'a>> {
+        let Keys { by, template, bucket, kept, overflow } = &*self.keys;
+        let key = by.key(Head::of(request));
+        // Before the look: not under its lock, nor after its loads, which reading a clock waits for.
+        let now = template.settings().now();
+        let take = |kept: &Kept| kept.take(bucket, now, cost);
+        match kept.look_or_insert(&key, |key| self.make(key), || now, take) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Ask::Limiter(limiter))) => Err(Found::Own(limiter)),
+            Some(Err(Ask::Another)) => Err(self.limiter(&key)),
+            None => Err(Found::One(overflow)),
+        }
     }
 }
 
 impl<K: KeyBy, Q: Clone> Clone for Keyed<K, Q> {
     fn clone(&self) -> Self {
-        Self {
-            by: Arc::clone(&self.by),
-            quotas: self.quotas.clone(),
-            most: self.most,
-            template: self.template.clone(),
-            limiters: Arc::clone(&self.limiters),
-            overflow: self.overflow.clone(),
-        }
+        Self { keys: Arc::clone(&self.keys), quotas: self.quotas.clone(), most: self.most }
     }
 }
 
@@ -193,56 +243,61 @@ impl<K: KeyBy, Q> fmt::Debug for Keyed<K, Q> {
 
 /// The limiters of a layer that has one for each key.
 pub struct Limiters<K: KeyBy> {
-    limiters: Arc<BoundedMap<K::Key, Limiter>>,
-    overflow: Limiter,
+    keys: Arc<Keys<K>>,
 }
 
 impl<K: KeyBy> Limiters<K> {
     pub(crate) fn of<Q>(keyed: &Keyed<K, Q>) -> Self {
-        Self { limiters: Arc::clone(&keyed.limiters), overflow: keyed.overflow.clone() }
+        Self { keys: Arc::clone(&keyed.keys) }
     }
 
     /// The limiter of a key, if there is one. As long as it is held, it stays.
     pub fn get(&self, key: &K::Key) -> Option<Limiter> {
-        self.limiters.get(&OwnedKey(key.clone()))
+        self.keys.limiter(&OwnedKey(key.clone()))
     }
 
-    /// All limiters, and their keys.
+    /// All limiters, and their keys. A key whose requests were all let go has
+    /// none before it is asked for, so of many keys this takes a while.
     pub fn all(&self) -> Vec<(K::Key, Limiter)> {
-        self.limiters.entries()
+        let all = self.keys.kept.look_at_all(|key, kept| (key.clone(), kept.limiter()));
+        let grown = all.into_iter().filter_map(|(key, limiter)| {
+            let limiter = limiter.or_else(|| self.keys.grow(&OwnedKey(key.clone())))?;
+            Some((key, limiter))
+        });
+        grown.collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.limiters.len()
+        self.keys.kept.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.limiters.is_empty()
+        self.keys.kept.is_empty()
     }
 
     /// The limiter of all requests whose key found no place.
     pub fn overflow(&self) -> Limiter {
-        self.overflow.clone()
+        self.keys.overflow.clone()
     }
 
     /// How many requests found no place for their key.
     pub fn overflowed(&self) -> u64 {
-        self.limiters.overflowed()
+        self.keys.kept.overflowed()
     }
 
     /// Lets nothing go for a while, whatever its key, of those that are there,
     /// and of those for which there is no place.
     pub fn pause(&self, pause: Duration) {
         self.all().into_iter().for_each(|(_, limiter)| limiter.pause(pause));
-        self.overflow.pause(pause);
+        self.keys.overflow.pause(pause);
     }
 }
 
 impl<K: KeyBy> Clone for Limiters<K> {
     fn clone(&self) -> Self {
-        Self { limiters: Arc::clone(&self.limiters), overflow: self.overflow.clone() }
+        Self { keys: Arc::clone(&self.keys) }
     }
 }
 

@@ -1,5 +1,5 @@
-//! [Tower](tower_service) layers that limit the rate of requests: fair, keyed,
-//! weighted.
+//! [Tower](tower_service) layers that limit the rate of requests, and how many
+//! are in flight: fair, keyed, weighted.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -47,6 +47,38 @@
 //!
 //! The [`Limiter`] of a layer is also its handle: it can be paused, retuned, and
 //! emptied, tokens can be charged and refunded; and it works without a layer.
+//!
+//! # Requests in flight
+//!
+//! [`ConcurrencyLimitLayer`] limits how many requests are in flight, to the end
+//! of their bodies: by a number, or by one that is found out. [`Aimd`] goes by
+//! what the service drops, [`Gradient2`] by how long it takes. Who is over the
+//! limit waits in the same kind of line.
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response, StatusCode};
+//! # use palisade_core::{BoxError, ByAuthority};
+//! # use palisade_rate_limit::{Aimd, ConcurrencyLimitLayer};
+//! # use tower::{Layer, ServiceExt, service_fn};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let limit = ConcurrencyLimitLayer::adaptive(Aimd::new(20).bounds(2..=200)).keyed(ByAuthority);
+//! # let api = service_fn(|_: Request<String>| async {
+//! #     let busy = Response::builder().status(StatusCode::TOO_MANY_REQUESTS);
+//! #     Ok::<_, Infallible>(busy.body(String::new()).unwrap())
+//! # });
+//! let client = limit.layer(api);
+//! let request = Request::get("https://busy.example/").body(String::new())?;
+//! let response = client.oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+//!
+//! let host = Some("busy.example".to_owned());
+//! let limiter = limit.limiters().get(&host).ok_or("nobody has called it")?;
+//! assert_eq!(limiter.snapshot().limit, 18);
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
@@ -57,6 +89,7 @@ mod backpressure;
 mod bucket;
 mod client;
 mod clock;
+mod concurrency;
 mod cost;
 mod error;
 mod feedback;
@@ -64,8 +97,10 @@ mod fields;
 mod flight;
 mod future;
 mod granted;
+mod kept;
 mod keyed;
 mod layer;
+mod limit;
 mod limiter;
 mod limits;
 mod line;
@@ -85,6 +120,12 @@ pub use self::{
     answer::{Answered, OnAnswer, PassOn},
     backpressure::{Backpressure, BackpressureLayer},
     client::ByClient,
+    concurrency::{
+        AcquirePermit, Aimd, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter,
+        ConcurrencyLimiters, ConcurrencySnapshot, Fixed, Gradient2, HoldPermit, LimitAlgorithm,
+        LimitOf, LimitPerKey, LimitScope, OneLimit, Permit, PermitBody, PermitFuture, Sample,
+        Unjudged, UntilBodyEnd, UntilHead, Verdict,
+    },
     cost::{Cost, CostFn, CostOf, InExtensions, One, UntilDeadline, cost_fn},
     error::{Limited, LimitedReason},
     feedback::{Feedback, Heard, Learn, LearnFn, Signal, Standard, learn_fn},
@@ -93,6 +134,7 @@ pub use self::{
     future::ResponseFuture,
     keyed::{Keyed, Limiters, QuotaFn, QuotaFor, SameForAll},
     layer::RateLimitLayer,
+    limit::{Begin, Limit},
     limiter::{Limiter, LimiterSnapshot},
     limits::OverBurst,
     quota::Quota,

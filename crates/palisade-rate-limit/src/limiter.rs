@@ -5,7 +5,7 @@ use palisade_settings::InvalidSetting;
 use tokio::time::Instant;
 
 use crate::{
-    Acquire, Heard, Limited, LimitedReason, OverBurst, Quota, Signal, Wait,
+    Acquire, Begin, Heard, Limit, Limited, LimitedReason, OverBurst, Quota, Signal, Wait,
     bucket::nanos,
     fields::QuotaState,
     server::Counted,
@@ -90,10 +90,6 @@ impl Limiter {
         let mut settings = self.shared.settings().clone();
         change(&mut settings);
         Self::of(Arc::new(settings), Target::default())
-    }
-
-    pub(crate) fn sharing(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -206,7 +202,8 @@ impl Limiter {
     }
 
     pub(crate) fn states(&self) -> Vec<QuotaState> {
-        self.shared.limits.states(self.shared.settings().now())
+        let settings = self.shared.settings();
+        self.shared.limits.states(settings, settings.now())
     }
 
     /// How it stands.
@@ -224,5 +221,27 @@ impl Limiter {
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Limiter").field(&self.snapshot()).finish()
+    }
+}
+
+impl Limit for Limiter {
+    type Acquire = Acquire;
+
+    #[inline]
+    fn begin(&self, cost: u32) -> Begin {
+        let settings = self.shared.settings();
+        match self.shared.try_take(|| settings.now(), cost) {
+            Ok(()) => Begin::Go,
+            Err(short) => self.shared.begin_without(short, cost),
+        }
+    }
+
+    fn acquire(&self, cost: u32, deadline: Option<std::time::Instant>) -> Acquire {
+        Acquire::new(Arc::clone(&self.shared), cost, deadline.map(Instant::from_std))
+    }
+
+    fn give_back(&self, cost: u32) {
+        self.shared.limits.give_back(cost);
+        self.shared.wake_first();
     }
 }

@@ -31,8 +31,8 @@ pub(crate) struct Limits {
     over_burst: OverBurst,
     // Nothing, as long as nobody has anything to learn.
     server: OnceLock<Box<Server>>,
-    // As they were written, for who asks.
-    quotas: Mutex<Box<[Quota]>>,
+    // As they were written, if not as in the settings.
+    quotas: Mutex<Option<Box<[Quota]>>>,
 }
 
 /// What becomes of a request that costs more than the burst, and so more than
@@ -64,7 +64,7 @@ impl Limits {
             others: others.iter().copied().map(Bucket::new).collect(),
             over_burst,
             server: server.map_or_else(OnceLock::new, OnceLock::from),
-            quotas: Mutex::new(iter::once(first).chain(others.iter().copied()).collect()),
+            quotas: Mutex::new(None),
         }
     }
 
@@ -218,31 +218,36 @@ impl Limits {
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, quotas: &[Quota]) {
         self.retuned.store(true, Ordering::Relaxed);
-        *self.quotas() = quotas.into();
+        *self.retuned_to() = Some(quotas.into());
         self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(*quota));
     }
 
-    fn quotas(&self) -> MutexGuard<'_, Box<[Quota]>> {
+    fn retuned_to(&self) -> MutexGuard<'_, Option<Box<[Quota]>>> {
         self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The quota of a bucket, as it was written.
+    fn quota(&self, settings: &Settings, index: usize) -> Quota {
+        match (&*self.retuned_to(), index.checked_sub(1)) {
+            (Some(quotas), _) => quotas[index],
+            (None, None) => settings.quota,
+            (None, Some(other)) => settings.others[other],
+        }
+    }
+
     /// Each quota as it is now.
-    pub(crate) fn states(&self, now: u64) -> Vec<QuotaState> {
-        let quotas = self.quotas();
-        let state = |(bucket, quota): (&Bucket, &Quota)| QuotaState {
-            quota: *quota,
+    pub(crate) fn states(&self, settings: &Settings, now: u64) -> Vec<QuotaState> {
+        let state = |(index, bucket): (usize, &Bucket)| QuotaState {
+            quota: self.quota(settings, index),
             remaining: bucket.there(now),
             reset: Duration::from_nanos(bucket.full_at().saturating_sub(now)),
         };
-        self.buckets().zip(&**quotas).map(state).collect()
+        self.buckets().enumerate().map(state).collect()
     }
 
-    /// The quota that has so many tokens last of all, if it has too few now.
-    pub(crate) fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
-        let quotas = self.quotas();
-        let there_at = |bucket: &Bucket| bucket.there_at(self.due(bucket, cost).into());
-        let scarcest = self.buckets().zip(&**quotas).max_by_key(|(bucket, _)| there_at(bucket))?;
-        (now < there_at(scarcest.0)).then_some(*scarcest.1)
+    /// Goes on where a bucket was that was full at that time, as the first one.
+    pub(crate) fn go_on(&self, full_at: u64) {
+        self.first.go_on(full_at);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -279,7 +284,6 @@ impl Limits {
 
 impl Admit for Limits {
     type Settings = Settings;
-    type Taken = ();
 
     const FORESEEN: bool = true;
 
@@ -301,8 +305,11 @@ impl Admit for Limits {
         self.short(before, cost)
     }
 
-    fn scarcest(&self, now: u64, cost: u32) -> Option<Quota> {
-        self.scarcest(now, cost)
+    fn scarcest(&self, settings: &Settings, now: u64, cost: u32) -> Option<Quota> {
+        let there_at = |bucket: &Bucket| bucket.there_at(self.due(bucket, cost).into());
+        let (index, bucket) =
+            self.buckets().enumerate().max_by_key(|(_, bucket)| there_at(bucket))?;
+        (now < there_at(bucket)).then(|| self.quota(settings, index))
     }
 
     fn gives_back(&self) -> bool {

@@ -1,40 +1,52 @@
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, iter, ops::Deref, sync::Arc};
 
-use palisade_core::Target;
+use palisade_core::{Observer, Target};
 
-use crate::{Limiter, Quota, shared::Settings};
+use crate::{Limit, Limiter, Quota, Wait, shared::Settings};
 
 /// Which limiters a layer has: [`Single`], one for all requests, or
 /// [`Keyed`](crate::Keyed), one for each key.
 pub trait Scope {
+    /// What these limiters are.
+    type Limiter: Limit;
+
     /// These limiters anew, with all of their tokens, by this template.
     fn renew(self, template: &Template) -> Self;
-
-    /// The limiter that every request goes by, if there is only one.
-    fn known(&self) -> Option<&Limiter>;
 }
 
 /// Finds the limiter of a request.
 pub trait Assign<Req>: Scope {
     /// The limiter of this request.
-    fn limiter<'a>(&'a self, request: &Req) -> Found<'a>;
+    fn limiter<'a>(&'a self, request: &Req) -> Found<'a, Self::Limiter>;
+
+    /// Takes so many tokens for this request, if that needs no limiter. By
+    /// default, it needs one.
+    ///
+    /// # Errors
+    ///
+    /// The limiter to take them from.
+    #[inline]
+    fn take<'a>(&'a self, request: &Req, cost: u32) -> Result<(), Found<'a, Self::Limiter>> {
+        let _ = cost;
+        Err(self.limiter(request))
+    }
 }
 
 /// A limiter that was found: borrowed, or owned.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it is complete by nature")]
-pub enum Found<'a> {
+pub enum Found<'a, L = Limiter> {
     /// It belongs to the layer.
-    One(&'a Limiter),
+    One(&'a L),
     /// It belongs to a key, whose limiters come and go.
-    Own(Limiter),
+    Own(L),
 }
 
-impl Deref for Found<'_> {
-    type Target = Limiter;
+impl<L> Deref for Found<'_, L> {
+    type Target = L;
 
     #[inline]
-    fn deref(&self) -> &Limiter {
+    fn deref(&self) -> &L {
         match self {
             Self::One(limiter) => limiter,
             Self::Own(limiter) => limiter,
@@ -55,6 +67,26 @@ impl Template {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether a limiter is no more than a bucket, as long as nobody waits.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.settings.others.is_empty() && self.settings.learned.is_none()
+    }
+
+    /// The quotas of the layer: one, and those that were added.
+    pub fn quotas(&self) -> impl Iterator<Item = Quota> {
+        iter::once(self.settings.quota).chain(self.settings.others.iter().copied())
+    }
+
+    /// Whether requests wait, and how.
+    pub fn wait(&self) -> Wait {
+        self.settings.wait
+    }
+
+    /// Who is told of waits, refusals and pauses.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.settings.observer.as_ref()
     }
 
     /// A limiter with all of its tokens, that tells the observer of this target.
@@ -92,13 +124,10 @@ impl Single {
 }
 
 impl Scope for Single {
+    type Limiter = Limiter;
+
     fn renew(self, template: &Template) -> Self {
         Self::new(template)
-    }
-
-    #[inline]
-    fn known(&self) -> Option<&Limiter> {
-        Some(&self.limiter)
     }
 }
 

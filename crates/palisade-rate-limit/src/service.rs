@@ -4,12 +4,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    Acquire, Answered, Assign, CostOf, Limited, LimitedReason, OnRefusal, One, PassOn, Refuse,
-    ResponseFuture, Single, bucket::Short, future::Waiting, layer::Rules, shared::Shared,
+    Answered, Assign, Begin, CostOf, Limit, OnRefusal, One, PassOn, Refuse, ResponseFuture, Single,
+    future::Waiting, layer::Rules,
 };
 
 /// Lets requests through to a service no faster than a quota has it.
@@ -61,11 +60,11 @@ where
     K: Assign<Req>,
     C: CostOf<Req>,
     R: OnRefusal<S::Response, S::Error> + Clone,
-    A: Answered<S::Response> + Clone,
+    A: Answered<S::Response, K::Limiter> + Clone,
 {
     type Response = S::Response;
     type Error = R::Error;
-    type Future = ResponseFuture<S, Req, R, A>;
+    type Future = ResponseFuture<S, Req, R, A, K::Limiter>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
@@ -77,34 +76,31 @@ where
         let rules = &*self.rules;
         let (refusal, answers) = (rules.refusal.clone(), rules.answers.clone());
         let cost = rules.cost.cost(&request);
-        let limiter = rules.scope.limiter(&request);
-        let shared = limiter.shared();
-        let settings = shared.settings();
-        let Err(short) = shared.try_take(|| settings.now(), cost) else {
-            let ticket = answers.sent(&limiter, cost);
-            return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
+        let limiter = match answers.always() {
+            None => rules.scope.limiter(&request),
+            Some(ticket) => match rules.scope.take(&request, cost) {
+                Err(limiter) => limiter,
+                Ok(()) => {
+                    let future = self.inner.call(request);
+                    return ResponseFuture::called(future, ticket, refusal, answers);
+                }
+            },
         };
-        if settings.observe {
-            shared.tell_refusal(&refuse(shared, short, cost), false);
-            let ticket = answers.sent(&limiter, cost);
-            return ResponseFuture::called(self.inner.call(request), ticket, refusal, answers);
+        match limiter.begin(cost) {
+            Begin::Go => {
+                let ticket = answers.sent(&limiter, cost);
+                ResponseFuture::called(self.inner.call(request), ticket, refusal, answers)
+            }
+            Begin::Refuse(limited) => ResponseFuture::refused(limited, refusal, answers),
+            Begin::Wait => {
+                // Nobody keeps the one that is ready: what it holds may be what this request, or
+                // another one, has to wait for.
+                let inner = self.inner.clone();
+                self.inner = inner.clone();
+                let deadline = rules.cost.deadline(&request);
+                let waiting = Waiting::new(inner, request, cost, limiter.clone(), deadline);
+                ResponseFuture::waiting(waiting, refusal, answers)
+            }
         }
-        if settings.wait.longest().is_zero() || short == Short::Never {
-            let limited = refuse(shared, short, cost);
-            shared.tell_refusal(&limited, true);
-            return ResponseFuture::refused(limited, refusal, answers);
-        }
-        // Nobody keeps the one that is ready: what it holds may be what this request, or
-        // another one, has to wait for.
-        let inner = self.inner.clone();
-        self.inner = inner.clone();
-        let deadline = rules.cost.deadline(&request).map(Instant::from_std);
-        let acquire = Acquire::new(Arc::clone(shared), cost, deadline);
-        ResponseFuture::waiting(Waiting::new(inner, request, acquire, cost), refusal, answers)
     }
-}
-
-#[cold]
-fn refuse(shared: &Shared, short: Short, cost: u32) -> Limited {
-    shared.refusal(short, shared.settings().now(), cost, LimitedReason::Exhausted)
 }

@@ -7,7 +7,7 @@ use std::{
 use palisade_core::{Endpoint, ErrorKind, Event, Observer, Target};
 
 use crate::{
-    Limited, LimitedReason, OverBurst, Quota, Wait,
+    Begin, Limited, LimitedReason, OverBurst, Quota, Wait,
     admit::{Admit, LineSettings},
     bucket::Short,
     clock::Clock,
@@ -115,13 +115,17 @@ impl<L: Admit> Shared<L> {
         &self.settings
     }
 
+    pub(crate) fn settings_arc(&self) -> &Arc<L::Settings> {
+        &self.settings
+    }
+
     /// Takes so many tokens if they are there and nobody waits for them.
     ///
     /// # Errors
     ///
     /// When they will be there.
     #[inline]
-    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<L::Taken, Short> {
+    pub(crate) fn try_take(&self, now: impl FnOnce() -> u64, cost: u32) -> Result<(), Short> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             let taken = self.limits.take(now(), cost);
             if taken.is_err() && self.limits.gives_back() {
@@ -147,7 +151,11 @@ impl<L: Admit> Shared<L> {
             Short::Unforeseen => Limited::new(reason, None),
             Short::Until(at) => {
                 let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
-                Limited::new(reason, Some(delay)).by(self.limits.scarcest(now, cost))
+                Limited::new(reason, Some(delay)).by(self.limits.scarcest(
+                    &self.settings,
+                    now,
+                    cost,
+                ))
             }
         }
     }
@@ -164,7 +172,7 @@ impl<L: Admit> Shared<L> {
         let mut line = self.line();
         let short = match line.len() {
             0 => match self.limits.take(now, cost) {
-                Ok(_) => return Ok(None),
+                Ok(()) => return Ok(None),
                 Err(short) => short,
             },
             _ => self.limits.short(line.cost(), cost),
@@ -205,7 +213,7 @@ impl<L: Admit> Shared<L> {
             }
         } else {
             match self.limits.take_late(now, cost) {
-                Ok(_) => Step::Go,
+                Ok(()) => Step::Go,
                 Err(Short::Until(at)) if at <= give_up => Step::Until(at),
                 Err(Short::Unforeseen) if now <= give_up => Step::Behind,
                 Err(short) => Step::Refused(self.refusal(short, now, cost, LimitedReason::TooLong)),
@@ -279,6 +287,27 @@ impl<L: Admit> Shared<L> {
             retry_after: limited.retry_after(),
             enforced,
         });
+    }
+}
+
+impl Shared<Limits> {
+    /// What becomes of a request that has no tokens.
+    #[cold]
+    pub(crate) fn begin_without(&self, short: Short, cost: u32) -> Begin {
+        let refuse = || self.refusal(short, self.settings.now(), cost, LimitedReason::Exhausted);
+        let waits = !self.settings.wait.longest().is_zero() && short != Short::Never;
+        match (self.settings.observe, waits) {
+            (true, _) => {
+                self.tell_refusal(&refuse(), false);
+                Begin::Go
+            }
+            (false, true) => Begin::Wait,
+            (false, false) => {
+                let limited = refuse();
+                self.tell_refusal(&limited, true);
+                Begin::Refuse(limited)
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Whether requests wait for a quota that is used up, and how.
+/// Whether requests wait for a limit that is reached, and how.
 ///
 /// ```
 /// use std::time::Duration;

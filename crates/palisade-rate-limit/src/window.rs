@@ -577,7 +577,7 @@ mod tests {
         let mut at = At::default();
         for (partition, remaining) in [("a", 5), ("b", 7)] {
             let mut quota = Allowance::default();
-            quota.partition = Some(partition.into());
+            quota.partition = Some(partition.as_bytes().into());
             (quota.remaining, quota.reset) = (Some(remaining), Some(seconds(10)));
             at.answer(&Heard { allowances: [quota].into_iter().collect(), ..Heard::default() });
         }

@@ -25,7 +25,7 @@
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
-//! | [`rate_limit`] | `rate-limit` | limits rates: quotas, keys, costs, a fair line to wait in |
+//! | [`rate_limit`] | `rate-limit` | limits rates and requests in flight: quotas, keys, costs, a fair line to wait in |
 //! | [`retry`] | `retry`, `idempotency-key` | retries with back-off, hints and budgets |
 //!
 //! The feature `rustls` tells failures of rustls apart.

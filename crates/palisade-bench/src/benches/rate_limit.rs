@@ -2,5 +2,6 @@
 //! number a second where calls wait.
 
 pub(super) mod direct;
+pub(super) mod feedback;
 pub(super) mod keyed;
 pub(super) mod line;

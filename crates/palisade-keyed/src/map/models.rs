@@ -89,7 +89,7 @@ impl World {
     /// What holds at any moment: as many are there as are counted.
     fn audit(&self) {
         assert!(self.map.len() <= self.map.bounds.most);
-        let shards: Vec<_> = self.map.shards.iter().map(|shard| shard.read().unwrap()).collect();
+        let shards: Vec<_> = self.map.shards.iter().map(|shard| shard.0.read().unwrap()).collect();
         let entries = || shards.iter().flat_map(|shard| &shard.entries);
         assert_eq!(entries().count(), self.map.len());
         assert!(self.map.len() <= self.map.bounds.most);
@@ -209,5 +209,42 @@ fn a_look_up_finds_what_is_held() {
         assert!(found.is(&held) && look.join().unwrap().is(&held));
         drop((found, held));
         world.settle(flood.join().unwrap());
+    });
+}
+
+// As tokens that are taken from a word, until there is a limiter to take them from.
+#[test]
+fn what_is_done_in_looks_is_there_when_it_is_changed() {
+    struct Counter {
+        count: AtomicU64,
+        grown: bool,
+    }
+
+    impl Evict for Counter {
+        fn may_go(&self, _: u64) -> bool {
+            false
+        }
+    }
+
+    check(|| {
+        let map = Arc::new(BoundedMap::with_shards(Bounds { most: 2, idle: IDLE }, 1));
+        let count = |map: &BoundedMap<u32, Counter>| {
+            let new = |_: &u32| Counter { count: AtomicU64::new(0), grown: false };
+            let look = |there: &Counter| there.count.fetch_add(1, Ordering::Relaxed);
+            assert!(map.look_or_insert(&OwnedKey(0), new, || 0, look).is_some());
+        };
+        let others = [(); 2].map(|()| {
+            let map = Arc::clone(&map);
+            thread::spawn(move || (0..3).for_each(|_| count(&map)))
+        });
+        count(&map);
+        let grow = |there: &mut Counter| {
+            let count = AtomicU64::new(there.count.load(Ordering::Relaxed));
+            *there = Counter { count, grown: true };
+        };
+        assert!(map.change(&OwnedKey(0), grow).is_some());
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let look = |there: &Counter| (there.count.load(Ordering::Relaxed), there.grown);
+        assert_eq!(map.look(&OwnedKey(0), look), Some((7, true)));
     });
 }

@@ -89,6 +89,38 @@ async fn each_key_has_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handle_goes_on_where_the_requests_of_its_key_were() {
+    let layer = RateLimitLayer::new(Quota::per_hour(1).burst(5)).wait(Wait::reject());
+    let layer = layer.keyed(ByAuthority);
+    let (service, limiters) = (layer.layer(api()), layer.limiters());
+    let ask = async |host: &str| {
+        service.clone().oneshot(get(&format!("http://{host}.example/"))).await.is_ok()
+    };
+    let key = |host: &str| Some(format!("{host}.example"));
+    for _ in 0..3 {
+        assert!(ask("a").await && ask("b").await);
+    }
+    let handle = limiters.get(&key("a")).unwrap();
+    assert_eq!(handle.snapshot().available, 2);
+    assert!(ask("a").await);
+    assert_eq!(handle.snapshot().available, 1);
+    handle.refund(1);
+    assert_eq!([ask("a").await, ask("a").await, ask("a").await], [true, true, false]);
+
+    let mut all = limiters.all();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    let left: Vec<_> =
+        all.iter().map(|(key, limiter)| (key, limiter.snapshot().available)).collect();
+    assert_eq!(left, [(&key("a"), 0), (&key("b"), 2)]);
+    limiters.pause(TICK);
+    assert!(!ask("b").await);
+    sleep(TICK).await;
+    assert_eq!([ask("b").await, ask("b").await, ask("b").await], [true, true, false]);
+    assert!(limiters.get(&key("c")).is_none());
+    assert_eq!(limiters.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_stays_within_its_bounds_and_forgets_nothing() {
     let layer = RateLimitLayer::new(Quota::per_hour(1))
         .wait(Wait::reject())

@@ -4,7 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
 
 mod attack;
+mod concurrency;
 mod contract;
 mod feedback;
 mod layer;
 mod limiter;
+mod seam;
+mod server;

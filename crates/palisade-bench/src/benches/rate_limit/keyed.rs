@@ -32,7 +32,7 @@ pub(in crate::benches) fn many() -> Vec<Subject> {
 
 /// On a server, for tower_governor is for axum alone.
 fn subjects(clients: u32) -> Vec<Subject> {
-    let by_client = Keyed::by(ByExtension::<IpAddr>::default()).max_keys(200_000);
+    let by_client = Keyed::by(ByExtension::<IpAddr>::default());
     let quota = Quota::per_second(MILLION).burst(MILLION);
     let palisade = RateLimitLayer::new(quota).scope(by_client).layer(Served);
     let config = GovernorConfigBuilder::default()
