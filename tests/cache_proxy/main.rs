@@ -15,8 +15,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use palisade_cache::{Background, HttpCacheLayer, MemoryStore, OnePartition, spawn_fn};
 use tokio::{io, net::TcpListener, select};
-use tower::{ServiceBuilder, layer::util::Identity};
+use tower::ServiceBuilder;
 
 /// Far beyond what the origin takes for anything, and less than the client waits.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
@@ -30,11 +31,36 @@ enum Mode {
     Private,
 }
 
-/// The cache that all of this is about.
-fn cache(mode: Mode) -> Identity {
+/// What the suite wants of a cache, where it may choose: nothing is served stale without a word
+/// but for what is lost with its connection, and cookies are stored.
+fn store() -> MemoryStore {
+    MemoryStore::new(64 << 20)
+}
+
+/// For how long something stale is better than a lost connection.
+const STALE_ON_ERROR: Duration = Duration::from_secs(600);
+
+/// There is one user, whatever cookies are sent.
+fn private() -> HttpCacheLayer<MemoryStore, OnePartition> {
+    let layer = HttpCacheLayer::private(store()).partition(OnePartition);
+    layer.stale_on_error(STALE_ON_ERROR).executor(spawn_fn(spawn))
+}
+
+fn shared() -> HttpCacheLayer<MemoryStore, OnePartition> {
+    let layer = HttpCacheLayer::shared(store()).store_cookies(true);
+    layer.stale_on_error(STALE_ON_ERROR).executor(spawn_fn(spawn))
+}
+
+fn cache(mode: Mode) -> HttpCacheLayer<MemoryStore, OnePartition> {
     match mode {
-        Mode::Shared | Mode::Private => Identity::new(),
+        Mode::Shared => shared(),
+        Mode::Private => private(),
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "it is not a layer")]
+fn spawn(work: Background) {
+    tokio::spawn(work);
 }
 
 #[tokio::main]
@@ -50,7 +76,7 @@ async fn main() -> ExitCode {
         }
     };
     let result = match origin {
-        Ok(origin) => run(mode, origin).await,
+        Ok(origin) => run(cache(mode), origin).await,
         Err(error) => Err(error.into()),
     };
     match result {
@@ -62,12 +88,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(mode: Mode, origin: Authority) -> Result<(), Box<dyn Error>> {
+async fn run(
+    cache: HttpCacheLayer<MemoryStore, OnePartition>,
+    origin: Authority,
+) -> Result<(), Box<dyn Error>> {
     // A small packet that waits for the acknowledgement of another costs 40 milliseconds.
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-    let stack = ServiceBuilder::new().layer(cache(mode)).timeout(ANSWERED_WITHIN).service(client);
+    let stack = ServiceBuilder::new().layer(cache).timeout(ANSWERED_WITHIN).service(client);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("Listening on http://{}/", listener.local_addr()?);

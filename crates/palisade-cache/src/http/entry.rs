@@ -88,7 +88,7 @@ impl Entry {
 
     /// Whether something that a variant would replace was asked for later.
     pub fn outdates(&self, variant: &Variant) -> bool {
-        let later = |old: &&Arc<Variant>| variant.stamp.sequence < old.stamp.sequence;
+        let later = |old: &&Arc<Variant>| variant.stamp < old.stamp;
         self.variants.iter().filter(later).any(|old| old.is_for_the_same(variant))
     }
 

@@ -1,6 +1,7 @@
 //! Responses in memory, within a budget of bytes.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::{Ready, ready},
     hash::BuildHasher,
@@ -30,6 +31,9 @@ use crate::{
 /// Writes to keys that fall into one of these wait for each other.
 const STRIPES: usize = 64;
 
+/// So many invalidations are remembered in each.
+const RECENT: usize = 64;
+
 /// A shard holds at least so many of the largest bodies.
 const BODIES_IN_SHARD: u64 = 4;
 
@@ -55,12 +59,34 @@ pub struct MemoryStore {
 
 struct Shared {
     entries: Cache<CacheKey, Arc<Entry>, ByWeight, RandomState>,
-    // How often something was invalidated in each stripe.
-    generations: Box<[Mutex<u64>]>,
+    stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
     sequence: AtomicU64,
     budget: u64,
     max_body: u64,
+}
+
+/// What was invalidated of late, so that what was asked for before is not stored.
+#[derive(Default)]
+struct Stripe {
+    // By the hash of the key, the latest last.
+    recent: VecDeque<(u64, Stamp)>,
+    // All that was asked for before is taken for invalidated: it is not known any more.
+    floor: Stamp,
+}
+
+impl Stripe {
+    fn invalidate(&mut self, hash: u64, now: Stamp) {
+        if RECENT <= self.recent.len() {
+            let forgotten = self.recent.pop_front();
+            self.floor = forgotten.map_or(now, |(_, at)| at);
+        }
+        self.recent.push_back((hash, now));
+    }
+
+    fn invalidates(&self, hash: u64, asked: Stamp) -> bool {
+        asked < self.floor || self.recent.iter().any(|(key, at)| *key == hash && asked < *at)
+    }
 }
 
 #[derive(Clone)]
@@ -108,9 +134,9 @@ impl MemoryStore {
         let hasher = RandomState::default();
         let entries =
             Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
-        let generations = (0..STRIPES).map(|_| Mutex::new(0)).collect();
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
         let sequence = AtomicU64::new(1);
-        let shared = Shared { entries, generations, hasher, sequence, budget, max_body };
+        let shared = Shared { entries, stripes, hasher, sequence, budget, max_body };
         Self { shared: Arc::new(shared) }
     }
 
@@ -132,20 +158,26 @@ impl MemoryStore {
     /// Forgets what is stored for a URI, in all partitions. It looks at every
     /// key for that.
     pub fn remove(&self, uri: &Uri) {
-        self.shared.generations.iter().for_each(|generation| *lock(generation) += 1);
+        self.forget_all();
         self.shared.entries.retain(|key, _| !same_target(key.uri(), uri));
     }
 
     /// Forgets everything, and what is being fetched.
     pub fn clear(&self) {
-        self.shared.generations.iter().for_each(|generation| *lock(generation) += 1);
+        self.forget_all();
         self.shared.entries.clear();
     }
 
-    /// Who writes to a key holds this, and says how often one was invalidated.
-    fn generation(&self, key: CacheKeyRef<'_>) -> MutexGuard<'_, u64> {
-        let stripe = self.shared.hasher.hash_one(key) as usize % STRIPES;
-        lock(&self.shared.generations[stripe])
+    /// What is asked for now is not stored.
+    fn forget_all(&self) {
+        let now = self.stamp();
+        self.shared.stripes.iter().for_each(|stripe| lock(stripe).floor = now);
+    }
+
+    /// Who writes to a key holds this. With it comes the hash of the key.
+    fn stripe(&self, key: CacheKeyRef<'_>) -> (MutexGuard<'_, Stripe>, u64) {
+        let hash = self.shared.hasher.hash_one(key);
+        (lock(&self.shared.stripes[hash as usize % STRIPES]), hash)
     }
 }
 
@@ -161,17 +193,16 @@ impl Store for MemoryStore {
         ready(self.shared.entries.get(&key.borrowed()))
     }
 
-    fn stamp(&self, key: CacheKeyRef<'_>) -> Stamp {
-        let generation = *self.generation(key);
-        Stamp { generation, sequence: self.shared.sequence.fetch_add(1, Ordering::Relaxed) }
+    fn stamp(&self) -> Stamp {
+        Stamp::new(self.shared.sequence.fetch_add(1, Ordering::Relaxed))
     }
 
     fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
         let shard = self.shared.entries.shard_capacity();
         let too_large = self.shared.max_body < variant.body().len() as u64
             || shard / 2 < (variant.weight() + key.len() + KEY) as u64;
-        let generation = self.generation(key.borrowed());
-        if too_large || *generation != variant.stamp().generation {
+        let (stripe, hash) = self.stripe(key.borrowed());
+        if too_large || stripe.invalidates(hash, variant.stamp()) {
             return false;
         }
         let old = self.shared.entries.peek(&key.borrowed());
@@ -185,7 +216,7 @@ impl Store for MemoryStore {
     }
 
     fn freshen(&self, key: &CacheKey, variant: &Variant, head: Arc<StoredHead>) {
-        let _generation = self.generation(key.borrowed());
+        let _stripe = self.stripe(key.borrowed());
         let old = self.shared.entries.peek(&key.borrowed());
         if let Some(entry) = old.and_then(|old| old.freshened(variant, head)) {
             self.shared.entries.insert(key.clone(), Arc::new(entry));
@@ -193,8 +224,8 @@ impl Store for MemoryStore {
     }
 
     fn invalidate(&self, key: CacheKeyRef<'_>) {
-        let mut generation = self.generation(key);
-        *generation += 1;
+        let (mut stripe, hash) = self.stripe(key);
+        stripe.invalidate(hash, self.stamp());
         self.shared.entries.remove(&key);
     }
 

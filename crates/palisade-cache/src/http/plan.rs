@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, RANGE},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -41,8 +41,7 @@ pub(crate) struct Plan<T: Store> {
     offered: Option<Arc<Entry>>,
     validates: bool,
     asked: SystemTime,
-    // Of the key in its own partition, and in the common one.
-    stamps: [Stamp; 2],
+    stamp: Stamp,
     started: bool,
     // Others may join it by this id, if it is not zero.
     id: u64,
@@ -87,7 +86,7 @@ impl<T: Store> Plan<T> {
             offered,
             validates: false,
             asked: SystemTime::UNIX_EPOCH,
-            stamps: <[Stamp; 2]>::default(),
+            stamp: Stamp::default(),
             started: false,
             id,
             storing: None,
@@ -101,19 +100,8 @@ impl<T: Store> Plan<T> {
             return None;
         }
         self.asked = self.core.settings.now();
-        self.stamp();
+        self.stamp = self.core.store.stamp();
         self.look_again()
-    }
-
-    fn stamp(&mut self) {
-        if !self.ask.demand.stores() {
-            return;
-        }
-        let key = self.ask.key.borrowed();
-        let own = self.core.store.stamp(key);
-        let both = self.ask.key.partition().is_of_credentials();
-        let common = if both { self.core.store.stamp(key.within(&COMMON)) } else { own };
-        self.stamps = [own, common];
     }
 
     /// Makes the request ask only for what is not stored already.
@@ -230,6 +218,8 @@ impl<T: Store> Plan<T> {
         let admitted = self.examine(parts.status, &parts.headers, received, &options).ok()?;
         let mut headers = compacted(&parts.headers);
         fields::to_stored(&mut headers, received, &options);
+        // It may have been added, and the first clone of it allocates: better now than on a hit.
+        drop(headers.get(DATE).cloned());
         let public = admitted.policy.is_public();
         let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
         let head = StoredHead {
@@ -284,12 +274,15 @@ impl<T: Store> Plan<T> {
             update::is_about(update, &variant.head.headers, sole)
                 && (sole || variant.head.part.is_none())
         };
-        let Some(variant) = candidates.iter().find(about).map(|variant| Arc::clone(variant)) else {
-            let common = self.selected.as_ref().is_some_and(|selected| selected.common);
-            self.core.store.invalidate(self.key(common));
-            return Judged::Confused;
-        };
-        Judged::Answer(self.freshen(&variant, update), CacheStatus::Revalidated)
+        if let Some(variant) = candidates.iter().find(about) {
+            return Judged::Answer(self.freshen(variant, update), CacheStatus::Revalidated);
+        }
+        match candidates[..] {
+            // The origin found its tag among one: that one is still the same, but nothing that
+            // this says is about it.
+            [variant] => Judged::Answer(Arc::clone(variant), CacheStatus::Revalidated),
+            _ => Judged::Confused,
+        }
     }
 
     /// Updates a stored head, and says what is stored now.
@@ -316,7 +309,7 @@ impl<T: Store> Plan<T> {
             return Arc::new(Variant::new(head, variant.body.clone(), variant.stamp()));
         }
         // One that was stored for other requests is for this one too.
-        let variant = Arc::new(Variant::new(head, variant.body.clone(), self.stamps[0]));
+        let variant = Arc::new(Variant::new(head, variant.body.clone(), self.stamp));
         self.core.store.put(&self.ask.key, Arc::clone(&variant));
         variant
     }
@@ -352,7 +345,7 @@ impl<T: Store> Plan<T> {
             }
         }
         // What it is answered with is newer.
-        self.stamp();
+        self.stamp = self.core.store.stamp();
     }
 
     fn key(&self, common: bool) -> CacheKeyRef<'_> {
@@ -385,8 +378,10 @@ impl<T: Store> Plan<T> {
         // A copy: chunks keep the buffers alive that they were read into.
         let mut body = BytesMut::with_capacity(total);
         chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-        let stamp = self.stamps[usize::from(common)];
-        let variant = Arc::new(Variant::new(head, body.freeze(), stamp));
+        let body = body.freeze();
+        // The first clone allocates: better now than on a hit.
+        drop(body.clone());
+        let variant = Arc::new(Variant::new(head, body, self.stamp));
         let key = self.key(common).to_key();
         let stored = self.core.store.put(&key, variant);
         if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {

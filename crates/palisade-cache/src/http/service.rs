@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     ask::{Ask, Decision, Found},
     body::CachedBody,
+    entry::compacted,
     future::ResponseFuture,
     key::CacheKeyRef,
     mode::CacheMode,
@@ -133,7 +134,8 @@ where
         let ask = Ask {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            // A clone of a value costs an allocation for each that is not shared yet.
+            headers: compacted(request.headers()),
             endpoint: Endpoint::of(request.extensions()),
             key: key.to_key(),
             demand,

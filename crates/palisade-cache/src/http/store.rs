@@ -31,8 +31,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Taken before the origin is asked, and kept with what it answers, so that
     /// the store can tell what is older than what it has, or was invalidated
-    /// since.
-    fn stamp(&self, key: CacheKeyRef<'_>) -> Stamp;
+    /// since. No two are the same.
+    fn stamp(&self) -> Stamp;
 
     /// Stores one variant in place of what [is for the same
     /// requests](Entry::with). Says whether it does.
@@ -65,11 +65,19 @@ pub enum Peek {
     Ask,
 }
 
-/// When a response was asked for, as the store counts it.
+/// When a response was asked for, as the store counts it: higher for what was
+/// asked for later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stamp {
-    /// How often something near the key was invalidated.
-    pub generation: u64,
-    /// Higher for what was asked for later.
-    pub sequence: u64,
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// A stamp with this number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }

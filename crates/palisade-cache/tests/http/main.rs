@@ -4,4 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
 
 mod basics;
+mod collapse;
+mod contract;
+mod cost;
+mod defects;
+mod keys;
+mod options;
+mod stale;
+mod stores;
 mod support;
+mod validation;

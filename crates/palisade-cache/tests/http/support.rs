@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
@@ -12,10 +15,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
-use palisade_cache::{CacheStatus, CachedBody, HttpCache, HttpCacheLayer, MemoryStore};
+use palisade_cache::{CacheStatus, CachedBody, HttpCacheLayer, MemoryStore};
 use palisade_core::BoxError;
 use palisade_testkit::PausedClock;
-use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceExt};
 
 pub(crate) type Ask = Request<Empty<Bytes>>;
@@ -29,6 +31,7 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<Step>,
     pub(crate) delay: Duration,
     pub(crate) fails: bool,
+    pub(crate) panics: bool,
 }
 
 /// What its body does next.
@@ -48,6 +51,7 @@ pub(crate) fn reply(status: u16, fields: Fields<'_>, body: &str) -> Reply {
         body: vec![Step::Chunk(Bytes::copy_from_slice(body.as_bytes()))],
         delay: Duration::ZERO,
         fails: false,
+        panics: false,
     }
 }
 
@@ -78,13 +82,13 @@ type Script = dyn FnMut(&Ask) -> Reply + Send;
 pub(crate) struct Origin {
     script: Arc<Mutex<Box<Script>>>,
     seen: Arc<Mutex<Vec<Ask>>>,
-    bodies: Arc<()>,
+    alive: Arc<AtomicUsize>,
 }
 
 impl Origin {
     pub(crate) fn new(script: impl FnMut(&Ask) -> Reply + Send + 'static) -> Self {
         let script = Arc::new(Mutex::new(Box::new(script) as Box<Script>));
-        Self { script, seen: Arc::default(), bodies: Arc::new(()) }
+        Self { script, seen: Arc::default(), alive: Arc::default() }
     }
 
     /// Answers with these, one after the other, and with the last one for ever.
@@ -105,13 +109,25 @@ impl Origin {
         self.seen.lock().unwrap().last().expect("there was one").headers().clone()
     }
 
-    /// How many responses and bodies of responses are alive.
+    /// How many calls and bodies of responses are alive.
     pub(crate) fn alive(&self) -> usize {
-        Arc::strong_count(&self.bodies) - 1 - self.clones()
+        self.alive.load(Ordering::SeqCst)
     }
+}
 
-    fn clones(&self) -> usize {
-        0
+/// Counts what is alive.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -127,8 +143,11 @@ impl Service<Ask> for Origin {
     fn call(&mut self, request: Ask) -> Self::Future {
         let reply = (self.script.lock().unwrap())(&request);
         self.seen.lock().unwrap().push(request);
-        let alive = Arc::new(());
+        let alive = Alive::new(&self.alive);
         Box::pin(async move {
+            if reply.panics {
+                panic!("the origin panics");
+            }
             if !reply.delay.is_zero() {
                 tokio::time::sleep(reply.delay).await;
             }
@@ -149,7 +168,7 @@ impl Service<Ask> for Origin {
 pub(crate) struct OriginBody {
     steps: VecDeque<Step>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
-    _alive: Arc<()>,
+    _alive: Alive,
 }
 
 impl Body for OriginBody {
