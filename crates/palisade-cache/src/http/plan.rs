@@ -24,6 +24,7 @@ use crate::rules::{
     admission::{Admitted, Unstorable, admit},
     cache_status::Forward,
     conditional, fields, location,
+    lookup::{Demand, Lookup},
     options::Options,
     partial::Part,
     policy::Exchange,
@@ -156,12 +157,20 @@ impl<T: Store> Plan<T> {
     /// Decides on a response. One that is a stream is passed on.
     pub(crate) fn judge(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
         let judged = self.judge_head(parts, size, stream);
-        match judged {
+        match &judged {
+            // Nobody may use it before the origin says so again.
+            Judged::Store(head) if !self.is_shared(head) => self.pass(),
             Judged::Store(_) => {}
             Judged::Pass => self.pass(),
             Judged::Answer(..) | Judged::Confused => self.land(),
         }
         judged
+    }
+
+    /// Whether other requests may be answered with it too.
+    fn is_shared(&self, head: &StoredHead) -> bool {
+        let lookup = Demand::default().look_up(&head.policy, head.received);
+        matches!(lookup, Lookup::Fresh { .. })
     }
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
