@@ -374,3 +374,6 @@ impl<W: Work> Drop for Driver<'_, W> {
         wakers.into_iter().for_each(Waker::wake);
     }
 }
+
+#[cfg(all(test, palisade_shuttle))]
+mod models;
