@@ -5,19 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shuttle::{
     rand::{Rng, thread_rng},
-    thread::{self, Thread},
+    thread,
 };
 
 use super::*;
-
-/// Lets a thread go on that has parked.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
 
 /// What comes from the network: so many steps have come.
 #[derive(Default)]
@@ -75,14 +66,10 @@ impl Work for Frames {
     fn close(self: Pin<&mut Self>) {}
 }
 
-fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    loop {
-        match poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
+/// Not by `park`, which shuttle lets return without a reason: nobody would see
+/// that a wake is missing.
+fn wait<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Unpin) -> T {
+    shuttle::future::block_on(std::future::poll_fn(poll))
 }
 
 /// Reads to the end, or leaves after some polls.
