@@ -2,6 +2,7 @@
 
 mod ask;
 mod body;
+mod body_key;
 mod entry;
 mod error;
 mod fetch;
@@ -24,10 +25,12 @@ mod settings;
 mod spawn;
 mod status;
 mod store;
+mod storing;
 mod upstream;
 
 pub use self::{
     body::CachedBody,
+    body_key::{BodyKey, InMemory, Unread},
     entry::{Entry, StoredHead, Variant},
     error::FillError,
     future::ResponseFuture,

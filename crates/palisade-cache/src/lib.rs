@@ -63,10 +63,10 @@ mod rules;
 mod sync;
 
 pub use self::http::{
-    Background, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
-    CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, MemoryStore, OnePartition,
-    PartitionBy, PartitionFn, Peek, ResponseFuture, Route, Spawn, SpawnFn, Stamp, Store,
-    StoredHead, Ttl, Variant, partition_fn, spawn_fn,
+    Background, BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition,
+    CacheStatus, CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory,
+    MemoryStore, OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, Spawn,
+    SpawnFn, Stamp, Store, StoredHead, Ttl, Unread, Variant, partition_fn, spawn_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method, Uri, header};
-use palisade_core::{Endpoint, Target};
+use palisade_core::{Endpoint, Target, is_safe};
 
 use super::{
     entry::{Entry, StoredHead, Variant},
@@ -37,10 +37,15 @@ impl Ask {
         Target::new(self.endpoint, Some(&self.method), authority.or_else(host))
     }
 
+    /// Whether what is stored is looked at.
+    pub(crate) fn reads(&self) -> bool {
+        self.demand.reads() && (self.key.body().is_some() || is_safe(&self.method))
+    }
+
     /// Whether a response to it may be fetched together with others: it asks for
     /// the whole, and not whether something is still the same.
     pub(crate) fn is_plain(&self) -> bool {
-        self.method == Method::GET
+        (self.method == Method::GET || self.key.body().is_some())
             && self.demand.stores()
             && !self.headers.contains_key(header::RANGE)
             && !self.headers.contains_key(header::IF_NONE_MATCH)
@@ -95,16 +100,23 @@ pub(crate) struct Selected {
 }
 
 impl Found {
-    /// Looks without waiting. Nothing, if the store has to be asked.
-    pub(crate) fn peek<T: Store>(store: &T, key: CacheKeyRef<'_>, both: bool) -> Option<Self> {
+    /// Looks without waiting: for what is for all only if the partition has
+    /// nothing for the request. Nothing, if the store has to be asked.
+    pub(crate) fn peek<T: Store>(
+        store: &T,
+        key: CacheKeyRef<'_>,
+        request: &HeaderMap,
+    ) -> Option<Self> {
         let look = |key| match store.peek(key) {
             Peek::Found(entry) => Some(Some(entry)),
             Peek::Absent => Some(None),
             Peek::Ask => None,
         };
         let own = look(key)?;
-        let common = if both { look(key.within(&COMMON))? } else { None };
-        Some(Self { own, common, looked: both })
+        let enough = || own.as_ref().is_some_and(|own| own.select(request).is_some());
+        let looked = key.is_of_credentials() && !enough();
+        let common = if looked { look(key.within(&COMMON))? } else { None };
+        Some(Self { own, common, looked })
     }
 
     /// The response that is for the request: of those for all only one that says

@@ -73,6 +73,10 @@ impl<'k> CacheKeyRef<'k> {
         Self { partition, ..self }
     }
 
+    pub(crate) fn is_of_credentials(self) -> bool {
+        self.partition.is_of_credentials()
+    }
+
     /// The key to store.
     pub fn to_key(self) -> CacheKey {
         CacheKey { partition: self.partition.clone(), uri: self.uri.clone(), body: self.body }

@@ -4,6 +4,7 @@ use palisade_core::{Observer, WallClock};
 use tower_layer::Layer;
 
 use super::{
+    body_key::Unread,
     partition::{ByCredentials, OnePartition},
     route::{Route, seconds},
     service::HttpCache,
@@ -23,9 +24,10 @@ use super::{
 /// carry a [`CachePartition`](crate::CachePartition), for it does not see whose
 /// they are.
 #[must_use]
-pub struct HttpCacheLayer<T, P = ByCredentials> {
+pub struct HttpCacheLayer<T, P = ByCredentials, K = Unread> {
     core: Arc<Core<T>>,
     partition: P,
+    bodies: K,
 }
 
 impl<T: Store> HttpCacheLayer<T> {
@@ -33,7 +35,7 @@ impl<T: Store> HttpCacheLayer<T> {
     /// their credentials.
     pub fn private(store: T) -> Self {
         let core = Arc::new(Core::new(store, Settings::new(false)));
-        Self { core, partition: ByCredentials::default() }
+        Self { core, partition: ByCredentials::default(), bodies: Unread }
     }
 }
 
@@ -43,11 +45,11 @@ impl<T: Store> HttpCacheLayer<T, OnePartition> {
     /// unless the response says that it may.
     pub fn shared(store: T) -> Self {
         let core = Arc::new(Core::new(store, Settings::new(true)));
-        Self { core, partition: OnePartition }
+        Self { core, partition: OnePartition, bodies: Unread }
     }
 }
 
-impl<T: Store, P> HttpCacheLayer<T, P> {
+impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     /// Sets for how long a stale response is served while it is revalidated, if
     /// it does not say so itself. Defaults to not at all.
     ///
@@ -123,8 +125,15 @@ impl<T: Store, P> HttpCacheLayer<T, P> {
     /// [`CachePartition`](crate::CachePartition) themselves. Defaults to
     /// [`ByCredentials`] in a private cache, and to [`OnePartition`] in a shared
     /// one.
-    pub fn partition<R>(self, partition: R) -> HttpCacheLayer<T, R> {
-        HttpCacheLayer { core: self.core, partition }
+    pub fn partition<R>(self, partition: R) -> HttpCacheLayer<T, R, K> {
+        HttpCacheLayer { core: self.core, partition, bodies: self.bodies }
+    }
+
+    /// Sets which responses to POST and QUERY are stored, by what identifies the
+    /// body of the request. Defaults to [`Unread`]: none of them, but for a POST
+    /// whose response says that it is what GET would be answered with.
+    pub fn bodies<L>(self, bodies: L) -> HttpCacheLayer<T, P, L> {
+        HttpCacheLayer { core: self.core, partition: self.partition, bodies }
     }
 
     /// Where responses are kept.
@@ -139,22 +148,24 @@ impl<T: Store, P> HttpCacheLayer<T, P> {
     }
 }
 
-impl<T, P: Clone> Clone for HttpCacheLayer<T, P> {
+impl<T, P: Clone, K: Clone> Clone for HttpCacheLayer<T, P, K> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), partition: self.partition.clone() }
+        let (partition, bodies) = (self.partition.clone(), self.bodies.clone());
+        Self { core: Arc::clone(&self.core), partition, bodies }
     }
 }
 
-impl<T: fmt::Debug, P> fmt::Debug for HttpCacheLayer<T, P> {
+impl<T: fmt::Debug, P, K> fmt::Debug for HttpCacheLayer<T, P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheLayer").field("core", &self.core).finish_non_exhaustive()
     }
 }
 
-impl<S, T, P: Clone> Layer<S> for HttpCacheLayer<T, P> {
-    type Service = HttpCache<S, T, P>;
+impl<S, T, P: Clone, K: Clone> Layer<S> for HttpCacheLayer<T, P, K> {
+    type Service = HttpCache<S, T, P, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HttpCache::new(inner, Arc::clone(&self.core), self.partition.clone())
+        let (partition, bodies) = (self.partition.clone(), self.bodies.clone());
+        HttpCache::new(inner, Arc::clone(&self.core), partition, bodies)
     }
 }

@@ -85,7 +85,7 @@ where
     /// Goes on with what is found in the store.
     pub(crate) fn decide(mut self, found: Found) -> Stage<S, Q, B, T> {
         let settings = &self.core.settings;
-        let reads = self.ask.demand.reads() && is_safe(&self.ask.method);
+        let reads = self.ask.reads();
         if reads {
             let (ask, now) = (&self.ask, || settings.now());
             match Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now) {
@@ -172,8 +172,10 @@ where
 
     /// Fetches it for nobody, so that it is there for others.
     fn refresh(mut self, executor: &dyn Spawn) {
-        *self.request.method_mut() = Method::GET;
-        self.ask.method = Method::GET;
+        if self.ask.method == Method::HEAD {
+            *self.request.method_mut() = Method::GET;
+            self.ask.method = Method::GET;
+        }
         for headers in [self.request.headers_mut(), &mut self.ask.headers] {
             for own in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
                 headers.remove(own);

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     ask::{Ask, Decision, Found},
     body::CachedBody,
+    body_key::{BodyKey, Unread},
     entry::compacted,
     future::ResponseFuture,
     key::CacheKeyRef,
@@ -32,15 +33,16 @@ use crate::rules::{cache_status::Handled, conditional, lookup::Demand};
 /// request that has to go to the inner service waits for a clone of that. So
 /// what is stored is served while a limiter, a breaker or the network below is
 /// closed; what is outside of the cache does not see that they are.
-pub struct HttpCache<S, T, P = ByCredentials> {
+pub struct HttpCache<S, T, P = ByCredentials, K = Unread> {
     inner: S,
     core: Arc<Core<T>>,
     partition: P,
+    bodies: K,
 }
 
-impl<S, T, P> HttpCache<S, T, P> {
-    pub(crate) fn new(inner: S, core: Arc<Core<T>>, partition: P) -> Self {
-        Self { inner, core, partition }
+impl<S, T, P, K> HttpCache<S, T, P, K> {
+    pub(crate) fn new(inner: S, core: Arc<Core<T>>, partition: P, bodies: K) -> Self {
+        Self { inner, core, partition, bodies }
     }
 
     /// The inner service.
@@ -59,19 +61,20 @@ impl<S, T, P> HttpCache<S, T, P> {
     }
 }
 
-impl<S: Clone, T, P: Clone> Clone for HttpCache<S, T, P> {
+impl<S: Clone, T, P: Clone, K: Clone> Clone for HttpCache<S, T, P, K> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.core), self.partition.clone())
+        let (partition, bodies) = (self.partition.clone(), self.bodies.clone());
+        Self::new(self.inner.clone(), Arc::clone(&self.core), partition, bodies)
     }
 }
 
-impl<S: fmt::Debug, T, P> fmt::Debug for HttpCache<S, T, P> {
+impl<S: fmt::Debug, T, P, K> fmt::Debug for HttpCache<S, T, P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCache").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Q, B, T, P> Service<Request<Q>> for HttpCache<S, T, P>
+impl<S, Q, B, T, P, K> Service<Request<Q>> for HttpCache<S, T, P, K>
 where
     S: Service<Request<Q>, Response = Response<B>, Error: Send, Future: Send>
         + Clone
@@ -81,6 +84,7 @@ where
     B: Body<Error: Into<BoxError>> + Send + 'static,
     T: Store,
     P: PartitionBy,
+    K: BodyKey<Q>,
 {
     type Response = Response<CachedBody<B>>;
     type Error = S::Error;
@@ -94,7 +98,14 @@ where
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let core = &self.core;
         let head = Head::of(&request);
-        if passes(&request) {
+        let body = match *request.method() {
+            Method::GET | Method::HEAD => None,
+            ref method if *method == Method::POST || method.as_str() == "QUERY" => {
+                self.bodies.key(&request)
+            }
+            _ => None,
+        };
+        if body.is_none() && passes(&request) {
             core.settings.observe(head, CacheStatus::Bypass.as_str());
             return ResponseFuture::passes(self.inner.clone(), request);
         }
@@ -110,12 +121,14 @@ where
             Some(reduced) => reduced,
             None => request.uri(),
         };
-        let key = CacheKeyRef::new(partition, uri, None);
+        let key = CacheKeyRef::new(partition, uri, body);
 
-        let reads = demand.reads() && is_safe(request.method());
-        let both = partition.is_of_credentials();
-        let found =
-            if reads { Found::peek(&core.store, key, both) } else { Some(Found::default()) };
+        let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
+        let found = if reads {
+            Found::peek(&core.store, key, request.headers())
+        } else {
+            Some(Found::default())
+        };
         if let Some(found) = &found {
             let now = || core.settings.now();
             let decision = Decision::of(found, request.method(), request.headers(), &demand, now);

@@ -1,5 +1,16 @@
-use http::HeaderName;
-use palisade_cache::{CachePartition, CacheStatus, HttpCacheLayer, MemoryStore, Route};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use http_body_util::{BodyExt, Full};
+use palisade_cache::{CachePartition, CacheStatus, HttpCacheLayer, InMemory, MemoryStore, Route};
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Origin, ask, client, clock, private, reply};
 
@@ -134,4 +145,53 @@ async fn uris_are_compared_in_their_normal_form() {
         *request.uri_mut() = uri.parse().unwrap();
         assert_eq!(client.send(request).await.text(), expected, "{uri}");
     }
+}
+
+/// What clients that ask with a body get: the number of the call.
+async fn with_bodies(
+    asks: &[(&'static str, &'static str, &'static str, &'static str)],
+) -> Vec<String> {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let origin = service_fn(move |_: Request<Full<Bytes>>| {
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let response = Response::builder().header("cache-control", "max-age=60");
+        let response = response.body(Full::new(Bytes::from(call.to_string()))).unwrap();
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let bodies = InMemory::new(8).only(|path| path == "/q");
+    let service = private().bodies(bodies).layer(origin);
+    let mut got = Vec::new();
+    for (method, path, kind, body) in asks {
+        let request = Request::builder()
+            .method(*method)
+            .uri(format!("http://a.example{path}"))
+            .header("content-type", *kind)
+            .body(Full::new(Bytes::from(*body)))
+            .unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        got.push(String::from_utf8(body.to_vec()).unwrap());
+    }
+    got
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_told_apart_by_their_bodies_if_that_is_wanted() {
+    let got = with_bodies(&[
+        ("POST", "/q", "text/a", "one"),
+        ("POST", "/q", "text/a", "two"),
+        ("POST", "/q", "text/b", "one"),
+        ("QUERY", "/q", "text/a", "one"),
+        ("POST", "/q", "text/a", "one"),
+        ("QUERY", "/q", "text/a", "one"),
+        // Not this path, and too long.
+        ("POST", "/p", "text/a", "one"),
+        ("POST", "/p", "text/a", "one"),
+        ("POST", "/q", "text/a", "123456789"),
+        ("POST", "/q", "text/a", "123456789"),
+        ("GET", "/q", "text/a", "one"),
+        ("GET", "/q", "text/a", "two"),
+    ]);
+    let expected = ["1", "2", "3", "4", "1", "4", "5", "6", "7", "8", "9", "9"];
+    assert_eq!(got.await, expected);
 }
