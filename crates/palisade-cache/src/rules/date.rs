@@ -121,7 +121,7 @@ fn at(year: u64, month: &[u8; 3], day: u64, time: &[u8]) -> Option<SystemTime> {
     let second = number(&[*s1, *s2])?;
     let month = MONTHS.iter().position(|name| month.eq_ignore_ascii_case(*name))? as u64 + 1;
     // A second of 60 is a leap second.
-    let in_range = day != 0 && day <= days_of(month, year) && hour < 24 && minute < 60;
+    let in_range = year != 0 && day != 0 && day <= days_of(month, year) && hour < 24 && minute < 60;
     if !in_range || 60 < second {
         return None;
     }
@@ -209,6 +209,7 @@ mod tests {
             ("Thu, 18 Aug 2050 02:01:61 GMT", None),
             ("Thu, 00 Aug 2050 02:01:18 GMT", None),
             ("Thu, 29 Feb 2023 02:01:18 GMT", None),
+            ("Thu, 18 Aug 0000 02:01:18 GMT", None),
             ("Thu, 29 Feb 2100 02:01:18 GMT", None),
             ("Thu, 18 Foo 2050 02:01:18 GMT", None),
             ("Foo, 18 Aug 2050 02:01:18 GMT", None),

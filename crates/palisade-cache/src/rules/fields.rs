@@ -27,9 +27,9 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     UPGRADE,
 ];
 
-/// About the response, whatever `Connection` says: RFC 9110, section 7.6.1,
-/// forbids to list them, and without them a cache would forget its orders.
-static END_TO_END: [HeaderName; 11] = [
+/// Without these a cache would forget its orders. They stay whatever
+/// `Connection` says: RFC 9110, section 7.6.1, forbids to list them there.
+pub(super) static VITAL: [HeaderName; 11] = [
     CACHE_CONTROL,
     HeaderName::from_static("cdn-cache-control"),
     VARY,
@@ -74,7 +74,7 @@ pub(crate) fn write_age(headers: &mut HeaderMap, age: u32) {
 pub(crate) fn strip_connection(headers: &mut HeaderMap) {
     let listed: Vec<_> = list::members(headers, &CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| !END_TO_END.contains(name))
+        .filter(|name| !VITAL.contains(name))
         .collect();
     listed.iter().chain(&HOP_BY_HOP).for_each(|name| remove(headers, name));
 }

@@ -9,30 +9,31 @@ use http::Uri;
 /// is `/`. Fragments are no part of a [`Uri`]. User names, paths and queries are
 /// equal byte by byte. Allocates nothing.
 pub(crate) fn same_target(one: &Uri, other: &Uri) -> bool {
-    same_origin(one, other)
-        && userinfo(one) == userinfo(other)
-        && path(one) == path(other)
-        && one.query() == other.query()
+    path(one) == path(other) && one.query() == other.query() && same_place(one, other)
 }
 
 /// Whether two URIs have one origin: RFC 9110, section 4.3.1.
 pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
-    let same = |one: Option<&str>, other: Option<&str>| match (one, other) {
-        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
-        (one, other) => one == other,
-    };
-    same(one.scheme_str(), other.scheme_str())
-        && same(one.host(), other.host())
-        && port(one) == port(other)
+    Place::of(one).origin_is(&Place::of(other))
 }
 
 /// Hashes a URI so that those that are the [same](same_target) hash the same.
 pub(crate) fn hash_target(uri: &Uri, state: &mut impl Hasher) {
-    hash_lower(uri.scheme_str().unwrap_or_default(), state);
-    hash_lower(uri.host().unwrap_or_default(), state);
-    port(uri).hash(state);
+    let place = Place::of(uri);
+    hash_lower(place.scheme, state);
+    hash_lower(place.host, state);
+    place.port.hash(state);
     path(uri).hash(state);
     uri.query().hash(state);
+}
+
+fn same_place(one: &Uri, other: &Uri) -> bool {
+    // Most are written the same, and then nothing has to be taken apart.
+    if one.scheme_str() == other.scheme_str() && authority(one) == authority(other) {
+        return true;
+    }
+    let (one, other) = (Place::of(one), Place::of(other));
+    one.origin_is(&other) && one.user == other.user
 }
 
 /// Hashes a text without regard to case, several bytes at a time.
@@ -47,6 +48,14 @@ fn hash_lower(text: &str, state: &mut impl Hasher) {
     state.write_u8(0xff);
 }
 
+/// What stands before the path, taken apart.
+struct Place<'u> {
+    scheme: &'u str,
+    user: &'u str,
+    host: &'u str,
+    port: Port<'u>,
+}
+
 /// A port that is no number is as it is written.
 #[derive(PartialEq, Eq, Hash)]
 enum Port<'u> {
@@ -54,22 +63,42 @@ enum Port<'u> {
     Text(&'u str),
 }
 
-fn port(uri: &Uri) -> Port<'_> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let after_user = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
-    let after_host = after_user.get(uri.host().unwrap_or_default().len()..).unwrap_or_default();
-    let text = after_host.strip_prefix(':').unwrap_or(after_host);
-    let known = |scheme: &str| uri.scheme_str().is_some_and(|it| it.eq_ignore_ascii_case(scheme));
-    match text {
-        "" if known("http") => Port::Number(80),
-        "" if known("https") => Port::Number(443),
-        text => text.parse().map_or(Port::Text(text), Port::Number),
+impl<'u> Place<'u> {
+    fn of(uri: &'u Uri) -> Self {
+        let authority = authority(uri);
+        let at = authority.bytes().rposition(|byte| byte == b'@');
+        let (user, rest) =
+            at.map_or(("", authority), |at| (&authority[..at], &authority[at + 1..]));
+        // The colons of an IPv6 address are within brackets.
+        let bracket =
+            if rest.starts_with('[') { rest.bytes().position(|byte| byte == b']') } else { None };
+        let from = bracket.unwrap_or(0);
+        let colon = rest.bytes().skip(from).position(|byte| byte == b':').map(|at| at + from);
+        let (host, port) = colon.map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
+        let scheme = uri.scheme_str().unwrap_or_default();
+        Self { scheme, user, host, port: Port::of(scheme, port) }
+    }
+
+    fn origin_is(&self, other: &Self) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && self.host.eq_ignore_ascii_case(other.host)
+            && self.port == other.port
     }
 }
 
-fn userinfo(uri: &Uri) -> &str {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    authority.rsplit_once('@').map_or("", |(user, _)| user)
+impl<'u> Port<'u> {
+    fn of(scheme: &str, text: &'u str) -> Self {
+        // RFC 3986, section 3.2.3: an empty port is none.
+        match text {
+            "" if scheme.eq_ignore_ascii_case("https") => Self::Number(443),
+            "" if scheme.eq_ignore_ascii_case("http") => Self::Number(80),
+            text => text.parse().map_or(Self::Text(text), Self::Number),
+        }
+    }
+}
+
+fn authority(uri: &Uri) -> &str {
+    uri.authority().map_or("", |authority| authority.as_str())
 }
 
 fn path(uri: &Uri) -> &str {
@@ -114,6 +143,8 @@ mod tests {
             ("http://a.example/?a=1&b=2", "http://a.example/?b=2&a=1", false),
             ("http://a.example/?", "http://a.example/", false),
             ("http://a.example/%41", "http://a.example/A", false),
+            ("http://u:1@a.example/", "http://u:1@A.example:80/", true),
+            ("http://[::1]:81/", "http://[::1]/", false),
             ("http://u@a.example/", "http://a.example/", false),
             ("http://u@a.example/", "http://U@a.example/", false),
             ("http://a.example/", "/", false),

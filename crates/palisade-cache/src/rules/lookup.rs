@@ -21,7 +21,7 @@ pub(crate) enum Mode {
     Reload,
     /// The origin is asked whether what is stored is still the same.
     NoCache,
-    /// What is stored is used, however stale it is.
+    /// What is stored is used, however stale it is and whatever it says of that.
     ForceCache,
     /// The same, and the origin is not asked at all.
     OnlyIfCached,
@@ -98,6 +98,7 @@ impl Demand {
     pub(crate) fn look_up(&self, policy: &Policy, now: SystemTime) -> Lookup {
         match self.judge(policy, now) {
             Lookup::Validate(_) if !self.may_ask() => Lookup::Unavailable,
+            Lookup::Revalidating { age } if !self.may_ask() => Lookup::Stale { age },
             lookup => lookup,
         }
     }
@@ -154,17 +155,16 @@ impl Demand {
 
     fn judge_stale(&self, policy: &Policy, age: u32, late: u64, now: SystemTime) -> Lookup {
         let within = |bound: u32| bound == u32::MAX || late <= u64::from(bound) * 1000;
-        if let Some(max_stale) = self.directives.max_stale {
-            let takes = within(max_stale) && self.takes_age(policy, now);
-            return if takes { Lookup::Stale { age } } else { Lookup::Validate(Why::Stale) };
+        let renews = policy.while_revalidating != 0 && within(policy.while_revalidating);
+        let takes = match self.directives.max_stale {
+            Some(max_stale) => within(max_stale) && self.takes_age(policy, now),
+            None => renews && !self.wants_fresh(),
+        };
+        match takes {
+            true if renews => Lookup::Revalidating { age },
+            true => Lookup::Stale { age },
+            false => Lookup::Validate(Why::Stale),
         }
-        if !self.wants_fresh()
-            && policy.while_revalidating != 0
-            && within(policy.while_revalidating)
-        {
-            return Lookup::Revalidating { age };
-        }
-        Lookup::Validate(Why::Stale)
     }
 
     /// RFC 9111, section 5.2.1.1. No age at all is a way to say: ask.

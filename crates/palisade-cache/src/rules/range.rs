@@ -1,10 +1,11 @@
 //! Ranges of bytes: RFC 9110, section 14, and what a cache may make of them.
 
+use std::time::SystemTime;
+
 use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_RANGE, DATE, IF_RANGE, LAST_MODIFIED, RANGE},
 };
-use std::time::SystemTime;
 
 use super::{
     date::{self, Dated},
@@ -82,7 +83,6 @@ impl ByteRange {
         let end = length.checked_sub(1)?;
         let (first, last) = match self {
             Self::From { first, last } => (first, last.map_or(end, |last| last.min(end))),
-            Self::Suffix(0) => return None,
             Self::Suffix(count) => (length.saturating_sub(count), end),
         };
         (first <= end).then_some(Slice { first, last })

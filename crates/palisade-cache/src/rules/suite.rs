@@ -8,10 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::{
     admission::{Admitted, Unstorable, admit},
-    date,
+    date, fields,
     lookup::{Demand, Lookup, Mode, Why},
     options::{Options, Ttl},
     policy::Exchange,
+    update,
 };
 
 type Fields = &'static [(&'static str, &'static str)];
@@ -385,6 +386,7 @@ fn what_is_not_stored_has_a_reason() {
         (private, "GET", 304, &[], &[(CC, "max-age=9")], Some(No::Status)),
         (private, "GET", 206, &[], &[(CC, "max-age=9")], Some(No::Part)),
         (private, "GET", 302, &[], &[("etag", "\"a\"")], Some(No::NotAllowed)),
+        (private, "GET", 302, &[], &[(CC, "private"), ("etag", "\"a\"")], None),
         (private, "GET", 200, &[], &[], Some(No::OfNoUse)),
         (private, "GET", 200, &[], &[("etag", "\"a\"")], None),
         (private, "GET", 200, &[], &[(CC, "max-age=0, stale-while-revalidate=9")], None),
@@ -456,6 +458,18 @@ fn requests_get_what_they_ask_for() {
         ),
         ("max-stale of any length", SECOND, &[(CC, "max-stale")], stale(3)),
         ("max-stale to the second", SECOND, &[(CC, "max-stale=2")], stale(3)),
+        (
+            "max-stale, and it is renewed",
+            &[(CC, "max-age=1, stale-while-revalidate=9")],
+            &[(CC, "max-stale=9")],
+            Lookup::Revalidating { age: 3 },
+        ),
+        (
+            "max-stale goes before stale-while-revalidate",
+            &[(CC, "max-age=1, stale-while-revalidate=9")],
+            &[(CC, "max-stale=1")],
+            is_stale,
+        ),
         ("too stale", SECOND, &[(CC, "max-stale=1")], is_stale),
         (
             "must-revalidate goes first",
@@ -480,6 +494,12 @@ fn requests_get_what_they_ask_for() {
         ("ccreq-no-cache", DAY, &[(CC, "no-cache")], asks),
         ("ccreq-no-store", DAY, &[(CC, "no-store")], asks),
         ("ccreq-oic", SECOND, &[(CC, "only-if-cached")], Lookup::Unavailable),
+        (
+            "only if cached, and it may be stale",
+            &[(CC, "max-age=1, stale-while-revalidate=9")],
+            &[(CC, "only-if-cached")],
+            stale(3),
+        ),
         ("only if cached, and it is", DAY, &[(CC, "only-if-cached")], fresh(3)),
         ("pragma-request-no-cache", DAY, &[("pragma", "no-cache")], asks),
         ("pragma-request-extension", DAY, &[("pragma", "unrecognised-extension")], fresh(3)),
@@ -511,6 +531,18 @@ fn requests_get_what_they_ask_for() {
     ] {
         let stored = get(&Options::PRIVATE, response).unwrap();
         assert_eq!(look(&stored, Mode::Default, request, PAUSE), expected, "{id}");
+    }
+}
+
+#[test]
+fn no_age_at_all_is_a_way_to_say_ask() {
+    let stored = get(&Options::PRIVATE, &[(CC, "max-age=9")]).unwrap();
+    for (request, expected) in [
+        (&[(CC, "max-age=0")][..], Lookup::Validate(Why::Request)),
+        (&[(CC, "max-age=1")], Lookup::Fresh { age: 0 }),
+        (&[(CC, "max-age=0, only-if-cached")], Lookup::Unavailable),
+    ] {
+        assert_eq!(look(&stored, Mode::Default, request, 0), expected, "{request:?}");
     }
 }
 
@@ -688,4 +720,35 @@ fn routes_have_lifetimes_of_their_own() {
     assert_eq!(get(&shared, &[(CC, "private")]).err(), Some(Unstorable::Private));
     let authorized = store(&shared, "GET", 200, &[("authorization", "x")], &[]);
     assert_eq!(authorized.err(), Some(Unstorable::Authorization));
+}
+
+#[test]
+fn a_304_starts_a_new_life() {
+    let uri = Uri::from_static("http://a.example/x");
+    let first: Fields = &[(CC, "max-age=2"), ("etag", "\"a\""), ("age", "1"), ("date", "@-1")];
+    for (id, not_modified, expected) in [
+        ("as before", &[("date", "@10")][..], Ok(Lookup::Fresh { age: 1 })),
+        ("without a date", &[], Ok(Lookup::Fresh { age: 1 })),
+        ("with an age", &[("age", "2")], Ok(Lookup::Validate(Why::Stale))),
+        ("longer", &[(CC, "max-age=9"), ("age", "2")], Ok(Lookup::Fresh { age: 3 })),
+        ("not as it is", &[(CC, "no-cache, max-age=9")], Ok(Lookup::Validate(Why::NoCache))),
+        ("not any more", &[(CC, "no-store")], Err(Unstorable::NoStore)),
+        ("for nobody else", &[("vary", "*")], Err(Unstorable::Vary)),
+    ] {
+        let mut head = headers(first);
+        fields::to_stored(&mut head, received(), &Options::PRIVATE);
+        update::freshen(&mut head, headers(not_modified), after(10), &Options::PRIVATE);
+        let exchange = Exchange {
+            method: &Method::GET,
+            uri: &uri,
+            request: &headers(&[("if-none-match", "\"a\"")]),
+            status: StatusCode::OK,
+            response: &head,
+            asked: after(10),
+            received: after(10),
+        };
+        let stored = admit(&exchange, &Options::PRIVATE);
+        let lookup = stored.map(|stored| look(&stored, Mode::Default, &[], 11));
+        assert_eq!(lookup, expected, "{id}");
+    }
 }

@@ -322,6 +322,7 @@ mod tests {
             ("de", "fr;q=0.5, de;q=1.0", true),
             ("DE", "fr;q=0.5, de;q=1.0", true),
             ("de", "fr, de", false),
+            ("fr", "fr, de", false),
             ("de", "fr, de;q=0.9", false),
             ("de, fr", "de", false),
             ("*", "*", false),

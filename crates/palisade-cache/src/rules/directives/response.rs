@@ -1,7 +1,7 @@
-use http::{HeaderMap, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, header::CACHE_CONTROL};
 
 use super::Directive;
-use crate::rules::list;
+use crate::rules::{fields::VITAL, list};
 
 /// What `Cache-Control` of a response says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,12 +66,13 @@ impl ResponseDirectives {
     }
 
     /// Calls back with the name of each field that `no-cache` lists, and with
-    /// `private` each of those.
+    /// `private` each of those. Those that a cache cannot do without are left out:
+    /// with them the directive is about the whole.
     pub(crate) fn listed_fields(headers: &HeaderMap, private: bool, mut each: impl FnMut(&[u8])) {
         for member in list::members(headers, &CACHE_CONTROL) {
             let directive = Directive::parse(member);
             if directive.is("no-cache") || private && directive.is("private") {
-                names(directive.argument).for_each(&mut each);
+                names(directive.argument).filter(|name| !is_vital(name)).for_each(&mut each);
             }
         }
     }
@@ -80,10 +81,11 @@ impl ResponseDirectives {
 impl Listed {
     /// Takes in one more directive of the kind. The whole includes its parts.
     pub(crate) fn add(&mut self, argument: Option<&[u8]>) {
-        match argument.is_some() && names(argument).next().is_some() {
-            false => *self = Self::Whole,
-            true if *self == Self::Absent => *self = Self::Fields,
-            true => {}
+        let mut fields = names(argument).peekable();
+        if fields.peek().is_none() || fields.any(is_vital) {
+            *self = Self::Whole;
+        } else if *self == Self::Absent {
+            *self = Self::Fields;
         }
     }
 }
@@ -93,6 +95,11 @@ fn names(argument: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
     let argument = argument.map_or(&[][..], |text| list::unquote(text).unwrap_or(text));
     let valid = argument.iter().all(|byte| !matches!(byte, b'"' | b'\\' | b'='));
     list::split(if valid { argument } else { &[] }, b',')
+}
+
+/// Whether a stored response means something else without this field.
+fn is_vital(name: &[u8]) -> bool {
+    HeaderName::from_bytes(name).is_ok_and(|name| VITAL.contains(&name))
 }
 
 #[cfg(test)]
@@ -181,6 +188,9 @@ mod tests {
             (&["no-cache="], Listed::Whole, &[]),
             (&["no-cache=\"a"], Listed::Whole, &[]),
             (&["private=\"c\""], Listed::Absent, &[]),
+            // Without Vary, it would be for everybody.
+            (&["no-cache=\"a, Vary\""], Listed::Whole, &["a"]),
+            (&["no-cache=cache-control"], Listed::Whole, &[]),
         ] {
             let headers = headers(lines);
             assert_eq!(ResponseDirectives::of(&headers).no_cache, expected, "{lines:?}");
