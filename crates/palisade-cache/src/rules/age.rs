@@ -16,14 +16,22 @@ pub(crate) fn of(headers: &HeaderMap) -> u32 {
     list::seconds(list::trim(first)).unwrap_or(0)
 }
 
-/// The value of the field on the way out. Small ages, which are most of them,
-/// cost no allocation.
+/// The value of the field on the way out. Costs one allocation at most, and none
+/// for small ages.
 pub(crate) fn value(age: u32) -> HeaderValue {
     const DIGITS: &str = "0123456789";
-    match DIGITS.get(age as usize..).and_then(|digits| digits.get(..1)) {
-        Some(digit) => HeaderValue::from_static(digit),
-        None => HeaderValue::from(age),
+    if let Some(digit) = DIGITS.get(age as usize..).and_then(|digits| digits.get(..1)) {
+        return HeaderValue::from_static(digit);
     }
+    // As many digits as the largest has. `HeaderValue::from` allocates twice.
+    let mut digits = [0; 10];
+    let (mut rest, mut start) = (age, digits.len());
+    while rest != 0 {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    HeaderValue::from_bytes(&digits[start..]).expect("digits are a value")
 }
 
 #[cfg(test)]

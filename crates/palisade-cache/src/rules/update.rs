@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap, HeaderName, StatusCode,
     header::{
         AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, LAST_MODIFIED, SET_COOKIE,
     },
@@ -34,6 +34,9 @@ pub(crate) fn is_about(not_modified: &HeaderMap, stored: &HeaderMap, sole: bool)
     }
 }
 
+/// Obsolete since RFC 7231, and still sent.
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
 /// Updates a stored head by that of a 304, or of a 200 to HEAD: RFC 9111,
 /// section 3.2. What it says is from now on what was said first.
 ///
@@ -46,7 +49,7 @@ pub(crate) fn freshen(
     options: &Options<'_>,
 ) {
     strip_connection(&mut update);
-    for exempt in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE] {
+    for exempt in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_MD5] {
         update.remove(exempt);
     }
     if !options.set_cookie {
@@ -140,6 +143,7 @@ mod tests {
                 &[("content-encoding", "A")],
             ),
             (&[], &[("content-range", "bytes 0-0/1")], &[]),
+            (&[("content-md5", "A")], &[("content-md5", "B")], &[("content-md5", "A")]),
             (&[("content-type", "A")], &[("content-type", "B")], &[("content-type", "B")]),
             (&[("set-cookie", "a=b")], &[("set-cookie", "a=c")], &[("set-cookie", "a=c")]),
             // Fields of several lines, and such that were not there.
