@@ -51,7 +51,7 @@
 //! A response is read while it is stored, and it is stored only if it is
 //! complete. Requests for the same thing at the same time are sent as one, which
 //! whoever polls drives: nothing is spawned, and nobody who leaves takes
-//! anything from others.
+//! anything from others. Who waits for another one holds a timer of tokio.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 

@@ -41,6 +41,9 @@ use crate::rules::{
 /// A fill, and the seat of the one that began it.
 type Begun<W> = (Arc<Fill<W>>, Seat<Heard>);
 
+/// What joining comes to, and who did not fetch it.
+type Flown<P, W> = (Joined<Begun<W>>, Option<P>);
+
 pub(crate) struct Pending<S, Q, T> {
     pub(crate) core: Arc<Core<T>>,
     pub(crate) ask: Ask,
@@ -142,19 +145,24 @@ where
         if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
             return self.alone();
         }
-        let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
-        let mut waits = Some(self);
-        let joined = core.flights.join(key, |id| {
-            let (fill, seat) = waits.take().expect("it is made once").begin(id);
-            ((Arc::clone(&fill), seat), fill)
-        });
-        match (joined, waits) {
+        match self.fly() {
             (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
             (Joined::Follows(seat), Some(waits)) => {
                 Stage::Follows { seat: Some(seat), pending: Some(Box::new(waits)) }
             }
             (_, waits) => waits.expect("nobody took it").alone(),
         }
+    }
+
+    /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
+    fn fly(self) -> Flown<Self, Fetch<S, Q, B, T>> {
+        let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
+        let mut waits = Some(self);
+        let joined = core.flights.join(key, |id| {
+            let (fill, seat) = waits.take().expect("it is made once").begin(id);
+            ((Arc::clone(&fill), seat), fill)
+        });
+        (joined, waits)
     }
 
     /// Fetches it for itself.
@@ -182,8 +190,8 @@ where
             }
         }
         self.why = Forward::Stale;
-        // Where somebody fetches it already, that does.
-        let Stage::Leads { seat: Some(seat), .. } = self.join() else {
+        // One is enough, and if what comes cannot be stored, the next one has time.
+        let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };
         executor.spawn(Box::pin(async move {
@@ -206,12 +214,12 @@ where
                 };
                 self.answer(&variant, answer, age, status)
             }
-            Some(Heard::Streams(_) | Heard::Stored(..)) => {
+            Some(Heard::Streams(_) | Heard::Stored(..) | Heard::Released) => {
                 drop(seat);
                 self.alone()
             }
-            // It failed, or is not to be shared: the flights know whether others may join again.
-            Some(Heard::Released) | None => {
+            // One of those that waited tries again, and the others wait for that.
+            Some(Heard::Failed) | None => {
                 drop(seat);
                 self.join()
             }

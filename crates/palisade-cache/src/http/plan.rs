@@ -158,7 +158,7 @@ impl<T: Store> Plan<T> {
     /// Whether other requests may be answered with it too.
     fn is_shared(&self, head: &StoredHead) -> bool {
         let lookup = Demand::default().look_up(&head.policy, head.received);
-        matches!(lookup, Lookup::Fresh { .. })
+        matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
     }
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
@@ -259,20 +259,19 @@ impl<T: Store> Plan<T> {
         let common = own.is_some_and(|selected| selected.common);
         let Ok(admitted) = examined else {
             self.core.store.invalidate(self.key(common));
-            let head = Arc::new(head);
-            return Arc::new(Variant::new(head, variant.body.clone(), variant.stamp()));
+            return Arc::new(variant.with_head(head, self.stamp));
         };
         head.policy = admitted.policy;
         head.selector = admitted.selector;
-        let head = Arc::new(head);
+        let fresh = Arc::new(variant.with_head(head, self.stamp));
         if own.is_some() {
-            self.core.store.freshen(&self.key(common).to_key(), variant, Arc::clone(&head));
-            return Arc::new(Variant::new(head, variant.body.clone(), variant.stamp()));
+            let key = self.key(common).to_key();
+            self.core.store.freshen(&key, variant, Arc::clone(&fresh));
+        } else {
+            // One that was stored for other requests is for this one too.
+            self.core.store.put(&self.ask.key, Arc::clone(&fresh));
         }
-        // One that was stored for other requests is for this one too.
-        let variant = Arc::new(Variant::new(head, variant.body.clone(), self.stamp));
-        self.core.store.put(&self.ask.key, Arc::clone(&variant));
-        variant
+        fresh
     }
 
     /// RFC 9111, section 4.3.5.
