@@ -57,10 +57,11 @@ pub(crate) struct Pending<S, Q, T> {
 }
 
 impl<S, Q, T> Pending<S, Q, T> {
-    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Self {
+    /// Boxed, for it is large, and goes through many hands.
+    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
         let (found, selected) = (Found::default(), None);
         let why = if is_safe(&ask.method) { Forward::Request } else { Forward::Method };
-        Self { core, ask, inner, request, found, selected, why, patience: None }
+        Box::new(Self { core, ask, inner, request, found, selected, why, patience: None })
     }
 
     /// Waits until it has waited for others for long enough.
@@ -86,7 +87,7 @@ where
     }
 
     /// Goes on with what is found in the store.
-    pub(crate) fn decide(mut self, found: Found) -> Stage<S, Q, B, T> {
+    pub(crate) fn decide(mut self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
         let settings = &self.core.settings;
         let reads = self.ask.reads();
         if reads {
@@ -115,7 +116,7 @@ where
         self.join()
     }
 
-    fn refuse(self) -> Stage<S, Q, B, T> {
+    fn refuse(&self) -> Stage<S, Q, B, T> {
         self.core.settings.tell(&self.ask, CacheStatus::Miss);
         Stage::Answered { response: Some(respond::unavailable()) }
     }
@@ -140,7 +141,7 @@ where
     }
 
     /// Waits with others, or fetches it, for others too.
-    fn join(self) -> Stage<S, Q, B, T> {
+    fn join(self: Box<Self>) -> Stage<S, Q, B, T> {
         let collapses = self.core.settings.collapse.enabled;
         if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
             return self.alone();
@@ -148,14 +149,14 @@ where
         match self.fly() {
             (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
             (Joined::Follows(seat), Some(waits)) => {
-                Stage::Follows { seat: Some(seat), pending: Some(Box::new(waits)) }
+                Stage::Follows { seat: Some(seat), pending: Some(waits) }
             }
             (_, waits) => waits.expect("nobody took it").alone(),
         }
     }
 
     /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
-    fn fly(self) -> Flown<Self, Fetch<S, Q, B, T>> {
+    fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
         let mut waits = Some(self);
         let joined = core.flights.join(key, |id| {
@@ -179,7 +180,7 @@ where
     }
 
     /// Fetches it for nobody, so that it is there for others.
-    fn refresh(mut self, executor: &dyn Spawn) {
+    fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -201,7 +202,11 @@ where
     }
 
     /// Goes on with what another request has come to.
-    pub(crate) fn hear(self, heard: Option<Heard>, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
+    pub(crate) fn hear(
+        self: Box<Self>,
+        heard: Option<Heard>,
+        seat: Seat<Heard>,
+    ) -> Stage<S, Q, B, T> {
         let now = self.core.settings.now();
         match heard {
             Some(Heard::Streams(head)) if self.ask.takes(&head, now) => self.share(&head, seat),
@@ -238,7 +243,7 @@ where
     }
 
     /// The response to another request, which is read together.
-    fn share(self, head: &StoredHead, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
+    fn share(&self, head: &StoredHead, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
         let status = CacheStatus::Collapsed;
         let settings = &self.core.settings;
         settings.tell(&self.ask, status);
