@@ -82,8 +82,9 @@ where
     /// Whether what is stored for all has to be looked for too.
     pub(crate) fn second_look(&self, found: &Found) -> Option<T::Get> {
         let key = self.ask.key.borrowed();
-        let both = self.ask.key.partition().is_of_credentials();
-        (both && !found.looked).then(|| self.core.store.get(&key.within(&COMMON).to_key()))
+        let both = self.ask.key.partition().is_of_credentials() && !found.looked;
+        (both && found.select(&self.ask.headers).is_none())
+            .then(|| self.core.store.get(&key.within(&COMMON).to_key()))
     }
 
     /// Goes on with what is found in the store.

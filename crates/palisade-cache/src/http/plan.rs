@@ -242,7 +242,11 @@ impl<T: Store> Plan<T> {
             // The origin found its tag among one: that one is still the same, but nothing that
             // this says is about it.
             [variant] => Judged::Answer(Arc::clone(variant), CacheStatus::Revalidated),
-            _ => Judged::Confused,
+            // Without them, the next request gets an answer.
+            _ => {
+                self.core.store.invalidate(self.key(false));
+                Judged::Confused
+            }
         }
     }
 
@@ -294,11 +298,10 @@ impl<T: Store> Plan<T> {
     /// RFC 9111, section 4.4.
     fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
         let uris = location::invalidated(&self.ask.method, &self.ask.uri, status, headers);
-        let partition = self.ask.key.partition();
+        let (settings, partition) = (&self.core.settings, self.ask.key.partition());
         for uri in &uris {
-            let route = self.ask.route.and_then(|route| self.core.settings.routes.get(route));
-            let reduced = route.and_then(|route| route.reduce(uri));
-            let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(uri), None);
+            let key = settings.reduce(uri);
+            let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
             self.core.store.invalidate(key);
             if !partition.is_common() {
                 self.core.store.invalidate(key.within(&COMMON));
