@@ -51,7 +51,7 @@
 //! A response is read while it is stored, and it is stored only if it is
 //! complete. Requests for the same thing at the same time are sent as one, which
 //! whoever polls drives: nothing is spawned, and nobody who leaves takes
-//! anything from others.
+//! anything from others. Who waits for another one holds a timer of tokio.
 //!
 //! # A cache for any service
 //!
@@ -137,10 +137,10 @@ mod sync;
 mod ttl;
 
 pub use self::http::{
-    BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition,
-    CacheStatus, CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory,
-    MemoryStore, OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn,
-    SpawnFn, Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
+    BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
+    CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn, SpawnFn,
+    Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use palisade_core::{Endpoint, Target, is_safe};
 
 use super::{
@@ -62,7 +62,9 @@ impl Ask {
     /// What to do with a response that another request was answered with.
     pub(crate) fn takes(&self, head: &StoredHead, now: SystemTime) -> bool {
         let takes = |lookup| matches!(lookup, Lookup::Fresh { .. } | Lookup::Stale { .. });
-        head.selector.matches(&self.headers) && takes(self.demand.look_up(&head.policy, now))
+        head.status != StatusCode::PARTIAL_CONTENT
+            && head.selector.matches(&self.headers)
+            && takes(self.demand.look_up(&head.policy, now))
     }
 
     /// How it is answered with what is stored.
@@ -176,6 +178,8 @@ impl Decision {
         match demand.look_up(&variant.head.policy, now()) {
             Lookup::Fresh { age } => hit(age, CacheStatus::Hit),
             Lookup::Stale { age } => hit(age, CacheStatus::Stale),
+            // The origin must not be asked, not even in the background.
+            Lookup::Revalidating { age } if !demand.may_ask() => hit(age, CacheStatus::Stale),
             Lookup::Revalidating { age } => Self::Refresh { selected, answer, age },
             Lookup::Validate(why) => Self::Ask { selected: Some(selected), why: why.into() },
             Lookup::Unavailable => Self::Unavailable,

@@ -74,10 +74,10 @@ impl Entry {
         Self { variants: kept, weight }
     }
 
-    /// The same, where one variant has another head. Nothing, if it is not there.
-    pub fn freshened(&self, variant: &Variant, head: Arc<StoredHead>) -> Option<Self> {
-        let at = self.variants.iter().position(|stored| stored.stamp == variant.stamp)?;
-        let fresh = Arc::new(Variant { head, body: variant.body.clone(), stamp: variant.stamp });
+    /// The same, with a fresh variant in place of a stale one. Nothing, if that is
+    /// not there.
+    pub fn freshened(&self, stale: &Variant, fresh: Arc<Variant>) -> Option<Self> {
+        let at = self.variants.iter().position(|stored| stored.stamp == stale.stamp)?;
         let weight = self.weight - self.variants[at].weight() + fresh.weight();
         let mut variants = self.variants.clone();
         // It is the newest now.
@@ -101,6 +101,11 @@ impl Entry {
 impl Variant {
     pub(crate) fn new(head: Arc<StoredHead>, body: Bytes, stamp: Stamp) -> Self {
         Self { head, body, stamp }
+    }
+
+    /// The same body with another head.
+    pub(crate) fn with_head(&self, head: StoredHead, stamp: Stamp) -> Self {
+        Self::new(Arc::new(head), self.body.clone(), stamp)
     }
 
     /// The status, the header fields, and what is known of them.

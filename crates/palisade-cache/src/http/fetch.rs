@@ -70,7 +70,8 @@ where
                     return Poll::Ready(answered(this.plan, &judged));
                 }
                 this.plan.tell(CacheStatus::Miss);
-                return Poll::Ready(released(Lead::Done(Err(error))));
+                let lead = Some(Lead::Done(Err(error)));
+                return Poll::Ready(Head { heard: Heard::Failed, lead, body: None });
             }
         };
         let stream = is_stream(&response, false);

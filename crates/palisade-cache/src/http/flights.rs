@@ -20,19 +20,29 @@ use super::{
 };
 use crate::sync::{Mutex, lock};
 
-/// So many keys that are not worth waiting for are remembered.
-const MOST_REMEMBERED: usize = 4096;
+/// So many keys there are before those are looked for that are not remembered any more.
+const FIRST_SWEEP: usize = 1024;
+
+/// Beyond so many, nothing more is remembered.
+const MOST: usize = 1 << 16;
 
 /// What is being fetched, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
-    flights: Mutex<HashMap<CacheKey, Flight, RandomState>>,
+    flights: Mutex<Table>,
     last: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    by_key: HashMap<CacheKey, Flight, RandomState>,
+    // When there are so many, it is swept.
+    sweep_at: usize,
 }
 
 enum Flight {
     /// Somebody fetches it.
-    Filling { fill: Arc<dyn Follow<Heard>>, id: u64 },
+    Filling { fill: Arc<dyn Follow<Heard>>, id: u64, joined: bool },
     /// What came could not be shared: until then each request goes by itself.
     Passing { until: Instant },
 }
@@ -57,10 +67,11 @@ impl Flights {
         make: impl FnOnce(u64) -> (L, Arc<F>),
     ) -> Joined<L> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut flights = lock(&self.flights);
-        match flights.get(&key) {
-            Some(Flight::Filling { fill, .. }) => {
+        let mut table = lock(&self.flights);
+        match table.by_key.get_mut(&key) {
+            Some(Flight::Filling { fill, joined, .. }) => {
                 if let Some(seat) = Seat::take(fill) {
+                    *joined = true;
                     return Joined::Follows(seat);
                 }
             }
@@ -68,48 +79,59 @@ impl Flights {
             _ => {}
         }
         let (lead, fill) = make(id);
-        let before = flights.insert(key, Flight::Filling { fill, id });
-        drop(flights);
+        let before = table.by_key.insert(key, Flight::Filling { fill, id, joined: false });
+        drop(table);
         drop(before);
         Joined::Leads(lead)
     }
 
     /// Nobody can join this one any more.
     pub(crate) fn land(&self, key: &CacheKey, id: u64) {
-        let mut flights = lock(&self.flights);
-        let landed = match flights.get(key) {
-            Some(Flight::Filling { id: known, .. }) if *known == id => flights.remove(key),
-            _ => None,
-        };
-        drop(flights);
+        let mut table = lock(&self.flights);
+        let landed = table.remove(key, id);
+        drop(table);
         drop(landed);
     }
 
-    /// The same, and who asks for it does not wait for others for a while.
+    /// The same, and who asks for it does not wait for others for a while, if
+    /// somebody has waited in vain.
     pub(crate) fn pass(&self, key: &CacheKey, id: u64, remember: Duration) {
-        let now = Instant::now();
-        let mut flights = lock(&self.flights);
-        if !matches!(flights.get(key), Some(Flight::Filling { id: known, .. }) if *known == id) {
-            return;
+        let mut table = lock(&self.flights);
+        let landed = table.remove(key, id);
+        if matches!(landed, Some(Flight::Filling { joined: true, .. })) && !remember.is_zero() {
+            table.remember(key, remember);
         }
-        if MOST_REMEMBERED < flights.len() {
-            flights.retain(|_, flight| match flight {
+        drop(table);
+        drop(landed);
+    }
+}
+
+impl Table {
+    fn remove(&mut self, key: &CacheKey, id: u64) -> Option<Flight> {
+        match self.by_key.get(key) {
+            Some(Flight::Filling { id: known, .. }) if *known == id => self.by_key.remove(key),
+            _ => None,
+        }
+    }
+
+    fn remember(&mut self, key: &CacheKey, remember: Duration) {
+        let now = Instant::now();
+        if self.sweep_at.max(FIRST_SWEEP) <= self.by_key.len() {
+            self.by_key.retain(|_, flight| match flight {
                 Flight::Filling { .. } => true,
                 Flight::Passing { until } => now < *until,
             });
+            // Not again before as many have come as there are.
+            self.sweep_at = 2 * self.by_key.len();
         }
-        let full = MOST_REMEMBERED < flights.len();
-        let before = match remember.is_zero() || full {
-            true => flights.remove(key),
-            false => flights.insert(key.clone(), Flight::Passing { until: now + remember }),
-        };
-        drop(flights);
-        drop(before);
+        if self.by_key.len() < MOST {
+            self.by_key.insert(key.clone(), Flight::Passing { until: now + remember });
+        }
     }
 }
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("keys", &lock(&self.flights).len()).finish()
+        f.debug_struct("Flights").field("keys", &lock(&self.flights).by_key.len()).finish()
     }
 }

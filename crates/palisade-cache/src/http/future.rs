@@ -77,9 +77,9 @@ where
         Self { stage: Stage::Passes { upstream: Upstream::new(service, request) } }
     }
 
-    pub(crate) fn looks(pending: Pending<S, Q, T>) -> Self {
+    pub(crate) fn looks(pending: Box<Pending<S, Q, T>>) -> Self {
         let get = pending.core.store.get(&pending.ask.key);
-        Self { stage: Stage::Looks { get, own: None, pending: Some(Box::new(pending)) } }
+        Self { stage: Stage::Looks { get, own: None, pending: Some(pending) } }
     }
 
     pub(crate) fn of(stage: Stage<S, Q, B, T>) -> Self {

@@ -19,7 +19,7 @@ use quick_cache::{
 };
 
 use super::{
-    entry::{Entry, StoredHead, Variant},
+    entry::{Entry, Variant},
     key::{CacheKey, CacheKeyRef},
     store::{Peek, Stamp, Store},
 };
@@ -215,10 +215,10 @@ impl Store for MemoryStore {
         true
     }
 
-    fn freshen(&self, key: &CacheKey, variant: &Variant, head: Arc<StoredHead>) {
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
         let _stripe = self.stripe(key.borrowed());
         let old = self.shared.entries.peek(&key.borrowed());
-        if let Some(entry) = old.and_then(|old| old.freshened(variant, head)) {
+        if let Some(entry) = old.and_then(|old| old.freshened(stale, fresh)) {
             self.shared.entries.insert(key.clone(), Arc::new(entry));
         }
     }

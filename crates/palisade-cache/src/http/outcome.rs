@@ -19,6 +19,8 @@ pub(crate) enum Heard {
     Stored(Arc<Variant>, CacheStatus),
     /// It cannot be shared.
     Released,
+    /// There is none: it failed.
+    Failed,
 }
 
 /// What the one that fetches it gets for itself.

@@ -41,6 +41,9 @@ use crate::rules::{
 /// A fill, and the seat of the one that began it.
 type Begun<W> = (Arc<Fill<W>>, Seat<Heard>);
 
+/// What joining comes to, and who did not fetch it.
+type Flown<P, W> = (Joined<Begun<W>>, Option<P>);
+
 pub(crate) struct Pending<S, Q, T> {
     pub(crate) core: Arc<Core<T>>,
     pub(crate) ask: Ask,
@@ -54,10 +57,11 @@ pub(crate) struct Pending<S, Q, T> {
 }
 
 impl<S, Q, T> Pending<S, Q, T> {
-    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Self {
+    /// Boxed, for it is large, and goes through many hands.
+    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
         let (found, selected) = (Found::default(), None);
         let why = if is_safe(&ask.method) { Forward::Request } else { Forward::Method };
-        Self { core, ask, inner, request, found, selected, why, patience: None }
+        Box::new(Self { core, ask, inner, request, found, selected, why, patience: None })
     }
 
     /// Waits until it has waited for others for long enough.
@@ -78,12 +82,13 @@ where
     /// Whether what is stored for all has to be looked for too.
     pub(crate) fn second_look(&self, found: &Found) -> Option<T::Get> {
         let key = self.ask.key.borrowed();
-        let both = self.ask.key.partition().is_of_credentials();
-        (both && !found.looked).then(|| self.core.store.get(&key.within(&COMMON).to_key()))
+        let both = self.ask.key.partition().is_of_credentials() && !found.looked;
+        (both && found.select(&self.ask.headers).is_none())
+            .then(|| self.core.store.get(&key.within(&COMMON).to_key()))
     }
 
     /// Goes on with what is found in the store.
-    pub(crate) fn decide(mut self, found: Found) -> Stage<S, Q, B, T> {
+    pub(crate) fn decide(mut self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
         let settings = &self.core.settings;
         let reads = self.ask.reads();
         if reads {
@@ -112,7 +117,7 @@ where
         self.join()
     }
 
-    fn refuse(self) -> Stage<S, Q, B, T> {
+    fn refuse(&self) -> Stage<S, Q, B, T> {
         self.core.settings.tell(&self.ask, CacheStatus::Miss);
         Stage::Answered { response: Some(respond::unavailable()) }
     }
@@ -137,24 +142,29 @@ where
     }
 
     /// Waits with others, or fetches it, for others too.
-    fn join(self) -> Stage<S, Q, B, T> {
+    fn join(self: Box<Self>) -> Stage<S, Q, B, T> {
         let collapses = self.core.settings.collapse.enabled;
         if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
             return self.alone();
         }
+        match self.fly() {
+            (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
+            (Joined::Follows(seat), Some(waits)) => {
+                Stage::Follows { seat: Some(seat), pending: Some(waits) }
+            }
+            (_, waits) => waits.expect("nobody took it").alone(),
+        }
+    }
+
+    /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
+    fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
         let mut waits = Some(self);
         let joined = core.flights.join(key, |id| {
             let (fill, seat) = waits.take().expect("it is made once").begin(id);
             ((Arc::clone(&fill), seat), fill)
         });
-        match (joined, waits) {
-            (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
-            (Joined::Follows(seat), Some(waits)) => {
-                Stage::Follows { seat: Some(seat), pending: Some(Box::new(waits)) }
-            }
-            (_, waits) => waits.expect("nobody took it").alone(),
-        }
+        (joined, waits)
     }
 
     /// Fetches it for itself.
@@ -171,7 +181,7 @@ where
     }
 
     /// Fetches it for nobody, so that it is there for others.
-    fn refresh(mut self, executor: &dyn Spawn) {
+    fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -182,8 +192,8 @@ where
             }
         }
         self.why = Forward::Stale;
-        // Where somebody fetches it already, that does.
-        let Stage::Leads { seat: Some(seat), .. } = self.join() else {
+        // One is enough, and if what comes cannot be stored, the next one has time.
+        let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };
         executor.spawn(Box::pin(async move {
@@ -193,7 +203,11 @@ where
     }
 
     /// Goes on with what another request has come to.
-    pub(crate) fn hear(self, heard: Option<Heard>, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
+    pub(crate) fn hear(
+        self: Box<Self>,
+        heard: Option<Heard>,
+        seat: Seat<Heard>,
+    ) -> Stage<S, Q, B, T> {
         let now = self.core.settings.now();
         match heard {
             Some(Heard::Streams(head)) if self.ask.takes(&head, now) => self.share(&head, seat),
@@ -206,12 +220,12 @@ where
                 };
                 self.answer(&variant, answer, age, status)
             }
-            Some(Heard::Streams(_) | Heard::Stored(..)) => {
+            Some(Heard::Streams(_) | Heard::Stored(..) | Heard::Released) => {
                 drop(seat);
                 self.alone()
             }
-            // It failed, or is not to be shared: the flights know whether others may join again.
-            Some(Heard::Released) | None => {
+            // One of those that waited tries again, and the others wait for that.
+            Some(Heard::Failed) | None => {
                 drop(seat);
                 self.join()
             }
@@ -230,7 +244,7 @@ where
     }
 
     /// The response to another request, which is read together.
-    fn share(self, head: &StoredHead, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
+    fn share(&self, head: &StoredHead, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
         let status = CacheStatus::Collapsed;
         let settings = &self.core.settings;
         settings.tell(&self.ask, status);

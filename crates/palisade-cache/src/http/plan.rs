@@ -158,7 +158,7 @@ impl<T: Store> Plan<T> {
     /// Whether other requests may be answered with it too.
     fn is_shared(&self, head: &StoredHead) -> bool {
         let lookup = Demand::default().look_up(&head.policy, head.received);
-        matches!(lookup, Lookup::Fresh { .. })
+        matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
     }
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
@@ -242,7 +242,11 @@ impl<T: Store> Plan<T> {
             // The origin found its tag among one: that one is still the same, but nothing that
             // this says is about it.
             [variant] => Judged::Answer(Arc::clone(variant), CacheStatus::Revalidated),
-            _ => Judged::Confused,
+            // Without them, the next request gets an answer.
+            _ => {
+                self.core.store.invalidate(self.key(false));
+                Judged::Confused
+            }
         }
     }
 
@@ -259,20 +263,19 @@ impl<T: Store> Plan<T> {
         let common = own.is_some_and(|selected| selected.common);
         let Ok(admitted) = examined else {
             self.core.store.invalidate(self.key(common));
-            let head = Arc::new(head);
-            return Arc::new(Variant::new(head, variant.body.clone(), variant.stamp()));
+            return Arc::new(variant.with_head(head, self.stamp));
         };
         head.policy = admitted.policy;
         head.selector = admitted.selector;
-        let head = Arc::new(head);
+        let fresh = Arc::new(variant.with_head(head, self.stamp));
         if own.is_some() {
-            self.core.store.freshen(&self.key(common).to_key(), variant, Arc::clone(&head));
-            return Arc::new(Variant::new(head, variant.body.clone(), variant.stamp()));
+            let key = self.key(common).to_key();
+            self.core.store.freshen(&key, variant, Arc::clone(&fresh));
+        } else {
+            // One that was stored for other requests is for this one too.
+            self.core.store.put(&self.ask.key, Arc::clone(&fresh));
         }
-        // One that was stored for other requests is for this one too.
-        let variant = Arc::new(Variant::new(head, variant.body.clone(), self.stamp));
-        self.core.store.put(&self.ask.key, Arc::clone(&variant));
-        variant
+        fresh
     }
 
     /// RFC 9111, section 4.3.5.
@@ -295,11 +298,10 @@ impl<T: Store> Plan<T> {
     /// RFC 9111, section 4.4.
     fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
         let uris = location::invalidated(&self.ask.method, &self.ask.uri, status, headers);
-        let partition = self.ask.key.partition();
+        let (settings, partition) = (&self.core.settings, self.ask.key.partition());
         for uri in &uris {
-            let route = self.ask.route.and_then(|route| self.core.settings.routes.get(route));
-            let reduced = route.and_then(|route| route.reduce(uri));
-            let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(uri), None);
+            let key = settings.reduce(uri);
+            let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
             self.core.store.invalidate(key);
             if !partition.is_common() {
                 self.core.store.invalidate(key.within(&COMMON));

@@ -6,13 +6,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
-use slab::Slab;
 
-use super::error::FillError;
+use super::{error::FillError, places::Places};
 
 #[derive(Default)]
 pub(crate) struct Readers {
-    places: Slab<Place>,
+    places: Places<Place>,
     chunks: VecDeque<Bytes>,
     // How many chunks went before these, as all have read them.
     passed: usize,
@@ -56,7 +55,7 @@ impl Readers {
     }
 
     pub(crate) fn leave(&mut self, seat: usize) -> Option<Waker> {
-        let place = self.places.try_remove(seat)?;
+        let place = self.places.remove(seat)?;
         self.trim();
         place.waker
     }
@@ -88,7 +87,7 @@ impl Readers {
     }
 
     pub(crate) fn wakers(&mut self) -> Vec<Waker> {
-        self.places.iter_mut().filter_map(|(_, place)| place.waker.take()).collect()
+        self.places.iter_mut().filter_map(|place| place.waker.take()).collect()
     }
 
     /// The body begins, of which so many bytes are kept.
@@ -188,8 +187,8 @@ impl Readers {
         if !self.closed {
             return;
         }
-        let reading = self.places.iter().filter(|(_, place)| !place.done && !place.lags);
-        let needed = reading.map(|(_, place)| place.next).min();
+        let reading = self.places.iter().filter(|place| !place.done && !place.lags);
+        let needed = reading.map(|place| place.next).min();
         let end = self.passed + self.chunks.len();
         let gone = needed.unwrap_or(end) - self.passed;
         let freed: u64 = self.chunks.drain(..gone).map(|chunk| chunk.len() as u64).sum();
@@ -202,8 +201,8 @@ impl Readers {
     fn leave_behind(&mut self, last: u64) {
         while self.most < self.held - last {
             let first = self.passed;
-            let slowest = self.places.iter_mut().filter(|(_, place)| place.next == first);
-            slowest.for_each(|(_, place)| place.lags = true);
+            let slowest = self.places.iter_mut().filter(|place| place.next == first);
+            slowest.for_each(|place| place.lags = true);
             self.trim();
             if self.passed == first {
                 // Nobody is in the way.

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
+use http::{Request, Uri};
 use palisade_core::{Event, Head, Observer, SystemClock, Target, WallClock};
 
 use super::{ask::Ask, flights::Flights, route::Route, spawn::Spawn, status::CacheStatus};
@@ -60,6 +61,17 @@ impl Settings {
 
     pub(crate) fn route(&self, head: Head<'_>) -> Option<usize> {
         self.routes.iter().position(|route| route.matches(head))
+    }
+
+    /// The URI under which responses to GET are stored, where it is another one.
+    pub(crate) fn reduce(&self, uri: &Uri) -> Option<Uri> {
+        if self.routes.is_empty() {
+            return None;
+        }
+        let mut get = Request::new(());
+        uri.clone_into(get.uri_mut());
+        let route = self.route(Head::of(&get))?;
+        self.routes[route].reduce(uri)
     }
 
     /// What the rules are told for a route.

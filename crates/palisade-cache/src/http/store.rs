@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    entry::{Entry, StoredHead, Variant},
+    entry::{Entry, Variant},
     key::{CacheKey, CacheKeyRef},
 };
 
@@ -41,9 +41,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the key, or than what would be replaced, is not stored.
     fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool;
 
-    /// Puts another head on a stored variant, whose body stays as it is. Where
-    /// the variant is not stored any more, that is all there is to do.
-    fn freshen(&self, key: &CacheKey, variant: &Variant, head: Arc<StoredHead>);
+    /// Puts another head on a stored variant, whose body stays as it is: the
+    /// fresh one has the same. Where the stale one is not stored any more, that is
+    /// all there is to do.
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>);
 
     /// Forgets all variants that are stored under a key, and those that were
     /// asked for before.

@@ -195,3 +195,21 @@ async fn requests_are_told_apart_by_their_bodies_if_that_is_wanted() {
     let expected = ["1", "2", "3", "4", "1", "4", "5", "6", "7", "8", "9", "9"];
     assert_eq!(got.await, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_is_found_by_what_counts_of_its_query() {
+    let layer = private().route(Route::prefix("/x").only_query(["id"]));
+    let mut calls = 0;
+    let origin = Origin::new(move |request| {
+        calls += 1;
+        let location = [FRESH, ("location", "/x?id=1&utm=3")];
+        let fields = if request.method() == "GET" { &location[..1] } else { &location };
+        reply(200, fields, &calls.to_string())
+    });
+    let client = client(&layer, &origin);
+    assert_eq!(client.get("/x?id=1&utm=1", &[]).await.text(), "1");
+    client.send(ask("POST", "/y", &[])).await;
+    assert_eq!(client.get("/x?id=1&utm=2", &[]).await.text(), "3");
+    client.send(ask("PUT", "/x?utm=9&id=1", &[])).await;
+    assert_eq!(client.get("/x?id=1", &[]).await.text(), "5");
+}

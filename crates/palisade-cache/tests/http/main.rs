@@ -10,6 +10,7 @@ mod cost;
 mod defects;
 mod keys;
 mod options;
+mod readers;
 mod stale;
 mod stores;
 mod support;

@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use palisade_cache::{CacheMode, CacheStatus, Route, RouteTtl};
+use palisade_cache::{CacheMode, CacheStatus, HttpCacheLayer, MemoryStore, Route, RouteTtl};
 use palisade_testkit::RecordingObserver;
 
-use crate::support::{Origin, ask, client, pass, private, reply};
+use crate::support::{Origin, ask, client, clock, pass, private, reply};
 
 #[tokio::test(start_paused = true)]
 async fn a_route_says_how_long_responses_live() {
@@ -118,4 +118,52 @@ async fn an_observer_is_told() {
     }
     client.send(ask("OPTIONS", "/x", &[])).await;
     assert_eq!(observer.take()[0].event, "Cache { status: \"bypass\" }");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_cache_obeys_what_is_said_to_it_alone() {
+    let shared = || HttpCacheLayer::shared(MemoryStore::new(1 << 20)).clock(clock());
+    for (cdn, control, in_shared, in_private) in [
+        ("max-age=60", "no-store", CacheStatus::Hit, CacheStatus::Miss),
+        ("max-age=60", "max-age=1", CacheStatus::Hit, CacheStatus::Miss),
+        ("no-store", "max-age=60", CacheStatus::Miss, CacheStatus::Hit),
+        ("private", "max-age=60", CacheStatus::Miss, CacheStatus::Hit),
+        // Not a structured field.
+        ("max-age=\"60", "max-age=60", CacheStatus::Hit, CacheStatus::Hit),
+        ("max-age=60", "s-maxage=1, max-age=1", CacheStatus::Hit, CacheStatus::Miss),
+    ] {
+        let fields = [("cdn-cache-control", cdn), ("cache-control", control)];
+        let origin = Origin::of([reply(200, &fields, "one")]);
+        let client = client(&shared(), &origin);
+        client.get("/x", &[]).await;
+        pass(5).await;
+        assert_eq!(client.get("/x", &[]).await.cache, in_shared, "{cdn} {control}");
+        let client = crate::support::client(&private(), &origin);
+        client.get("/x", &[]).await;
+        pass(5).await;
+        assert_eq!(client.get("/x", &[]).await.cache, in_private, "{cdn} {control}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_about_the_connection_is_not_stored_and_cookies_only_if_wanted() {
+    let fields = [
+        ("cache-control", "public, max-age=60"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("keep-alive", "timeout=5"),
+        ("set-cookie", "a=b"),
+        ("x-end", "1"),
+    ];
+    let shared = || HttpCacheLayer::shared(MemoryStore::new(1 << 20)).clock(clock());
+    for (layer, cookies) in [(shared(), false), (shared().store_cookies(true), true)] {
+        let client = client(&layer, &Origin::of([reply(200, &fields, "one")]));
+        let miss = client.get("/x", &[]).await;
+        assert!(fields.iter().all(|(name, _)| miss.headers.contains_key(*name)));
+        let hit = client.get("/x", &[]).await;
+        let kept = |name: &str| hit.headers.contains_key(name);
+        assert!(kept("x-end") && kept("date") && kept("age"));
+        assert!(!kept("x-hop") && !kept("connection") && !kept("keep-alive"));
+        assert_eq!(kept("set-cookie"), cookies);
+    }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use palisade_cache::{CacheStatus, spawn_fn};
+use palisade_cache::{CacheStatus, Collapse, spawn_fn};
 
 use crate::support::{Origin, ask, client, failure, pass, private, reply};
 
@@ -77,4 +77,42 @@ async fn an_error_that_is_no_failure_of_the_origin_is_not_replaced() {
         pass(5).await;
         assert_eq!(client.get("/x", &[]).await.status, status);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_no_call_gets_what_is_stale_and_none_is_made() {
+    let fields = [("cache-control", "max-age=1, stale-while-revalidate=9")];
+    let origin = Origin::of([reply(200, &fields, "one")]);
+    let executor = spawn_fn(|work| {
+        tokio::spawn(work);
+    });
+    for layer in [private(), private().executor(executor)] {
+        let client = client(&layer, &origin);
+        client.get("/x", &[]).await;
+        let calls = origin.calls();
+        pass(5).await;
+        let got = client.get("/x", &[("cache-control", "only-if-cached")]).await;
+        assert_eq!((got.cache, got.text()), (CacheStatus::Stale, "one"));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(origin.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_revalidation_is_enough_even_where_requests_do_not_collapse() {
+    let fields = [("cache-control", "max-age=9, stale-while-revalidate=9")];
+    let slow = Duration::from_secs(1);
+    let origin = Origin::of([reply(200, &fields, "one"), reply(200, &fields, "two").after(slow)]);
+    let executor = spawn_fn(|work| {
+        tokio::spawn(work);
+    });
+    let layer = private().collapse(Collapse::off()).executor(executor);
+    let client = client(&layer, &origin);
+    client.get("/x", &[]).await;
+    pass(12).await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Stale);
+    }
+    tokio::time::sleep(2 * slow).await;
+    assert_eq!(origin.calls(), 2);
 }

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
-    CacheKey, CacheKeyRef, CacheStatus, Entry, HttpCacheLayer, MemoryStore, Stamp, Store,
-    StoredHead, Variant,
+    CacheKey, CacheKeyRef, CacheStatus, Entry, HttpCacheLayer, MemoryStore, Stamp, Store, Variant,
 };
 use tower::{Layer, ServiceExt};
 
@@ -74,11 +73,11 @@ impl Store for SlowStore {
         true
     }
 
-    fn freshen(&self, key: &CacheKey, variant: &Variant, head: Arc<StoredHead>) {
-        let (key, variant) = (key.clone(), variant.clone());
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
+        let (key, stale) = (key.clone(), stale.clone());
         self.later(move |store| {
             let mut entries = store.entries.lock().unwrap();
-            let fresh = entries.get(&key).and_then(|entry| entry.freshened(&variant, head));
+            let fresh = entries.get(&key).and_then(|entry| entry.freshened(&stale, fresh));
             if let Some(fresh) = fresh {
                 entries.insert(key, Arc::new(fresh));
             }

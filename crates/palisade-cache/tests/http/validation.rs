@@ -209,3 +209,30 @@ async fn what_was_asked_for_before_an_invalidation_is_not_stored() {
     assert_eq!(reader.await.unwrap().text(), "old");
     assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_says_nothing_of_several_is_forgotten() {
+    let origin = Origin::new(|request| match request.headers().get("if-none-match") {
+        Some(_) => reply(304, &[], ""),
+        None => {
+            let foo = request.headers()["foo"].to_str().unwrap();
+            let tag = format!("\"{foo}\"");
+            let fields = [("cache-control", "max-age=1"), ("vary", "foo"), ("etag", tag.as_str())];
+            reply(200, &fields, foo)
+        }
+    });
+    let layer = private();
+    let client = client(&layer, &origin);
+    client.get("/x", &[("foo", "1")]).await;
+    assert_eq!(client.get("/x", &[("foo", "1")]).await.cache, CacheStatus::Hit);
+    layer.store().clear();
+    // One that is stored is the one that is meant; of two nobody knows.
+    for foo in ["1", "2"] {
+        let mut request = ask("GET", "/x", &[("foo", foo)]);
+        request.extensions_mut().insert(palisade_cache::CacheMode::Reload);
+        client.send(request).await;
+    }
+    pass(5).await;
+    assert_eq!(client.get("/x", &[("foo", "2")]).await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(client.get("/x", &[("foo", "2")]).await.text(), "2");
+}
