@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, header::CONTENT_TYPE};
+use http::{
+    Request,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use http_body::Body;
 
 /// Says what identifies the body of a request, so that responses to POST and
@@ -78,12 +81,19 @@ where
         }
         let mut hashers = [self.keys[0].build_hasher(), self.keys[1].build_hasher()];
         let mut write = |bytes: &[u8]| hashers.iter_mut().for_each(|hasher| hasher.write(bytes));
-        write(request.method().as_str().as_bytes());
-        write(b"\n");
-        for kind in request.headers().get_all(CONTENT_TYPE) {
-            write(kind.as_bytes());
-            write(b"\n");
+        // Each with its length before it, so that no two requests are written alike.
+        let mut field = |bytes: &[u8]| {
+            write(&bytes.len().to_le_bytes());
+            write(bytes);
+        };
+        field(request.method().as_str().as_bytes());
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+            for value in request.headers().get_all(&name) {
+                field(name.as_str().as_bytes());
+                field(value.as_bytes());
+            }
         }
+        field(b"");
         let mut body = pin!(body.clone());
         let mut read = 0;
         // What is in memory does not make anybody wait.

@@ -93,6 +93,18 @@ impl Flights {
         drop(landed);
     }
 
+    /// Nobody can join what is being fetched by this key any more: it may be older
+    /// than what is asked for now.
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        let mut table = lock(&self.flights);
+        let landed = match table.by_key.get(key) {
+            Some(Flight::Filling { .. }) => table.by_key.remove(key),
+            _ => None,
+        };
+        drop(table);
+        drop(landed);
+    }
+
     /// The same, and who asks for it does not wait for others for a while, if
     /// somebody has waited in vain.
     pub(crate) fn pass(&self, key: &CacheKey, id: u64, remember: Duration) {
@@ -125,7 +137,9 @@ impl Table {
             self.sweep_at = 2 * self.by_key.len();
         }
         if self.by_key.len() < MOST {
-            self.by_key.insert(key.clone(), Flight::Passing { until: now + remember });
+            // No longer than anybody minds.
+            let until = now + remember.min(Duration::from_secs(86_400));
+            self.by_key.insert(key.clone(), Flight::Passing { until });
         }
     }
 }

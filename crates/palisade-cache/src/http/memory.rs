@@ -79,7 +79,8 @@ impl Stripe {
     fn invalidate(&mut self, hash: u64, now: Stamp) {
         if RECENT <= self.recent.len() {
             let forgotten = self.recent.pop_front();
-            self.floor = forgotten.map_or(now, |(_, at)| at);
+            // What was cleared later stays so.
+            self.floor = self.floor.max(forgotten.map_or(now, |(_, at)| at));
         }
         self.recent.push_back((hash, now));
     }
@@ -171,7 +172,10 @@ impl MemoryStore {
     /// What is asked for now is not stored.
     fn forget_all(&self) {
         let now = self.stamp();
-        self.shared.stripes.iter().for_each(|stripe| lock(stripe).floor = now);
+        for stripe in &self.shared.stripes {
+            let mut stripe = lock(stripe);
+            stripe.floor = stripe.floor.max(now);
+        }
     }
 
     /// Who writes to a key holds this. With it comes the hash of the key.

@@ -6,10 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{
-    HeaderMap,
-    header::{AUTHORIZATION, COOKIE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade_core::Head;
 
 /// Who a response is stored for. Nothing that is stored in one partition is
@@ -51,10 +48,6 @@ impl CachePartition {
         Self(Kind::Named(name.into()))
     }
 
-    pub(crate) fn is_common(&self) -> bool {
-        self.0 == Kind::Common
-    }
-
     /// Whether it was made of credentials, and not said by the user: what is
     /// `public` is for others too, then.
     pub(crate) fn is_of_credentials(&self) -> bool {
@@ -83,8 +76,14 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
     }
 }
 
-/// One partition for each `Authorization` and `Cookie`, and the common one for
-/// requests without: the default of a private cache.
+/// One partition for each set of credentials, and the common one for requests
+/// without: the default of a private cache.
+///
+/// Credentials are `Authorization`, `Proxy-Authorization` and `Cookie`, API keys
+/// by the names that are usual for them, such as `X-Api-Key`, and all values
+/// that are [sensitive](http::HeaderValue::is_sensitive). Of what else tells
+/// users apart, such as a field of an API's own, [`partition_fn`] makes a
+/// partition. What is in the URI does so by itself.
 ///
 /// A partition is a hash of 128 bits with a key that no other process has. What
 /// is marked `public` goes to the common partition.
@@ -108,8 +107,7 @@ impl ByCredentials {
 
 impl PartitionBy for ByCredentials {
     fn partition(&self, head: Head<'_>) -> CachePartition {
-        let has = |name| head.headers.contains_key(name);
-        if !has(AUTHORIZATION) && !has(COOKIE) {
+        if !head.headers.iter().any(is_credential) {
             return CachePartition::common();
         }
         CachePartition(Kind::Credentials(self.hash(head.headers)))
@@ -126,13 +124,28 @@ struct Credentials<'h>(&'h HeaderMap);
 
 impl std::hash::Hash for Credentials<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        for name in [AUTHORIZATION, COOKIE] {
-            for value in self.0.get_all(name) {
-                value.as_bytes().hash(state);
-            }
-            state.write_u8(0xff);
+        for (name, value) in self.0.iter().filter(|field| is_credential(*field)) {
+            name.hash(state);
+            value.as_bytes().hash(state);
         }
     }
+}
+
+fn is_credential((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    const NAMES: [&str; 11] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "apikey",
+        "x-apikey",
+        "x-auth-token",
+        "x-access-token",
+        "x-goog-api-key",
+        "x-auth-key",
+    ];
+    value.is_sensitive() || NAMES.contains(&name.as_str())
 }
 
 /// One partition for all: the default of a shared cache.

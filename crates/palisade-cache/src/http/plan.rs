@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, Method, StatusCode, header::RANGE, response::Parts};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{RANGE, SET_COOKIE},
+    response::Parts,
+};
 use http_body::SizeHint;
 use palisade_core::is_safe;
 
@@ -255,12 +259,17 @@ impl<T: Store> Plan<T> {
         let (received, options) = (self.core.settings.now(), self.options());
         let stored = &variant.head;
         let mut headers = stored.headers.clone();
-        update::freshen(&mut headers, update.clone(), received, &options);
-        let examined = self.examine(stored.status, &headers, received, &options);
-        let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
         let selected = self.selected.as_ref();
         let own = selected.filter(|selected| Arc::ptr_eq(&selected.variant, variant));
         let common = own.is_some_and(|selected| selected.common);
+        let mut update = update.clone();
+        if common {
+            // It is for all, and these cookies are for one.
+            update.remove(SET_COOKIE);
+        }
+        update::freshen(&mut headers, update, received, &options);
+        let examined = self.examine(stored.status, &headers, received, &options);
+        let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
         let Ok(admitted) = examined else {
             self.core.store.invalidate(self.key(common));
             return Arc::new(variant.with_head(head, self.stamp));
@@ -302,9 +311,9 @@ impl<T: Store> Plan<T> {
         for uri in &uris {
             let key = settings.reduce(uri);
             let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
-            self.core.store.invalidate(key);
-            if !partition.is_common() {
-                self.core.store.invalidate(key.within(&COMMON));
+            for key in [key, key.within(&COMMON)] {
+                self.core.store.invalidate(key);
+                self.core.flights.forget(&key.to_key());
             }
         }
         // What it is answered with is newer.

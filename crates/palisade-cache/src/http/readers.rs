@@ -98,6 +98,10 @@ impl Readers {
 
     /// Says whether it is too large now to be kept.
     pub(crate) fn push(&mut self, chunk: Bytes) -> bool {
+        if chunk.is_empty() {
+            // It would take a place, and count for nothing.
+            return false;
+        }
         let len = chunk.len() as u64;
         self.bytes = self.bytes.saturating_add(len);
         self.held += len;

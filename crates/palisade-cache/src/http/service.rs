@@ -4,7 +4,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    uri::{Authority, Scheme},
+};
 use http_body::Body;
 use palisade_core::{BoxError, Endpoint, Head, is_safe};
 use tower_service::Service;
@@ -105,6 +108,11 @@ where
             }
             _ => None,
         };
+        let Ok(with_host) = with_host(&request) else {
+            core.settings.observe(head, CacheStatus::Bypass.as_str());
+            return ResponseFuture::passes(self.inner.clone(), request);
+        };
+        let uri = with_host.as_ref().unwrap_or(request.uri());
         if body.is_none() && passes(&request) {
             core.settings.observe(head, CacheStatus::Bypass.as_str());
             return ResponseFuture::passes(self.inner.clone(), request);
@@ -116,12 +124,8 @@ where
         let made = if said.is_some() { None } else { Some(self.partition.partition(head)) };
         let common = CachePartition::default();
         let partition = said.or(made.as_ref()).unwrap_or(&common);
-        let reduced = route.and_then(|route| core.settings.routes[route].reduce(request.uri()));
-        let uri = match &reduced {
-            Some(reduced) => reduced,
-            None => request.uri(),
-        };
-        let key = CacheKeyRef::new(partition, uri, body);
+        let reduced = route.and_then(|route| core.settings.routes[route].reduce(uri));
+        let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(uri), body);
 
         let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
         let found = if reads {
@@ -146,7 +150,7 @@ where
         }
         let ask = Ask {
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: uri.clone(),
             // A clone of a value costs an allocation for each that is not shared yet.
             headers: compacted(request.headers()),
             endpoint: Endpoint::of(request.extensions()),
@@ -169,7 +173,39 @@ fn passes<Q>(request: &Request<Q>) -> bool {
     match *method {
         Method::CONNECT => true,
         _ if request.headers().contains_key(header::UPGRADE) => true,
-        Method::GET | Method::HEAD => conditional::is_for_the_origin(request.headers()),
+        // The key knows nothing of a body.
+        Method::GET | Method::HEAD => {
+            conditional::is_for_the_origin(request.headers()) || has_body(request.headers())
+        }
         _ => is_safe(method),
     }
 }
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let empty = |length: &HeaderValue| length == "0";
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| !empty(length))
+}
+
+/// The URI of a request with the host that only a field tells, if it is so, as
+/// on a server. An error, if the two tell different ones: then what is answered
+/// is not for this URI.
+fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
+    let Some(host) = request.headers().get(header::HOST) else {
+        return Ok(None);
+    };
+    if let Some(authority) = request.uri().authority() {
+        let authority = authority.as_str();
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let same = authority.as_bytes().eq_ignore_ascii_case(host.as_bytes());
+        return if same { Ok(None) } else { Err(OtherHost) };
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| OtherHost)?);
+    Uri::from_parts(parts).map(Some).map_err(|_| OtherHost)
+}
+
+/// It is asked of another host than the URI says.
+#[derive(Debug)]
+struct OtherHost;

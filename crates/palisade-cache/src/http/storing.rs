@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -16,7 +16,7 @@ use super::{
     plan::Plan,
     store::Store,
 };
-use crate::rules::{fields, partial::Part};
+use crate::rules::{fields, partial::Part, range};
 
 /// What is stored once its body is complete.
 pub(crate) struct Storing {
@@ -31,7 +31,7 @@ impl<T: Store> Plan<T> {
         let options = self.options();
         let settings = &self.core.settings;
         let route = self.ask.route.and_then(|route| settings.routes.get(route));
-        let length = content_length(&parts.headers);
+        let length = content_length(&parts.headers).ok()?;
         let least = length.unwrap_or(0).max(size.lower());
         if route.is_some_and(|route| route.refuses(parts.status))
             || self.core.store.max_body() < least
@@ -44,7 +44,9 @@ impl<T: Store> Plan<T> {
         fields::to_stored(&mut headers, received, &options);
         // It may have been added, and the first clone of it allocates: better now than on a hit.
         drop(headers.get(DATE).cloned());
-        let public = admitted.policy.is_public();
+        // What is marked for all sets no cookies for one.
+        let sets_cookies = headers.contains_key(SET_COOKIE);
+        let public = admitted.policy.is_public() && !sets_cookies;
         let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
         let head = StoredHead {
             status: parts.status,
@@ -117,9 +119,17 @@ impl<T: Store> Plan<T> {
     }
 }
 
-/// What `Content-Length` says, if it says one thing.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// What `Content-Length` says, if it is there. What says several things, or none
+/// that is a number, is no response to keep: RFC 9112, section 6.3.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Contradicts> {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lines.next()?.to_str().ok()?.trim();
-    lines.all(|line| line == first).then(|| first.parse().ok()).flatten()
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
+    let length = range::number(first.as_bytes().trim_ascii()).ok_or(Contradicts)?;
+    if lines.all(|line| line == first) { Ok(Some(length)) } else { Err(Contradicts) }
 }
+
+/// It has a length that cannot be.
+#[derive(Debug)]
+struct Contradicts;

@@ -199,7 +199,7 @@ pub(crate) fn is_strong_date(stored: &HeaderMap, now: SystemTime) -> Option<Syst
 }
 
 /// Digits alone, and not too many.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

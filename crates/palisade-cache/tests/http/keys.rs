@@ -213,3 +213,69 @@ async fn what_is_invalidated_is_found_by_what_counts_of_its_query() {
     client.send(ask("PUT", "/x?utm=9&id=1", &[])).await;
     assert_eq!(client.get("/x?id=1", &[]).await.text(), "5");
 }
+
+#[tokio::test(start_paused = true)]
+async fn api_keys_and_whatever_is_sensitive_are_credentials() {
+    let origin = counting(&[("cache-control", "private, max-age=60")]);
+    let client = client(&private(), &origin);
+    assert_eq!(client.get("/x", &[("x-api-key", "a")]).await.text(), "1");
+    assert_eq!(client.get("/x", &[("x-api-key", "b")]).await.text(), "2");
+    assert_eq!(client.get("/x", &[("x-api-key", "a")]).await.text(), "1");
+    let secret = |value| {
+        let mut request = ask("GET", "/x", &[("x-tenant", value)]);
+        request.headers_mut().get_mut("x-tenant").unwrap().set_sensitive(true);
+        request
+    };
+    assert_eq!(client.send(secret("a")).await.text(), "3");
+    assert_eq!(client.send(secret("b")).await.text(), "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_are_told_apart_wherever_they_stand() {
+    let origin = counting(&[FRESH]);
+    let client = client(&private(), &origin);
+    for _ in 0..2 {
+        assert_eq!(client.send(ask("GET", "/x", &[("host", "a.example")])).await.text(), "1");
+        assert_eq!(client.send(ask("GET", "/x", &[("host", "b.example")])).await.text(), "2");
+    }
+    // What is asked of another host than its URI says is passed on.
+    let uri = "http://10.0.0.1/x";
+    assert_eq!(client.send(ask("GET", uri, &[("host", "a.example")])).await.text(), "3");
+    assert_eq!(client.send(ask("GET", uri, &[("host", "b.example")])).await.text(), "4");
+    assert_eq!(client.send(ask("GET", uri, &[("host", "10.0.0.1")])).await.text(), "5");
+    assert_eq!(client.send(ask("GET", uri, &[])).await.text(), "5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cookies_of_one_are_not_set_for_all() {
+    let origin = counting(&[("cache-control", "public, max-age=60"), ("set-cookie", "session=a")]);
+    let client = client(&private(), &origin);
+    for (user, expected) in [("a", "1"), ("b", "2"), ("a", "1")] {
+        assert_eq!(client.get("/x", &[("authorization", user)]).await.text(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_get_is_in_no_key() {
+    let origin = counting(&[FRESH]);
+    let client = client(&private(), &origin);
+    for expected in ["1", "2"] {
+        assert_eq!(client.get("/x", &[("content-length", "3")]).await.text(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lengths_that_contradict_are_not_kept() {
+    for length in ["5, 7", "+1", "one", ""] {
+        let origin = Origin::of((0..2).map(|_| {
+            let mut reply = reply(200, &[FRESH], "1");
+            reply.headers.retain(|(name, _)| name != "content-length");
+            reply.headers.push(("content-length".to_owned(), length.to_owned()));
+            reply
+        }));
+        let client = client(&private(), &origin);
+        client.get("/x", &[]).await;
+        client.get("/x", &[]).await;
+        assert_eq!(origin.calls(), 2, "{length}");
+    }
+}
