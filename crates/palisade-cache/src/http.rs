@@ -43,10 +43,10 @@ pub use self::{
     partition::{
         ByCredentials, CachePartition, OnePartition, PartitionBy, PartitionFn, partition_fn,
     },
-    route::{Route, Ttl},
+    route::{Route, RouteTtl},
     service::HttpCache,
     settings::Collapse,
-    spawn::{Background, Spawn, SpawnFn, spawn_fn},
+    spawn::{BackgroundTask, Spawn, SpawnFn, spawn_fn},
     status::CacheStatus,
     store::{Peek, Stamp, Store},
 };

@@ -63,10 +63,10 @@ mod rules;
 mod sync;
 
 pub use self::http::{
-    Background, BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition,
+    BackgroundTask, BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition,
     CacheStatus, CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory,
-    MemoryStore, OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, Spawn,
-    SpawnFn, Stamp, Store, StoredHead, Ttl, Unread, Variant, partition_fn, spawn_fn,
+    MemoryStore, OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl,
+    Spawn, SpawnFn, Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]

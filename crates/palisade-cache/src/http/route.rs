@@ -13,10 +13,10 @@ use crate::rules::{options, query::QueryKeys};
 /// ```
 /// use std::time::Duration;
 /// use http::StatusCode;
-/// use palisade_cache::{Route, Ttl};
+/// use palisade_cache::{Route, RouteTtl};
 ///
 /// let quotes = Route::prefix("/v1/quotes")
-///     .ttl(Ttl::Force(Duration::from_secs(5)))
+///     .ttl(RouteTtl::Force(Duration::from_secs(5)))
 ///     .negative(StatusCode::NOT_FOUND, Duration::from_secs(2));
 /// # let _ = quotes;
 /// ```
@@ -24,7 +24,7 @@ use crate::rules::{options, query::QueryKeys};
 #[must_use]
 pub struct Route {
     matcher: Matcher,
-    pub(crate) ttl: Option<Ttl>,
+    pub(crate) ttl: Option<RouteTtl>,
     pub(crate) statuses: Vec<StatusCode>,
     pub(crate) negative: Vec<(StatusCode, u32)>,
     pub(crate) vary_ignored: Vec<HeaderName>,
@@ -48,7 +48,7 @@ enum Query {
 /// How long responses live that succeed, or redirect for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ttl {
+pub enum RouteTtl {
     /// For so long, whatever they say: even with `no-store` or `no-cache`. What
     /// is `private`, or for one authorization, stays so.
     Force(Duration),
@@ -58,7 +58,7 @@ pub enum Ttl {
     Cap(Duration),
 }
 
-impl Ttl {
+impl RouteTtl {
     pub(crate) fn rule(self) -> options::Ttl {
         match self {
             Self::Force(ttl) => options::Ttl::Force(seconds(ttl)),
@@ -97,7 +97,7 @@ impl Route {
     }
 
     /// Sets how long responses live. Defaults to what they say.
-    pub fn ttl(mut self, ttl: Ttl) -> Self {
+    pub fn ttl(mut self, ttl: RouteTtl) -> Self {
         self.ttl = Some(ttl);
         self
     }

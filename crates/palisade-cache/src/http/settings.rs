@@ -88,7 +88,7 @@ impl Settings {
             return options;
         };
         Options {
-            ttl: route.ttl.map(super::route::Ttl::rule),
+            ttl: route.ttl.map(super::route::RouteTtl::rule),
             negative: &route.negative,
             vary_ignored: &route.vary_ignored,
             vary_added: &route.vary_added,

@@ -1,16 +1,16 @@
 use std::{fmt, pin::Pin, sync::Arc};
 
 /// Work that goes on without a request that waits for it: a revalidation.
-pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs futures in the background: the cache itself spawns nothing.
 pub trait Spawn: Send + Sync {
     /// Runs the future to its end.
-    fn spawn(&self, work: Background);
+    fn spawn(&self, work: BackgroundTask);
 }
 
 impl<P: Spawn + ?Sized> Spawn for Arc<P> {
-    fn spawn(&self, work: Background) {
+    fn spawn(&self, work: BackgroundTask) {
         (**self).spawn(work);
     }
 }
@@ -30,7 +30,7 @@ impl<P: Spawn + ?Sized> Spawn for Arc<P> {
 /// ```
 pub fn spawn_fn<F>(spawn: F) -> SpawnFn<F>
 where
-    F: Fn(Background) + Send + Sync,
+    F: Fn(BackgroundTask) + Send + Sync,
 {
     SpawnFn(spawn)
 }
@@ -47,9 +47,9 @@ impl<F> fmt::Debug for SpawnFn<F> {
 
 impl<F> Spawn for SpawnFn<F>
 where
-    F: Fn(Background) + Send + Sync,
+    F: Fn(BackgroundTask) + Send + Sync,
 {
-    fn spawn(&self, work: Background) {
+    fn spawn(&self, work: BackgroundTask) {
         (self.0)(work);
     }
 }

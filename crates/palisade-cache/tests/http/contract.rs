@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use palisade_cache::{Collapse, HttpCacheLayer, MemoryStore, Route, Ttl};
+use palisade_cache::{Collapse, HttpCacheLayer, MemoryStore, Route, RouteTtl};
 use palisade_testkit::{Contract, Readiness, RecordingObserver, probe_request};
 use tower::ServiceExt;
 
@@ -13,7 +13,7 @@ fn store() -> MemoryStore {
 
 /// Everything is stored, for a second.
 fn forced() -> Route {
-    Route::prefix("/").ttl(Ttl::Force(Duration::from_secs(1)))
+    Route::prefix("/").ttl(RouteTtl::Force(Duration::from_secs(1)))
 }
 
 #[tokio::test(start_paused = true)]

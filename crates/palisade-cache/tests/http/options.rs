@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use palisade_cache::{CacheMode, CacheStatus, HttpCacheLayer, MemoryStore, Route, Ttl};
+use palisade_cache::{CacheMode, CacheStatus, HttpCacheLayer, MemoryStore, Route, RouteTtl};
 use palisade_testkit::RecordingObserver;
 
 use crate::support::{Origin, ask, client, clock, pass, private, reply};
@@ -10,11 +10,11 @@ use crate::support::{Origin, ask, client, clock, pass, private, reply};
 async fn a_route_says_how_long_responses_live() {
     let seconds = Duration::from_secs;
     for (ttl, control, after, status) in [
-        (Ttl::Force(seconds(9)), "no-store", 8, CacheStatus::Hit),
-        (Ttl::Force(seconds(9)), "max-age=60", 10, CacheStatus::Miss),
-        (Ttl::Default(seconds(9)), "x", 8, CacheStatus::Hit),
-        (Ttl::Default(seconds(9)), "max-age=60", 50, CacheStatus::Hit),
-        (Ttl::Cap(seconds(9)), "max-age=60", 10, CacheStatus::Miss),
+        (RouteTtl::Force(seconds(9)), "no-store", 8, CacheStatus::Hit),
+        (RouteTtl::Force(seconds(9)), "max-age=60", 10, CacheStatus::Miss),
+        (RouteTtl::Default(seconds(9)), "x", 8, CacheStatus::Hit),
+        (RouteTtl::Default(seconds(9)), "max-age=60", 50, CacheStatus::Hit),
+        (RouteTtl::Cap(seconds(9)), "max-age=60", 10, CacheStatus::Miss),
     ] {
         let origin = Origin::of([reply(200, &[("cache-control", control)], "one")]);
         let client = client(&private().route(Route::prefix("/").ttl(ttl)), &origin);
