@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, Uri, header, uri::Scheme};
 use http_body::Body;
 use palisade_core::{BoxError, Endpoint, Head, is_safe};
 use tower_service::Service;
@@ -116,12 +116,13 @@ where
         let made = if said.is_some() { None } else { Some(self.partition.partition(head)) };
         let common = CachePartition::default();
         let partition = said.or(made.as_ref()).unwrap_or(&common);
-        let reduced = route.and_then(|route| core.settings.routes[route].reduce(request.uri()));
-        let uri = match &reduced {
-            Some(reduced) => reduced,
+        let absolute = absolute(&request);
+        let uri = match &absolute {
+            Some(absolute) => absolute,
             None => request.uri(),
         };
-        let key = CacheKeyRef::new(partition, uri, body);
+        let reduced = route.and_then(|route| core.settings.routes[route].reduce(uri));
+        let key = CacheKeyRef::new(partition, reduced.as_ref().map_or(uri, |it| it), body);
 
         let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
         let found = if reads {
@@ -129,24 +130,21 @@ where
         } else {
             Some(Found::default())
         };
-        if let Some(found) = &found {
-            let now = || core.settings.now();
-            let decision = Decision::of(found, request.method(), request.headers(), &demand, now);
-            if let Decision::Answer { variant, answer, age, status } = &decision {
-                core.settings.observe(head, status.as_str());
-                let mut response =
-                    respond::stored(variant, request.method(), *answer, *age, *status);
-                if let Some(name) = core.settings.name.as_deref() {
-                    let ttl = Some(variant.head.policy.ttl(core.settings.now()));
-                    let headers = response.headers_mut();
-                    respond::sign(headers, Some(name), Handled::Hit, ttl, None);
-                }
-                return ResponseFuture::answered(response);
+        let now = || core.settings.now();
+        let decide = |found| Decision::of(found, request.method(), request.headers(), &demand, now);
+        let decision = found.as_ref().map(decide);
+        if let Some(Decision::Answer { variant, answer, age, status }) = &decision {
+            core.settings.observe(head, status.as_str());
+            let mut response = respond::stored(variant, request.method(), *answer, *age, *status);
+            if let Some(name) = core.settings.name.as_deref() {
+                let ttl = Some(variant.head.policy.ttl(now()));
+                respond::sign(response.headers_mut(), Some(name), Handled::Hit, ttl, None);
             }
+            return ResponseFuture::answered(response);
         }
         let ask = Ask {
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: uri.clone(),
             // A clone of a value costs an allocation for each that is not shared yet.
             headers: compacted(request.headers()),
             endpoint: Endpoint::of(request.extensions()),
@@ -155,9 +153,9 @@ where
             route,
         };
         let pending = Pending::new(Arc::clone(core), self.inner.clone(), request, ask);
-        match found {
-            Some(found) => ResponseFuture::of(pending.decide(found)),
-            None => ResponseFuture::looks(pending),
+        match (decision, found) {
+            (Some(decision), Some(found)) => ResponseFuture::of(pending.act(decision, found)),
+            _ => ResponseFuture::looks(pending),
         }
     }
 }
@@ -172,4 +170,18 @@ fn passes<Q>(request: &Request<Q>) -> bool {
         Method::GET | Method::HEAD => conditional::is_for_the_origin(request.headers()),
         _ => is_safe(method),
     }
+}
+
+/// The URI of a request that has its authority in `Host`, as on servers: without
+/// it, all of them would be one. RFC 9110, section 7.1.
+fn absolute<Q>(request: &Request<Q>) -> Option<Uri> {
+    let uri = request.uri();
+    if uri.authority().is_some() {
+        return None;
+    }
+    let host = request.headers().get(header::HOST)?;
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(host.as_bytes().try_into().ok()?);
+    parts.scheme = Some(Scheme::HTTP);
+    Uri::from_parts(parts).ok()
 }

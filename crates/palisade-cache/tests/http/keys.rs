@@ -213,3 +213,23 @@ async fn what_is_invalidated_is_found_by_what_counts_of_its_query() {
     client.send(ask("PUT", "/x?utm=9&id=1", &[])).await;
     assert_eq!(client.get("/x?id=1", &[]).await.text(), "5");
 }
+
+#[tokio::test(start_paused = true)]
+async fn hosts_are_told_apart_where_the_uri_does_not_name_them() {
+    let origin = counting(&[FRESH]);
+    let client = client(&private(), &origin);
+    let of = |method, host: Option<&'static str>| {
+        let fields = host.map(|host| ("host", host));
+        let mut request = ask(method, "/", fields.as_slice());
+        *request.uri_mut() = "/x".parse().unwrap();
+        request
+    };
+    for _ in 0..2 {
+        for (host, expected) in [(Some("a.example"), "1"), (Some("b.example"), "2"), (None, "3")] {
+            assert_eq!(client.send(of("GET", host)).await.text(), expected);
+        }
+    }
+    client.send(of("POST", Some("b.example"))).await;
+    assert_eq!(client.send(of("GET", Some("a.example"))).await.text(), "1");
+    assert_eq!(client.send(of("GET", Some("b.example"))).await.text(), "5");
+}
