@@ -24,6 +24,7 @@ mod route;
 mod service;
 mod settings;
 mod spawn;
+mod splice;
 mod status;
 mod store;
 mod storing;

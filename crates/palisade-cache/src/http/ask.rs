@@ -169,7 +169,11 @@ impl Decision {
         let variant = &selected.variant;
         let answer = answer(method, request, variant);
         if answer == Answer::Forward {
-            return miss(Forward::Partial);
+            return match miss(Forward::Partial) {
+                // It is a part of what is asked for, maybe.
+                Self::Ask { why, .. } => Self::Ask { selected: Some(selected), why },
+                other => other,
+            };
         }
         let hit = |age, status| {
             let variant = Arc::clone(variant);

@@ -19,6 +19,7 @@ use super::{
     outcome::{Heard, Lead},
     plan::{Judged, Plan},
     respond,
+    splice::Splice,
     status::CacheStatus,
     store::Store,
     upstream::Upstream,
@@ -34,6 +35,7 @@ pin_project! {
         #[pin]
         upstream: Upstream<S, Q, S::Future, B>,
         plan: Plan<T>,
+        splice: Option<Splice>,
     }
 }
 
@@ -43,7 +45,7 @@ where
     T: Store,
 {
     pub(crate) fn new(service: S, request: Request<Q>, plan: Plan<T>) -> Self {
-        Self { upstream: Upstream::new(service, request), plan }
+        Self { upstream: Upstream::new(service, request), plan, splice: None }
     }
 }
 
@@ -76,7 +78,7 @@ where
         };
         let stream = is_stream(&response, false);
         let (mut parts, body) = response.into_parts();
-        let judged = this.plan.judge(&parts, &body.size_hint(), stream);
+        let judged = this.plan.judge(&mut parts, &body.size_hint(), stream);
         let status = match judged {
             Judged::Answer(..) | Judged::Confused => {
                 return Poll::Ready(answered(this.plan, &judged));
@@ -91,17 +93,26 @@ where
             return Poll::Ready(released(Lead::Done(Ok(response))));
         };
         this.upstream.set(Upstream::Body { body });
+        *this.splice = this.plan.take_splice();
         let most = this.plan.core.store.max_body();
         let (heard, lead) = (Heard::Streams(head), Some(Lead::Parts(parts)));
         Poll::Ready(Head { heard, lead, body: Some(most) })
     }
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        self.project().upstream.poll_frame(cx)
+        let this = self.project();
+        match this.splice {
+            None => this.upstream.poll_frame(cx),
+            Some(splice) => splice.poll_frame(|| this.upstream.poll_frame(cx)),
+        }
     }
 
     fn hint(&self) -> (bool, SizeHint) {
-        self.upstream.hint()
+        match &self.splice {
+            None => self.upstream.hint(),
+            // Its end is known once it has been reached.
+            Some(splice) => (false, splice.size()),
+        }
     }
 
     fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool {

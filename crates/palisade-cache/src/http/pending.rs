@@ -88,30 +88,33 @@ where
     }
 
     /// Goes on with what is found in the store.
-    pub(crate) fn decide(mut self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
-        let settings = &self.core.settings;
-        let reads = self.ask.reads();
-        if reads {
-            let (ask, now) = (&self.ask, || settings.now());
-            match Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now) {
-                Decision::Answer { variant, answer, age, status } => {
-                    return self.answer(&variant, answer, age, status);
-                }
-                Decision::Refresh { selected, answer, age } => {
-                    if let Some(executor) = settings.executor.clone() {
-                        let variant = Arc::clone(&selected.variant);
-                        let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
-                        (self.found, self.selected) = (found, Some(selected));
-                        self.refresh(&*executor);
-                        return stage;
-                    }
-                    (self.selected, self.why) = (Some(selected), Forward::Stale);
-                }
-                Decision::Ask { selected, why } => (self.selected, self.why) = (selected, why),
-                Decision::Unavailable => return self.refuse(),
+    pub(crate) fn decide(self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
+        let (ask, now) = (&self.ask, || self.core.settings.now());
+        let decision = Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now);
+        self.act(decision, found)
+    }
+
+    /// Does what is to be done. What is not looked for is not found either.
+    pub(crate) fn act(mut self: Box<Self>, decision: Decision, found: Found) -> Stage<S, Q, B, T> {
+        match decision {
+            Decision::Answer { variant, answer, age, status } => {
+                return self.answer(&variant, answer, age, status);
             }
-        } else if !self.ask.demand.may_ask() {
-            return self.refuse();
+            Decision::Refresh { selected, answer, age } => {
+                if let Some(executor) = self.core.settings.executor.clone() {
+                    let variant = Arc::clone(&selected.variant);
+                    let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
+                    (self.found, self.selected) = (found, Some(selected));
+                    self.refresh(&*executor);
+                    return stage;
+                }
+                (self.selected, self.why) = (Some(selected), Forward::Stale);
+            }
+            Decision::Ask { selected, why } if self.ask.reads() => {
+                (self.selected, self.why) = (selected, why);
+            }
+            Decision::Ask { .. } => {}
+            Decision::Unavailable => return self.refuse(),
         }
         self.found = found;
         self.join()

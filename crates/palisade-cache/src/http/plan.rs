@@ -16,6 +16,7 @@ use super::{
     key::CacheKeyRef,
     partition::COMMON,
     settings::Core,
+    splice::{Splice, ask_for_rest, can_complete},
     status::CacheStatus,
     store::{Stamp, Store},
     storing::Storing,
@@ -37,6 +38,9 @@ pub(crate) struct Plan<T: Store> {
     pub(crate) ask: Ask,
     pub(crate) why: Forward,
     selected: Option<Selected>,
+    // A part of what is asked for, of which the rest is fetched.
+    part: Option<Arc<Variant>>,
+    splice: Option<Splice>,
     // Others that the origin may choose from.
     offered: Option<Arc<Entry>>,
     validates: bool,
@@ -70,6 +74,13 @@ impl<T: Store> Plan<T> {
         why: Forward,
         id: u64,
     ) -> Self {
+        // A part that is no answer is neither confirmed nor better than an error.
+        let (selected, part) = match selected {
+            Some(Selected { variant, common }) if why == Forward::Partial => {
+                (None, Some(variant).filter(|part| !common && can_complete(&ask, part)))
+            }
+            selected => (selected, None),
+        };
         let (ranged, get) = (ask.headers.contains_key(RANGE), ask.method == Method::GET);
         let offered = found.own.clone().filter(|_| get && !ranged);
         Self {
@@ -77,6 +88,8 @@ impl<T: Store> Plan<T> {
             ask,
             why,
             selected,
+            part,
+            splice: None,
             offered,
             validates: false,
             asked: SystemTime::UNIX_EPOCH,
@@ -101,7 +114,8 @@ impl<T: Store> Plan<T> {
     /// Makes the request ask only for what is not stored already.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
         self.ask.demand.tell(request);
-        if self.ask.method != Method::GET {
+        let asks_for_rest = self.part.as_ref().is_some_and(|part| ask_for_rest(request, part));
+        if asks_for_rest || self.ask.method != Method::GET {
             return;
         }
         let selected = self.selected.as_ref().map(|selected| &*selected.variant.head);
@@ -147,8 +161,13 @@ impl<T: Store> Plan<T> {
     }
 
     /// Decides on a response. One that is a stream is passed on.
-    pub(crate) fn judge(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
-        let judged = self.judge_head(parts, size, stream);
+    pub(crate) fn judge(&mut self, parts: &mut Parts, size: &SizeHint, stream: bool) -> Judged {
+        let judged = match self.part.take() {
+            Some(part) if parts.status == StatusCode::PARTIAL_CONTENT => {
+                self.complete(&part, parts)
+            }
+            _ => self.judge_head(parts, size, stream),
+        };
         match &judged {
             // Nobody may use it before the origin says so again.
             Judged::Store(head) if !self.is_shared(head) => self.pass(),
@@ -201,6 +220,25 @@ impl<T: Store> Plan<T> {
                 Judged::Pass
             }
         }
+    }
+
+    /// The rest of what is stored has come.
+    fn complete(&mut self, part: &Arc<Variant>, parts: &mut Parts) -> Judged {
+        let splice = self.splice(part, parts);
+        let storing = splice.as_ref().and_then(|splice| self.admit(parts, &splice.size()));
+        let Some(storing) = storing else {
+            // Without the part, the next request gets an answer.
+            self.core.store.invalidate(self.key(false));
+            return Judged::Confused;
+        };
+        let head = Arc::clone(&storing.head);
+        (self.splice, self.storing) = (splice, Some(storing));
+        Judged::Store(head)
+    }
+
+    /// What the body is spliced with.
+    pub(crate) fn take_splice(&mut self) -> Option<Splice> {
+        self.splice.take()
     }
 
     pub(super) fn examine(

@@ -133,20 +133,17 @@ where
         } else {
             Some(Found::default())
         };
-        if let Some(found) = &found {
-            let now = || core.settings.now();
-            let decision = Decision::of(found, request.method(), request.headers(), &demand, now);
-            if let Decision::Answer { variant, answer, age, status } = &decision {
-                core.settings.observe(head, status.as_str());
-                let mut response =
-                    respond::stored(variant, request.method(), *answer, *age, *status);
-                if let Some(name) = core.settings.name.as_deref() {
-                    let ttl = Some(variant.head.policy.ttl(core.settings.now()));
-                    let headers = response.headers_mut();
-                    respond::sign(headers, Some(name), Handled::Hit, ttl, None);
-                }
-                return ResponseFuture::answered(response);
+        let now = || core.settings.now();
+        let decide = |found| Decision::of(found, request.method(), request.headers(), &demand, now);
+        let decision = found.as_ref().map(decide);
+        if let Some(Decision::Answer { variant, answer, age, status }) = &decision {
+            core.settings.observe(head, status.as_str());
+            let mut response = respond::stored(variant, request.method(), *answer, *age, *status);
+            if let Some(name) = core.settings.name.as_deref() {
+                let ttl = Some(variant.head.policy.ttl(now()));
+                respond::sign(response.headers_mut(), Some(name), Handled::Hit, ttl, None);
             }
+            return ResponseFuture::answered(response);
         }
         let ask = Ask {
             method: request.method().clone(),
@@ -159,9 +156,9 @@ where
             route,
         };
         let pending = Pending::new(Arc::clone(core), self.inner.clone(), request, ask);
-        match found {
-            Some(found) => ResponseFuture::of(pending.decide(found)),
-            None => ResponseFuture::looks(pending),
+        match (decision, found) {
+            (Some(decision), Some(found)) => ResponseFuture::of(pending.act(decision, found)),
+            _ => ResponseFuture::looks(pending),
         }
     }
 }

@@ -122,12 +122,15 @@ impl<T: Store> Plan<T> {
 /// What `Content-Length` says, if it is there. What says several things, or none
 /// that is a number, is no response to keep: RFC 9112, section 6.3.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Contradicts> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else {
+    let lines = headers.get_all(CONTENT_LENGTH).iter();
+    // The same one several times is one.
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let Some(first) = members.next() else {
         return Ok(None);
     };
-    let length = range::number(first.as_bytes().trim_ascii()).ok_or(Contradicts)?;
-    if lines.all(|line| line == first) { Ok(Some(length)) } else { Err(Contradicts) }
+    let first = range::number(first.trim_ascii()).ok_or(Contradicts)?;
+    let same = members.all(|member| range::number(member.trim_ascii()) == Some(first));
+    if same { Ok(Some(first)) } else { Err(Contradicts) }
 }
 
 /// It has a length that cannot be.

@@ -236,3 +236,59 @@ async fn a_304_that_says_nothing_of_several_is_forgotten() {
     assert_eq!(client.get("/x", &[("foo", "2")]).await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(client.get("/x", &[("foo", "2")]).await.text(), "2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_part_is_completed() {
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+    for (held, first, missing, rest, second, tag, body) in [
+        ("01234", "bytes 0-4/10", "bytes=5-", "56789", "bytes 5-9/10", TAG, Some("0123456789")),
+        ("56789", "bytes 5-9/10", "bytes=0-4", "01234", "bytes 0-4/10", TAG, Some("0123456789")),
+        // The rest is too short, or too long: an error, and nothing is stored.
+        ("01234", "bytes 0-4/10", "bytes=5-", "5678", "bytes 5-9/10", TAG, None),
+        ("56789", "bytes 5-9/10", "bytes=0-4", "0123456", "bytes 0-4/10", TAG, None),
+        // Of something else.
+        ("01234", "bytes 0-4/10", "bytes=5-", "56789", "bytes 5-9/10", ("etag", "\"b\""), None),
+        ("01234", "bytes 0-4/10", "bytes=5-", "6789", "bytes 6-9/10", TAG, None),
+    ] {
+        let origin = Origin::of([
+            reply(206, &[FRESH, TAG, ("content-range", first), ("x", "1")], held),
+            reply(206, &[FRESH, tag, ("content-range", second), ("x", "2")], rest),
+            reply(200, &[FRESH, TAG], "whole"),
+        ]);
+        let client = client(&private(), &origin);
+        let range = format!("bytes={}", first[6..].split('/').next().unwrap());
+        client.get("/x", &[("range", &range)]).await;
+        let got = client.get("/x", &[]).await;
+        assert_eq!(origin.last()["range"], missing);
+        assert_eq!(origin.last()["if-range"], "\"a\"");
+        let text = got.body.as_deref().ok().filter(|_| got.status == StatusCode::OK);
+        assert_eq!(text, body, "{got:?}");
+        let again = client.get("/x", &[]).await;
+        match body {
+            Some(body) => {
+                assert_eq!((again.cache, again.text()), (CacheStatus::Hit, body));
+                assert_eq!(
+                    (&again.headers["x"], &again.headers["content-length"]),
+                    (&"2".parse().unwrap(), &"10".parse().unwrap())
+                );
+                assert!(!again.headers.contains_key("content-range"));
+            }
+            None => assert!(again.cache == CacheStatus::Miss && again.status == StatusCode::OK),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_changed_is_not_completed() {
+    let part = [("cache-control", "max-age=60"), ("content-range", "bytes 0-4/10")];
+    for (tag, asks) in [("\"a\"", true), ("W/\"a\"", false)] {
+        let first = [part[0], part[1], ("etag", tag)];
+        let origin = Origin::of([reply(206, &first, "01234"), reply(200, &part[..1], "new")]);
+        let client = client(&private(), &origin);
+        client.get("/x", &[("range", "bytes=0-4")]).await;
+        assert_eq!(client.get("/x", &[]).await.text(), "new");
+        assert_eq!(origin.last().contains_key("range"), asks);
+        assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit);
+    }
+}
