@@ -112,7 +112,7 @@ where
             core.settings.observe(head, CacheStatus::Bypass.as_str());
             return ResponseFuture::passes(self.inner.clone(), request);
         };
-        let uri = with_host.as_ref().unwrap_or(request.uri());
+        let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
         if body.is_none() && passes(&request) {
             core.settings.observe(head, CacheStatus::Bypass.as_str());
             return ResponseFuture::passes(self.inner.clone(), request);
