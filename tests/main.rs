@@ -5,6 +5,9 @@
 mod breaker;
 mod breaker_server;
 mod breaker_stacks;
+#[path = "cache_proxy/front.rs"]
+mod front;
+mod front_wire;
 mod kinds;
 mod metrics;
 mod otel;

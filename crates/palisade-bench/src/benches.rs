@@ -1,3 +1,4 @@
+mod cache;
 mod circuit_breaker;
 mod in_process;
 mod late_body;
@@ -15,6 +16,12 @@ pub fn benches() -> Vec<Bench> {
 
     let bench = |name, work| Bench { name, work };
     vec![
+        bench("cache/collapse-1000", Work::FewCalls(cache::collapse::thousand)),
+        bench("cache/http-hit-1k", Work::Calls(cache::http::hit)),
+        bench("cache/http-hit-16m", Work::FewCalls(cache::http::large_hit)),
+        bench("cache/miss", Work::Calls(cache::http::miss)),
+        bench("cache/ttl-hit", Work::Calls(cache::ttl::hit)),
+        bench("cache/ttl-miss", Work::Calls(cache::ttl::miss)),
         bench("circuit-breaker/count-100", Work::Calls(closed::count)),
         bench("circuit-breaker/time-10s", Work::FewCalls(closed::time)),
         bench("circuit-breaker/time-10s-1m-calls", Work::FewCalls(closed::busy_time)),

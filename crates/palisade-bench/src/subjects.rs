@@ -4,11 +4,13 @@
 pub(crate) mod axum_prometheus;
 pub(crate) mod failsafe;
 pub(crate) mod governor;
+pub(crate) mod http_cache;
 pub(crate) mod leaky_bucket;
 pub(crate) mod opentelemetry;
 pub(crate) mod recloser;
 pub(crate) mod reqwest_retry;
 pub(crate) mod tower;
+pub(crate) mod tower_http_cache;
 pub(crate) mod tower_resilience;
 
 use std::convert::Infallible;

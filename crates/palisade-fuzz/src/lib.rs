@@ -38,6 +38,19 @@ pub fn fields<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> HeaderMap {
     fields
 }
 
+/// Reads the [fields] of two messages, with an empty line between them.
+pub fn two_heads<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> (HeaderMap, HeaderMap) {
+    let mut lines = lines.into_iter();
+    let first = fields(lines.by_ref().take_while(|line| !line.is_empty()));
+    (first, fields(lines))
+}
+
+/// Reads numbers with a space between them. What is none is 0.
+pub fn numbers<const N: usize>(line: &[u8]) -> [u64; N] {
+    let mut words = line.split(|byte| *byte == b' ').map(|word| str::from_utf8(word).ok());
+    std::array::from_fn(|_| words.next().flatten().and_then(|word| word.parse().ok()).unwrap_or(0))
+}
+
 /// An inner service that is always ready, answers at once, and remembers what it was asked.
 #[derive(Clone, Default)]
 pub struct Upstream {

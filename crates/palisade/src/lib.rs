@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
+//! | [`cache`] | `cache` | caches HTTP by RFC 9111, and the answers of any service for a time |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
@@ -38,6 +39,8 @@
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
 pub use palisade_body as body;
+#[cfg(feature = "cache")]
+pub use palisade_cache as cache;
 #[cfg(feature = "circuit-breaker")]
 pub use palisade_circuit_breaker as circuit_breaker;
 pub use palisade_core as core;

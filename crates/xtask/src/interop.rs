@@ -1,8 +1,11 @@
-//! `cargo xtask interop`: what others make of what we write.
+//! `cargo xtask interop`: what others make of what we write and do.
+
+mod cache;
+mod verdict;
 
 use std::{collections::BTreeSet, fs};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 
 use crate::run::{Failure, Outcome, Tool, command, feed, output, succeed};
 
@@ -18,23 +21,27 @@ const SCRATCH_DIR: &str = "target/interop";
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The one part to check, instead of all
+    #[command(subcommand)]
     part: Option<Part>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Debug, Subcommand)]
 enum Part {
     /// What Prometheus makes of a scrape in either format, and of the alerts
     Metrics,
+    /// What the HTTP working group's suite of cache tests makes of the cache
+    Cache(cache::Options),
 }
 
 /// # Errors
 ///
 /// Fails at the first thing that others do not take, or when a tool is missing.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let parts = options.part.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
-    parts.into_iter().try_for_each(|part| match part {
-        Part::Metrics => metrics(),
-    })
+    match &options.part {
+        Some(Part::Metrics) => metrics(),
+        Some(Part::Cache(options)) => cache::run(options),
+        None => metrics().and_then(|()| cache::run(&cache::Options::default())),
+    }
 }
 
 fn metrics() -> Outcome {

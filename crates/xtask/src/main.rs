@@ -33,7 +33,7 @@ enum Command {
     Loom,
     /// Tries what threads share in many orders of their steps, at random
     Shuttle,
-    /// Lets other programs read what ours write
+    /// Lets other programs judge what ours write and do
     Interop(interop::Options),
     /// Measures palisade against its peers
     Bench(bench::Options),

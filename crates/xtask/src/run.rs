@@ -125,7 +125,7 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
 }
 
 /// The command as a person would type it.
-fn line_of(command: &Command) -> String {
+pub(crate) fn line_of(command: &Command) -> String {
     let cargo = cargo();
     let program = match command.get_program() {
         program if program == cargo.get_program() => "cargo".into(),

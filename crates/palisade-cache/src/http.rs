@@ -1,0 +1,52 @@
+//! The HTTP cache: what the rules say, done with a store, a service and its bodies.
+
+mod ask;
+mod body;
+mod body_key;
+mod entry;
+mod error;
+mod fetch;
+mod fill;
+mod flights;
+mod future;
+mod key;
+mod layer;
+mod memory;
+mod mode;
+mod outcome;
+mod partition;
+mod pending;
+mod places;
+mod plan;
+mod readers;
+mod respond;
+mod route;
+mod service;
+mod settings;
+mod spawn;
+mod splice;
+mod status;
+mod store;
+mod storing;
+mod upstream;
+
+pub use self::{
+    body::CachedBody,
+    body_key::{BodyKey, InMemory, Unread},
+    entry::{Entry, StoredHead, Variant},
+    error::FillError,
+    future::ResponseFuture,
+    key::{CacheKey, CacheKeyRef},
+    layer::HttpCacheLayer,
+    memory::MemoryStore,
+    mode::CacheMode,
+    partition::{
+        ByCredentials, CachePartition, OnePartition, PartitionBy, PartitionFn, partition_fn,
+    },
+    route::{Route, RouteTtl},
+    service::HttpCache,
+    settings::Collapse,
+    spawn::{Spawn, SpawnFn, spawn_fn},
+    status::CacheStatus,
+    store::{Peek, Stamp, Store},
+};

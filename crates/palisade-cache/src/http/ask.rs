@@ -1,0 +1,192 @@
+//! What a request asks for, and what is found for it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use palisade_core::{Endpoint, Target, is_safe};
+
+use super::{
+    entry::{Entry, StoredHead, Variant},
+    key::{CacheKey, CacheKeyRef},
+    partition::COMMON,
+    status::CacheStatus,
+    store::{Peek, Store},
+};
+use crate::rules::{
+    answer::{Answer, Held, Stored},
+    cache_status::Forward,
+    lookup::{Demand, Lookup},
+};
+
+/// A request without its body, kept while it is sent on.
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) endpoint: Option<&'static Endpoint>,
+    pub(crate) key: CacheKey,
+    pub(crate) demand: Demand,
+    pub(crate) route: Option<usize>,
+}
+
+impl Ask {
+    /// What observers are told of it.
+    pub(crate) fn target(&self) -> Target<'_> {
+        let host = || self.headers.get(header::HOST)?.to_str().ok();
+        let authority = self.uri.authority().map(http::uri::Authority::as_str);
+        Target::new(self.endpoint, Some(&self.method), authority.or_else(host))
+    }
+
+    /// Whether what is stored is looked at.
+    pub(crate) fn reads(&self) -> bool {
+        self.demand.reads() && (self.key.body().is_some() || is_safe(&self.method))
+    }
+
+    /// Whether a response to it may be fetched together with others: it asks for
+    /// the whole, and not whether something is still the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        (self.method == Method::GET || self.key.body().is_some())
+            && self.demand.stores()
+            && !self.headers.contains_key(header::RANGE)
+            && !self.headers.contains_key(header::IF_NONE_MATCH)
+            && !self.headers.contains_key(header::IF_MODIFIED_SINCE)
+    }
+
+    /// Whether it takes what was asked for by another one just before.
+    pub(crate) fn is_patient(&self) -> bool {
+        let Demand { mode, directives } = self.demand;
+        let default = Demand::default();
+        mode == default.mode && directives == default.directives
+    }
+
+    /// What to do with a response that another request was answered with.
+    pub(crate) fn takes(&self, head: &StoredHead, now: SystemTime) -> bool {
+        let takes = |lookup| matches!(lookup, Lookup::Fresh { .. } | Lookup::Stale { .. });
+        head.status != StatusCode::PARTIAL_CONTENT
+            && head.selector.matches(&self.headers)
+            && takes(self.demand.look_up(&head.policy, now))
+    }
+
+    /// How it is answered with what is stored.
+    pub(crate) fn answer(&self, variant: &Variant) -> Answer {
+        answer(&self.method, &self.headers, variant)
+    }
+}
+
+/// How a request is answered with a stored response.
+pub(crate) fn answer(method: &Method, request: &HeaderMap, variant: &Variant) -> Answer {
+    let head = &variant.head;
+    let body = match &head.part {
+        Some(part) => Held::Part(part),
+        None => Held::All(variant.body.len() as u64),
+    };
+    let stored = Stored { status: head.status, head: &head.headers, body, received: head.received };
+    Answer::of(method, request, &stored)
+}
+
+/// What is stored for a request: in its own partition, and for all.
+#[derive(Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) own: Option<Arc<Entry>>,
+    pub(crate) common: Option<Arc<Entry>>,
+    /// What is for all was looked for.
+    pub(crate) looked: bool,
+}
+
+/// A stored response that is for a request.
+#[derive(Clone)]
+pub(crate) struct Selected {
+    pub(crate) variant: Arc<Variant>,
+    /// It is stored for all.
+    pub(crate) common: bool,
+}
+
+impl Found {
+    /// Looks without waiting: for what is for all only if the partition has
+    /// nothing for the request. Nothing, if the store has to be asked.
+    pub(crate) fn peek<T: Store>(
+        store: &T,
+        key: CacheKeyRef<'_>,
+        request: &HeaderMap,
+    ) -> Option<Self> {
+        let look = |key| match store.peek(key) {
+            Peek::Found(entry) => Some(Some(entry)),
+            Peek::Absent => Some(None),
+            Peek::Ask => None,
+        };
+        let own = look(key)?;
+        let enough = || own.as_ref().is_some_and(|own| own.select(request).is_some());
+        let looked = key.is_of_credentials() && !enough();
+        let common = if looked { look(key.within(&COMMON))? } else { None };
+        Some(Self { own, common, looked })
+    }
+
+    /// The response that is for the request: of those for all only one that says
+    /// that it is.
+    pub(crate) fn select(&self, request: &HeaderMap) -> Option<Selected> {
+        if let Some(variant) = self.own.as_ref().and_then(|own| own.select(request)) {
+            return Some(Selected { variant: Arc::clone(variant), common: false });
+        }
+        let mut public = self.common.iter().flat_map(|entry| entry.variants());
+        let variant = public.find(|variant| {
+            variant.head.policy.is_public() && variant.head.selector.matches(request)
+        })?;
+        Some(Selected { variant: Arc::clone(variant), common: true })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.own.is_none() && self.common.is_none()
+    }
+}
+
+/// What is to be done with a request.
+pub(crate) enum Decision {
+    /// It is answered with what is stored.
+    Answer { variant: Arc<Variant>, answer: Answer, age: u32, status: CacheStatus },
+    /// The same, and the origin is asked meanwhile.
+    Refresh { selected: Selected, answer: Answer, age: u32 },
+    /// The origin is asked.
+    Ask { selected: Option<Selected>, why: Forward },
+    /// Nothing is stored, and the origin must not be asked.
+    Unavailable,
+}
+
+impl Decision {
+    pub(crate) fn of(
+        found: &Found,
+        method: &Method,
+        request: &HeaderMap,
+        demand: &Demand,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Self {
+        let miss = |why| match demand.may_ask() {
+            true => Self::Ask { selected: None, why },
+            false => Self::Unavailable,
+        };
+        let Some(selected) = found.select(request) else {
+            return miss(if found.is_empty() { Forward::UriMiss } else { Forward::VaryMiss });
+        };
+        let variant = &selected.variant;
+        let answer = answer(method, request, variant);
+        if answer == Answer::Forward {
+            return match miss(Forward::Partial) {
+                // It is a part of what is asked for, maybe.
+                Self::Ask { why, .. } => Self::Ask { selected: Some(selected), why },
+                other => other,
+            };
+        }
+        let hit = |age, status| {
+            let variant = Arc::clone(variant);
+            Self::Answer { variant, answer, age, status }
+        };
+        match demand.look_up(&variant.head.policy, now()) {
+            Lookup::Fresh { age } => hit(age, CacheStatus::Hit),
+            Lookup::Stale { age } => hit(age, CacheStatus::Stale),
+            // The origin must not be asked, not even in the background.
+            Lookup::Revalidating { age } if !demand.may_ask() => hit(age, CacheStatus::Stale),
+            Lookup::Revalidating { age } => Self::Refresh { selected, answer, age },
+            Lookup::Validate(why) => Self::Ask { selected: Some(selected), why: why.into() },
+            Lookup::Unavailable => Self::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What is stored.
+
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
+
+use super::store::Stamp;
+use crate::rules::{partial::Part, policy::Policy, vary::Selector};
+
+/// How many responses for one URI there may be.
+const MAX_VARIANTS: usize = 8;
+
+/// What is counted for each variant beside its bytes.
+const FIXED: usize = 256;
+
+/// The responses that are stored for one URI, each for other requests: the
+/// newest first. It does not change: a store puts another one in its place.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    variants: Vec<Arc<Variant>>,
+    weight: usize,
+}
+
+/// One stored response.
+#[derive(Clone)]
+pub struct Variant {
+    pub(crate) head: Arc<StoredHead>,
+    pub(crate) body: Bytes,
+    stamp: Stamp,
+}
+
+/// All of a stored response but its body.
+#[derive(Clone)]
+pub struct StoredHead {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) policy: Policy,
+    pub(crate) selector: Selector,
+    /// Which part of the whole the body is, if it is but a part.
+    pub(crate) part: Option<Part>,
+    pub(crate) received: SystemTime,
+}
+
+impl Entry {
+    /// No variants yet.
+    pub const fn new() -> Self {
+        Self { variants: Vec::new(), weight: 0 }
+    }
+
+    /// The variants, the newest first.
+    pub fn variants(&self) -> &[Arc<Variant>] {
+        &self.variants
+    }
+
+    /// How many bytes all of it takes, by a careful guess.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// The same with another variant, in place of what it replaces. There are
+    /// eight variants at most, of at most so many bytes; the oldest go.
+    pub fn with(&self, variant: Arc<Variant>, most: usize) -> Self {
+        let mut kept = vec![variant];
+        let mut weight = kept[0].weight();
+        for old in &self.variants {
+            let fits = kept.len() < MAX_VARIANTS && weight + old.weight() <= most;
+            if fits && !old.is_for_the_same(&kept[0]) {
+                weight += old.weight();
+                kept.push(Arc::clone(old));
+            }
+        }
+        Self { variants: kept, weight }
+    }
+
+    /// The same, with a fresh variant in place of a stale one. Nothing, if that is
+    /// not there.
+    pub fn freshened(&self, stale: &Variant, fresh: Arc<Variant>) -> Option<Self> {
+        let at = self.variants.iter().position(|stored| stored.stamp == stale.stamp)?;
+        let weight = self.weight - self.variants[at].weight() + fresh.weight();
+        let mut variants = self.variants.clone();
+        // It is the newest now.
+        variants.remove(at);
+        variants.insert(0, fresh);
+        Some(Self { variants, weight })
+    }
+
+    /// Whether something that a variant would replace was asked for later.
+    pub fn outdates(&self, variant: &Variant) -> bool {
+        let later = |old: &&Arc<Variant>| variant.stamp < old.stamp;
+        self.variants.iter().filter(later).any(|old| old.is_for_the_same(variant))
+    }
+
+    /// The newest one that is for such a request.
+    pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
+        self.variants.iter().find(|variant| variant.head.selector.matches(request))
+    }
+}
+
+impl Variant {
+    pub(crate) fn new(head: Arc<StoredHead>, body: Bytes, stamp: Stamp) -> Self {
+        Self { head, body, stamp }
+    }
+
+    /// The same body with another head.
+    pub(crate) fn with_head(&self, head: StoredHead, stamp: Stamp) -> Self {
+        Self::new(Arc::new(head), self.body.clone(), stamp)
+    }
+
+    /// The status, the header fields, and what is known of them.
+    pub fn head(&self) -> &StoredHead {
+        &self.head
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// When it was asked for.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// How many bytes it takes, by a careful guess.
+    pub fn weight(&self) -> usize {
+        FIXED + self.body.len() + self.head.weight()
+    }
+
+    fn is_for_the_same(&self, other: &Self) -> bool {
+        self.head.selector == other.head.selector
+    }
+}
+
+impl StoredHead {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The header fields, as they are stored.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// How long it is worth keeping from its arrival on.
+    pub fn keep(&self) -> Duration {
+        self.policy.keep()
+    }
+
+    /// When it came, or was last freshened.
+    pub fn received(&self) -> SystemTime {
+        self.received
+    }
+
+    fn weight(&self) -> usize {
+        let fields = self.headers.iter();
+        // Beside its bytes, a field has two pointers, and its place.
+        fields.map(|(name, value)| name.as_str().len() + value.len() + 96).sum::<usize>()
+            + self.selector.len()
+    }
+}
+
+/// The same fields with values of their own: as they come, they keep the buffer
+/// alive that they were read into.
+pub(crate) fn compacted(headers: &HeaderMap) -> HeaderMap {
+    let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
+    let mut rest = buffer.freeze();
+    let mut compact = HeaderMap::with_capacity(headers.keys_len() + 2);
+    for (name, value) in headers {
+        let bytes = rest.split_to(value.len());
+        let mut copy = HeaderValue::from_maybe_shared(bytes).expect("it was one before");
+        copy.set_sensitive(value.is_sensitive());
+        compact.append(name, copy);
+    }
+    compact
+}
+
+/// Header fields and bodies may be secret: they are left out.
+impl fmt::Debug for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Variant")
+            .field("status", &self.head.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StoredHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredHead").field("status", &self.status).finish_non_exhaustive()
+    }
+}

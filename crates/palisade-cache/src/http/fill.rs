@@ -1,0 +1,379 @@
+//! One response, fetched for several: whoever polls drives it.
+//!
+//! No task is spawned. Each participant has a seat. Who polls and finds nothing
+//! takes the work out, polls it without a lock, and puts it back; meanwhile the
+//! others park their wakers. The work wakes all that are parked, so that nobody
+//! depends on another one that is not polled any more, and what it yields wakes
+//! those who parked since.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use palisade_core::BoxError;
+
+use super::readers::Readers;
+use crate::sync::{Mutex, lock};
+
+/// What is driven: a call, and then the body of its response.
+pub(crate) trait Work: Send + 'static {
+    /// What is said of the head to all participants.
+    type Heard: Clone + Send;
+    /// What the one that began it gets for itself.
+    type Lead: Send;
+
+    /// Waits for the head.
+    fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head<Self>>;
+
+    /// Waits for more of the body.
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled;
+
+    /// Whether the body is at its end, and what is known of its size.
+    fn hint(&self) -> (bool, SizeHint);
+
+    /// The body has come to its end, and these are its chunks, if all are kept.
+    /// Says whether it is as long as it should be.
+    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool;
+
+    /// Nobody can join any more: the body is too large to be kept.
+    fn close(self: Pin<&mut Self>);
+}
+
+pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// What has come of the head.
+pub(crate) struct Head<W: Work + ?Sized> {
+    pub(crate) heard: W::Heard,
+    pub(crate) lead: Option<W::Lead>,
+    /// Whether the body is read by all, and how many bytes of it are kept.
+    pub(crate) body: Option<u64>,
+}
+
+/// What a participant does, whatever the work is.
+pub(crate) trait Follow<H>: Send + Sync {
+    /// A seat, if what has come so far is all still there.
+    fn take_seat(&self) -> Option<usize>;
+    /// What has come of the head; nothing, if the work panicked.
+    fn poll_head(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Poll<Option<H>>;
+    fn poll_frame(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Polled;
+    fn hint(&self, seat: usize) -> (bool, SizeHint);
+    fn leave(&self, seat: usize);
+}
+
+/// What the one that began a fill does.
+pub(crate) trait Begin<L>: Send + Sync {
+    /// What it gets for itself, once the head has come.
+    fn take_lead(&self) -> Option<L>;
+}
+
+/// A place at a fill. Dropped, it is left; the last one to leave ends the work.
+pub(crate) struct Seat<H> {
+    fill: Arc<dyn Follow<H>>,
+    id: usize,
+}
+
+impl<H> Seat<H> {
+    pub(crate) fn take(fill: &Arc<dyn Follow<H>>) -> Option<Self> {
+        let id = fill.take_seat()?;
+        Some(Self { fill: Arc::clone(fill), id })
+    }
+
+    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<H>> {
+        Arc::clone(&self.fill).poll_head(self.id, cx)
+    }
+
+    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Polled {
+        Arc::clone(&self.fill).poll_frame(self.id, cx)
+    }
+
+    pub(crate) fn hint(&self) -> (bool, SizeHint) {
+        self.fill.hint(self.id)
+    }
+}
+
+impl<H> Drop for Seat<H> {
+    fn drop(&mut self) {
+        self.fill.leave(self.id);
+    }
+}
+
+/// One response, fetched for several.
+pub(crate) struct Fill<W: Work> {
+    state: Mutex<State<W>>,
+}
+
+struct State<W: Work> {
+    work: Progress<W>,
+    // The head, once it has come.
+    heard: Option<W::Heard>,
+    lead: Option<W::Lead>,
+    seats: Readers,
+}
+
+enum Progress<W> {
+    Idle(Pin<Box<W>>),
+    // Somebody polls it; it may have woken those who wait meanwhile.
+    Polled { woken: bool },
+    Over,
+}
+
+impl<W: Work> Fill<W> {
+    /// A fill, and the seat of the one that begins it.
+    pub(crate) fn begin(work: W) -> (Arc<Self>, Seat<W::Heard>) {
+        let mut seats = Readers::default();
+        let id = seats.enter(true);
+        let work = Progress::Idle(Box::pin(work));
+        let state = Mutex::new(State { work, heard: None, lead: None, seats });
+        let fill = Arc::new(Self { state });
+        let seat = Seat { fill: Arc::clone(&fill) as _, id };
+        (fill, seat)
+    }
+
+    /// Drives the work until there is what is looked for.
+    fn poll_until<T>(
+        self: &Arc<Self>,
+        seat: usize,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut State<W>) -> Option<T>,
+    ) -> Poll<T> {
+        loop {
+            let mut state = lock(&self.state);
+            if let Some(found) = look(&mut state) {
+                return Poll::Ready(found);
+            }
+            // Before the work is polled: it may wake at once.
+            let before = state.seats.park(seat, cx.waker());
+            let headless = state.heard.is_none();
+            let work = state.take_work();
+            drop(state);
+            drop(before);
+            let Some(work) = work else {
+                return Poll::Pending;
+            };
+            let mut driver = Driver { fill: self, work: Some(work) };
+            let waker = Waker::from(Arc::clone(self));
+            if driver.poll(seat, headless, &mut Context::from_waker(&waker)).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<W: Work> State<W> {
+    fn take_work(&mut self) -> Option<Pin<Box<W>>> {
+        match mem::replace(&mut self.work, Progress::Polled { woken: false }) {
+            Progress::Idle(work) => Some(work),
+            other => {
+                self.work = other;
+                None
+            }
+        }
+    }
+
+    /// Puts the work back, and says who has to be woken, as it woke in vain.
+    fn put_back(&mut self, work: Pin<Box<W>>) -> Vec<Waker> {
+        match mem::replace(&mut self.work, Progress::Idle(work)) {
+            Progress::Polled { woken: true } => self.seats.wakers(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.work, Progress::Over)
+    }
+}
+
+impl<W: Work> Follow<W::Heard> for Fill<W> {
+    fn take_seat(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        let open = !state.is_over() || state.seats.is_complete();
+        (open && state.seats.is_whole()).then(|| state.seats.enter(false))
+    }
+
+    fn poll_head(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Poll<Option<W::Heard>> {
+        self.poll_until(seat, cx, |state| match &state.heard {
+            Some(heard) => Some(Some(heard.clone())),
+            None => state.is_over().then_some(None),
+        })
+    }
+
+    fn poll_frame(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Polled {
+        self.poll_until(seat, cx, |state| state.seats.read(seat))
+    }
+
+    fn hint(&self, seat: usize) -> (bool, SizeHint) {
+        lock(&self.state).seats.hint(seat)
+    }
+
+    fn leave(&self, seat: usize) {
+        let mut state = lock(&self.state);
+        let left = state.seats.leave(seat);
+        // Nobody reads it any more.
+        let work = if state.seats.is_empty() { state.take_work() } else { None };
+        if work.is_some() {
+            state.work = Progress::Over;
+        }
+        let lead = if state.seats.is_empty() { state.lead.take() } else { None };
+        drop(state);
+        drop((left, work, lead));
+    }
+}
+
+impl<W: Work> Begin<W::Lead> for Fill<W> {
+    fn take_lead(&self) -> Option<W::Lead> {
+        lock(&self.state).lead.take()
+    }
+}
+
+impl<W: Work> Wake for Fill<W> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        if let Progress::Polled { woken } = &mut state.work {
+            *woken = true;
+        }
+        let wakers = state.seats.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Who polls the work. If that panics, the fill is over.
+struct Driver<'f, W: Work> {
+    fill: &'f Arc<Fill<W>>,
+    work: Option<Pin<Box<W>>>,
+}
+
+enum Step<W: Work> {
+    Head(Head<W>),
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+    Failed(BoxError),
+}
+
+impl<W: Work> Driver<'_, W> {
+    fn poll(&mut self, seat: usize, headless: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(work) = self.work.as_mut() else {
+            return Poll::Ready(());
+        };
+        let polled = match headless {
+            true => work.as_mut().poll_head(cx).map(Step::Head),
+            false => work.as_mut().poll_frame(cx).map(Step::of),
+        };
+        match polled {
+            Poll::Ready(step) => {
+                self.take_in(seat, step);
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                let work = self.work.take();
+                let wakers = work.map(|work| lock(&self.fill.state).put_back(work));
+                wakers.into_iter().flatten().for_each(Waker::wake);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes in what the work has come to, and wakes who waits for it.
+    fn take_in(&mut self, seat: usize, step: Step<W>) {
+        let Some(work) = self.work.as_mut() else {
+            return;
+        };
+        let (at_end, size) = work.hint();
+        let mut ended = at_end || matches!(step, Step::Trailers(_) | Step::End);
+        let (mut over, mut closes) = (false, false);
+        let mut state = lock(&self.fill.state);
+        match step {
+            Step::Head(head) => {
+                state.heard = Some(head.heard);
+                state.lead = head.lead;
+                match head.body {
+                    Some(most) => state.seats.begin(most, size),
+                    None => (over, ended) = (true, false),
+                }
+            }
+            Step::Data(chunk) => closes = state.seats.push(chunk),
+            Step::Trailers(trailers) => state.seats.add_trailers(trailers),
+            Step::End => {}
+            Step::Failed(error) => {
+                state.seats.fail(error);
+                (over, ended) = (true, false);
+            }
+        }
+        let chunks = if ended { state.seats.chunks() } else { None };
+        drop(state);
+
+        // It may call the store, so not under the lock; and before others learn of the end, so
+        // that they find what is stored.
+        let work_mut = work.as_mut();
+        let whole = match (ended, closes) {
+            (true, _) => work_mut.finish(chunks.as_ref()),
+            (false, true) => {
+                work_mut.close();
+                true
+            }
+            (false, false) => true,
+        };
+        let work = self.work.take();
+        let mut state = lock(&self.fill.state);
+        if ended {
+            state.seats.end(whole);
+        }
+        let work = match work {
+            Some(work) if !over && !ended => {
+                state.work = Progress::Idle(work);
+                None
+            }
+            work => {
+                state.work = Progress::Over;
+                work
+            }
+        };
+        let own = state.seats.unpark(seat);
+        let wakers = state.seats.wakers();
+        drop(state);
+        drop((own, work));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<W: Work> Step<W> {
+    fn of(frame: Option<Result<Frame<Bytes>, BoxError>>) -> Self {
+        match frame {
+            None => Self::End,
+            Some(Err(error)) => Self::Failed(error),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(chunk) => Self::Data(chunk),
+                Err(frame) => frame.into_trailers().map_or(Self::End, Self::Trailers),
+            },
+        }
+    }
+}
+
+impl<W: Work> Drop for Driver<'_, W> {
+    fn drop(&mut self) {
+        if self.work.is_none() {
+            return;
+        }
+        let mut state = lock(&self.fill.state);
+        state.work = Progress::Over;
+        state.seats.panicked();
+        let wakers = state.seats.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(all(test, palisade_shuttle))]
+mod models;

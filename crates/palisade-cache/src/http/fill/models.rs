@@ -1,0 +1,169 @@
+//! Who reads together, in many orders of their steps: whoever leaves, those who
+//! stay read all of it, and nobody waits for ever.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use shuttle::{
+    rand::{Rng, thread_rng},
+    thread,
+};
+
+use super::*;
+
+/// What comes from the network: so many steps have come.
+#[derive(Default)]
+struct Wire {
+    come: usize,
+    waker: Option<Waker>,
+}
+
+/// A head, and then frames with a byte each, as they come.
+struct Frames {
+    wire: Arc<Mutex<Wire>>,
+    taken: usize,
+    frames: u8,
+    finished: Arc<AtomicUsize>,
+}
+
+impl Frames {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut wire = lock(&self.wire);
+        if wire.come <= self.taken {
+            wire.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.taken += 1;
+        Poll::Ready(())
+    }
+}
+
+impl Work for Frames {
+    type Heard = u8;
+    type Lead = u8;
+
+    fn poll_head(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head<Self>> {
+        self.poll_step(cx).map(|()| Head { heard: 7, lead: Some(8), body: Some(100) })
+    }
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        if self.taken > usize::from(self.frames) {
+            return Poll::Ready(None);
+        }
+        let next = self.taken as u8;
+        self.poll_step(cx).map(|()| Some(Ok(Frame::data(Bytes::copy_from_slice(&[next])))))
+    }
+
+    fn hint(&self) -> (bool, SizeHint) {
+        (false, SizeHint::new())
+    }
+
+    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool {
+        assert_eq!(chunks.map(VecDeque::len), Some(usize::from(self.frames)));
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    fn close(self: Pin<&mut Self>) {}
+}
+
+/// Not by `park`, which shuttle lets return without a reason: nobody would see
+/// that a wake is missing.
+fn wait<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Unpin) -> T {
+    shuttle::future::block_on(std::future::poll_fn(poll))
+}
+
+/// Reads to the end, or leaves after some polls.
+fn read(seat: Seat<u8>, frames: u8, leaves: Option<usize>) {
+    if let Some(polls) = leaves {
+        // It is polled for a waker that nobody listens to, and not again.
+        let cx = &mut Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            if seat.poll_head(cx).is_ready() {
+                let _ = seat.poll_frame(cx);
+            }
+            thread::yield_now();
+        }
+        return;
+    }
+    assert_eq!(wait(|cx| seat.poll_head(cx)), Some(7));
+    let mut read = Vec::new();
+    while let Some(frame) = wait(|cx| seat.poll_frame(cx)) {
+        read.extend_from_slice(&frame.unwrap().into_data().unwrap());
+    }
+    assert_eq!(read, (1..=frames).collect::<Vec<_>>());
+}
+
+fn together(readers: usize, leavers: usize, frames: u8) {
+    let wire = Arc::new(Mutex::new(Wire::default()));
+    let finished = Arc::new(AtomicUsize::new(0));
+    let work =
+        Frames { wire: Arc::clone(&wire), taken: 0, frames, finished: Arc::clone(&finished) };
+    let (fill, first) = Fill::begin(work);
+    let follow: Arc<dyn Follow<u8>> = fill.clone();
+    // All are there before the first one may be the last to leave.
+    let others = (1..readers + leavers).map(|_| Seat::take(&follow).expect("it is open"));
+    let seats: Vec<_> = std::iter::once(first).chain(others).collect();
+    let threads: Vec<_> = seats
+        .into_iter()
+        .enumerate()
+        .map(|(index, seat)| {
+            let leaves = (index < leavers).then(|| thread_rng().gen_range(0..4));
+            thread::spawn(move || read(seat, frames, leaves))
+        })
+        .collect();
+    for _ in 0..=frames {
+        let waker = {
+            let mut wire = lock(&wire);
+            wire.come += 1;
+            wire.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+        thread::yield_now();
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(finished.load(Ordering::SeqCst), usize::from(readers != 0));
+    // Nothing is left of the work, whose wakers would keep the fill alive.
+    drop(lock(&wire).waker.take());
+    assert_eq!(Arc::strong_count(&wire), 1);
+}
+
+#[test]
+fn all_read_all_of_it() {
+    shuttle::check_random(|| together(3, 0, 3), 3000);
+}
+
+#[test]
+fn whoever_leaves_takes_nothing_along() {
+    shuttle::check_random(|| together(2, 2, 2), 5000);
+    shuttle::check_pct(|| together(2, 2, 2), 3000, 3);
+}
+
+#[test]
+fn the_last_one_to_leave_ends_the_work() {
+    shuttle::check_random(
+        || {
+            let wire = Arc::new(Mutex::new(Wire::default()));
+            let finished = Arc::default();
+            let work = Frames { wire: Arc::clone(&wire), taken: 0, frames: 2, finished };
+            let (fill, first) = Fill::begin(work);
+            let follow: Arc<dyn Follow<u8>> = fill;
+            let other = Seat::take(&follow).expect("it is open");
+            let threads = [first, other].map(|seat| thread::spawn(|| read(seat, 2, Some(2))));
+            let waker = {
+                let mut wire = lock(&wire);
+                wire.come += 1;
+                wire.waker.take()
+            };
+            waker.into_iter().for_each(Waker::wake);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            drop(lock(&wire).waker.take());
+            assert_eq!(Arc::strong_count(&wire), 1);
+            assert!(Seat::take(&follow).is_none());
+        },
+        3000,
+    );
+}

@@ -1,0 +1,265 @@
+//! A request that is not answered yet, and the ways that it may go.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{
+    Method, Request, Response,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
+};
+use http_body::Body;
+use palisade_core::{BoxError, is_safe};
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{
+    ask::{Ask, Decision, Found, Selected},
+    body::CachedBody,
+    entry::{StoredHead, Variant},
+    fetch::Fetch,
+    fill::{Fill, Seat},
+    flights::Joined,
+    future::Stage,
+    outcome::Heard,
+    partition::COMMON,
+    plan::Plan,
+    respond,
+    settings::Core,
+    spawn::Spawn,
+    status::CacheStatus,
+    store::Store,
+};
+use crate::rules::{
+    answer::Answer,
+    cache_status::{Forward, Handled},
+    fields,
+};
+
+/// A fill, and the seat of the one that began it.
+type Begun<W> = (Arc<Fill<W>>, Seat<Heard>);
+
+/// What joining comes to, and who did not fetch it.
+type Flown<P, W> = (Joined<Begun<W>>, Option<P>);
+
+pub(crate) struct Pending<S, Q, T> {
+    pub(crate) core: Arc<Core<T>>,
+    pub(crate) ask: Ask,
+    inner: S,
+    request: Request<Q>,
+    found: Found,
+    selected: Option<Selected>,
+    why: Forward,
+    // How long it waits for others.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, Q, T> Pending<S, Q, T> {
+    /// Boxed, for it is large, and goes through many hands.
+    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
+        let (found, selected) = (Found::default(), None);
+        let why = if is_safe(&ask.method) { Forward::Request } else { Forward::Method };
+        Box::new(Self { core, ask, inner, request, found, selected, why, patience: None })
+    }
+
+    /// Waits until it has waited for others for long enough.
+    pub(crate) fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let longest = self.core.settings.collapse.timeout;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        patience.as_mut().poll(cx)
+    }
+}
+
+impl<S, Q, B, T> Pending<S, Q, T>
+where
+    S: Service<Request<Q>, Response = Response<B>, Error: Send, Future: Send> + Send + 'static,
+    Q: Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
+    T: Store,
+{
+    /// Whether what is stored for all has to be looked for too.
+    pub(crate) fn second_look(&self, found: &Found) -> Option<T::Get> {
+        let key = self.ask.key.borrowed();
+        let both = self.ask.key.partition().is_of_credentials() && !found.looked;
+        (both && found.select(&self.ask.headers).is_none())
+            .then(|| self.core.store.get(&key.within(&COMMON).to_key()))
+    }
+
+    /// Goes on with what is found in the store.
+    pub(crate) fn decide(self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
+        let (ask, now) = (&self.ask, || self.core.settings.now());
+        let decision = Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now);
+        self.act(decision, found)
+    }
+
+    /// Does what is to be done. What is not looked for is not found either.
+    pub(crate) fn act(mut self: Box<Self>, decision: Decision, found: Found) -> Stage<S, Q, B, T> {
+        match decision {
+            Decision::Answer { variant, answer, age, status } => {
+                return self.answer(&variant, answer, age, status);
+            }
+            Decision::Refresh { selected, answer, age } => {
+                if let Some(executor) = self.core.settings.executor.clone() {
+                    let variant = Arc::clone(&selected.variant);
+                    let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
+                    (self.found, self.selected) = (found, Some(selected));
+                    self.refresh(&*executor);
+                    return stage;
+                }
+                (self.selected, self.why) = (Some(selected), Forward::Stale);
+            }
+            Decision::Ask { selected, why } if self.ask.reads() => {
+                (self.selected, self.why) = (selected, why);
+            }
+            Decision::Ask { .. } => {}
+            Decision::Unavailable => return self.refuse(),
+        }
+        self.found = found;
+        self.join()
+    }
+
+    fn refuse(&self) -> Stage<S, Q, B, T> {
+        self.core.settings.tell(&self.ask, CacheStatus::Miss);
+        Stage::Answered { response: Some(respond::unavailable()) }
+    }
+
+    fn answer(
+        &self,
+        variant: &Variant,
+        answer: Answer,
+        age: u32,
+        status: CacheStatus,
+    ) -> Stage<S, Q, B, T> {
+        self.core.settings.tell(&self.ask, status);
+        let handled = match status {
+            CacheStatus::Hit | CacheStatus::Stale => Handled::Hit,
+            _ => respond::forwarded(self.why, false, true),
+        };
+        let mut response = respond::stored(variant, &self.ask.method, answer, age, status);
+        let ttl = Some(variant.head.policy.ttl(self.core.settings.now()));
+        let name = self.core.settings.name.as_deref();
+        respond::sign(response.headers_mut(), name, handled, ttl, None);
+        Stage::Answered { response: Some(response) }
+    }
+
+    /// Waits with others, or fetches it, for others too.
+    fn join(self: Box<Self>) -> Stage<S, Q, B, T> {
+        let collapses = self.core.settings.collapse.enabled;
+        if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
+            return self.alone();
+        }
+        match self.fly() {
+            (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
+            (Joined::Follows(seat), Some(waits)) => {
+                Stage::Follows { seat: Some(seat), pending: Some(waits) }
+            }
+            (_, waits) => waits.expect("nobody took it").alone(),
+        }
+    }
+
+    /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
+    fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
+        let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
+        let mut waits = Some(self);
+        let joined = core.flights.join(key, |id| {
+            let (fill, seat) = waits.take().expect("it is made once").begin(id);
+            ((Arc::clone(&fill), seat), fill)
+        });
+        (joined, waits)
+    }
+
+    /// Fetches it for itself.
+    pub(crate) fn alone(self) -> Stage<S, Q, B, T> {
+        let (fill, seat) = self.begin(0);
+        Stage::Leads { began: fill, seat: Some(seat) }
+    }
+
+    fn begin(self, id: u64) -> Begun<Fetch<S, Q, B, T>> {
+        let Self { core, ask, inner, mut request, found, selected, why, .. } = self;
+        let mut plan = Plan::new(core, ask, &found, selected, why, id);
+        plan.prepare(request.headers_mut());
+        Fill::begin(Fetch::new(inner, request, plan))
+    }
+
+    /// Fetches it for nobody, so that it is there for others.
+    fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
+        if self.ask.method == Method::HEAD {
+            *self.request.method_mut() = Method::GET;
+            self.ask.method = Method::GET;
+        }
+        for headers in [self.request.headers_mut(), &mut self.ask.headers] {
+            for own in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+                headers.remove(own);
+            }
+        }
+        self.why = Forward::Stale;
+        // One is enough, and if what comes cannot be stored, the next one has time.
+        let (Joined::Leads((_, seat)), _) = self.fly() else {
+            return;
+        };
+        executor.spawn(Box::pin(async move {
+            std::future::poll_fn(|cx| seat.poll_head(cx)).await;
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| seat.poll_frame(cx)).await {}
+        }));
+    }
+
+    /// Goes on with what another request has come to.
+    pub(crate) fn hear(
+        self: Box<Self>,
+        heard: Option<Heard>,
+        seat: Seat<Heard>,
+    ) -> Stage<S, Q, B, T> {
+        let now = self.core.settings.now();
+        match heard {
+            Some(Heard::Streams(head)) if self.ask.takes(&head, now) => self.share(&head, seat),
+            Some(Heard::Stored(variant, status)) if self.takes(&variant, status) => {
+                let age = variant.head.policy.age(now);
+                let answer = self.ask.answer(&variant);
+                let status = match status {
+                    CacheStatus::Stale => CacheStatus::Stale,
+                    _ => CacheStatus::Collapsed,
+                };
+                self.answer(&variant, answer, age, status)
+            }
+            Some(Heard::Streams(_) | Heard::Stored(..) | Heard::Released) => {
+                drop(seat);
+                self.alone()
+            }
+            // One of those that waited tries again, and the others wait for that.
+            Some(Heard::Failed) | None => {
+                drop(seat);
+                self.join()
+            }
+        }
+    }
+
+    fn takes(&self, variant: &Variant, status: CacheStatus) -> bool {
+        let (head, now) = (&variant.head, self.core.settings.now());
+        match status {
+            CacheStatus::Stale => {
+                head.selector.matches(&self.ask.headers)
+                    && self.ask.demand.in_place_of_error(&head.policy, now).is_some()
+            }
+            _ => self.ask.takes(head, now),
+        }
+    }
+
+    /// The response to another request, which is read together.
+    fn share(&self, head: &StoredHead, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
+        let status = CacheStatus::Collapsed;
+        let settings = &self.core.settings;
+        settings.tell(&self.ask, status);
+        let mut response = Response::new(CachedBody::shared(seat, status));
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers.clone();
+        let now = settings.now();
+        fields::write_age(response.headers_mut(), head.policy.age(now));
+        let (name, handled) = (settings.name.as_deref(), respond::forwarded(self.why, true, true));
+        let ttl = Some(head.policy.ttl(now));
+        respond::sign(response.headers_mut(), name, handled, ttl, None);
+        Stage::Answered { response: Some(response) }
+    }
+}

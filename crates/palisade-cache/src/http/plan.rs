@@ -1,0 +1,391 @@
+//! What becomes of a response that comes: whether it is stored, confirms what is, or is replaced.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{RANGE, SET_COOKIE},
+    response::Parts,
+};
+use http_body::SizeHint;
+use palisade_core::is_safe;
+
+use super::{
+    ask::{Ask, Decision, Found, Selected},
+    entry::{Entry, StoredHead, Variant, compacted},
+    key::CacheKeyRef,
+    partition::COMMON,
+    settings::Core,
+    splice::{Splice, ask_for_rest, can_complete},
+    status::CacheStatus,
+    store::{Stamp, Store},
+    storing::Storing,
+};
+use crate::rules::{
+    admission::{Admitted, Unstorable, admit},
+    cache_status::Forward,
+    conditional, location,
+    lookup::{Demand, Lookup},
+    options::Options,
+    policy::Exchange,
+    status,
+    update::{self, HeadEffect},
+};
+
+/// A request that goes to the origin, and what is known of what it asks for.
+pub(crate) struct Plan<T: Store> {
+    pub(crate) core: Arc<Core<T>>,
+    pub(crate) ask: Ask,
+    pub(crate) why: Forward,
+    selected: Option<Selected>,
+    // A part of what is asked for, of which the rest is fetched.
+    part: Option<Arc<Variant>>,
+    splice: Option<Splice>,
+    // Others that the origin may choose from.
+    offered: Option<Arc<Entry>>,
+    validates: bool,
+    asked: SystemTime,
+    pub(super) stamp: Stamp,
+    started: bool,
+    // Others may join it by this id, if it is not zero.
+    id: u64,
+    // What is stored once its body is complete.
+    pub(super) storing: Option<Storing>,
+}
+
+/// What is answered.
+pub(crate) enum Judged {
+    /// What has come.
+    Pass,
+    /// The same, and it is stored.
+    Store(Arc<StoredHead>),
+    /// What is stored.
+    Answer(Arc<Variant>, CacheStatus),
+    /// The origin makes no sense.
+    Confused,
+}
+
+impl<T: Store> Plan<T> {
+    pub(crate) fn new(
+        core: Arc<Core<T>>,
+        ask: Ask,
+        found: &Found,
+        selected: Option<Selected>,
+        why: Forward,
+        id: u64,
+    ) -> Self {
+        // A part that is no answer is neither confirmed nor better than an error.
+        let (selected, part) = match selected {
+            Some(Selected { variant, common }) if why == Forward::Partial => {
+                (None, Some(variant).filter(|part| !common && can_complete(&ask, part)))
+            }
+            selected => (selected, None),
+        };
+        let (ranged, get) = (ask.headers.contains_key(RANGE), ask.method == Method::GET);
+        let offered = found.own.clone().filter(|_| get && !ranged);
+        Self {
+            core,
+            ask,
+            why,
+            selected,
+            part,
+            splice: None,
+            offered,
+            validates: false,
+            asked: SystemTime::UNIX_EPOCH,
+            stamp: Stamp::default(),
+            started: false,
+            id,
+            storing: None,
+        }
+    }
+
+    /// The request is about to be sent. Says what was stored meanwhile, and is
+    /// the answer.
+    pub(crate) fn start(&mut self) -> Option<Arc<Variant>> {
+        if std::mem::replace(&mut self.started, true) {
+            return None;
+        }
+        self.asked = self.core.settings.now();
+        self.stamp = self.core.store.stamp();
+        self.look_again()
+    }
+
+    /// Makes the request ask only for what is not stored already.
+    pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
+        self.ask.demand.tell(request);
+        let asks_for_rest = self.part.as_ref().is_some_and(|part| ask_for_rest(request, part));
+        if asks_for_rest || self.ask.method != Method::GET {
+            return;
+        }
+        let selected = self.selected.as_ref().map(|selected| &*selected.variant.head);
+        let offered = self.offered.iter().flat_map(|entry| entry.variants());
+        let mut others = offered.map(|variant| &*variant.head).filter(|head| head.part.is_none());
+        let known = selected.is_some_and(|head| head.policy.has_validator());
+        if known || others.clone().any(|head| head.policy.has_validator()) {
+            let others = others.by_ref().map(|head| &head.headers);
+            self.validates =
+                conditional::validate(request, selected.map(|head| &head.headers), others);
+        }
+    }
+
+    /// Looks once more, now that others can join: what was fetched by another
+    /// one meanwhile is answered.
+    fn look_again(&mut self) -> Option<Arc<Variant>> {
+        if self.id == 0 || !self.ask.demand.reads() {
+            return None;
+        }
+        let (key, demand) = (&self.ask.key, &self.ask.demand);
+        let found = Found::peek(&self.core.store, key.borrowed(), &self.ask.headers)?;
+        let now = || self.core.settings.now();
+        match Decision::of(&found, &self.ask.method, &self.ask.headers, demand, now) {
+            Decision::Answer { variant, status: CacheStatus::Hit, .. } => {
+                self.land();
+                Some(variant)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is answered in place of an error.
+    pub(crate) fn fail(&mut self) -> Judged {
+        self.land();
+        self.in_place_of_error().unwrap_or(Judged::Pass)
+    }
+
+    fn in_place_of_error(&self) -> Option<Judged> {
+        let selected = self.selected.as_ref()?;
+        let now = self.core.settings.now();
+        self.ask.demand.in_place_of_error(&selected.variant.head.policy, now)?;
+        Some(Judged::Answer(Arc::clone(&selected.variant), CacheStatus::Stale))
+    }
+
+    /// Decides on a response. One that is a stream is passed on.
+    pub(crate) fn judge(&mut self, parts: &mut Parts, size: &SizeHint, stream: bool) -> Judged {
+        let judged = match self.part.take() {
+            Some(part) if parts.status == StatusCode::PARTIAL_CONTENT => {
+                self.complete(&part, parts)
+            }
+            _ => self.judge_head(parts, size, stream),
+        };
+        match &judged {
+            // Nobody may use it before the origin says so again.
+            Judged::Store(head) if !self.is_shared(head) => self.pass(),
+            Judged::Store(_) => {}
+            Judged::Pass => self.pass(),
+            Judged::Answer(..) | Judged::Confused => self.land(),
+        }
+        judged
+    }
+
+    /// Whether other requests may be answered with it too.
+    fn is_shared(&self, head: &StoredHead) -> bool {
+        let lookup = Demand::default().look_up(&head.policy, head.received);
+        matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
+    }
+
+    fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
+        let Parts { status, headers, .. } = parts;
+        if !is_safe(&self.ask.method) && self.ask.key.body().is_none() {
+            self.invalidate(*status, headers);
+            if self.ask.method != Method::POST {
+                return Judged::Pass;
+            }
+        }
+        if *status == StatusCode::NOT_MODIFIED && self.validates {
+            return self.not_modified(headers);
+        }
+        let better = if status::is_failure(*status) { self.in_place_of_error() } else { None };
+        if let Some(judged) = better {
+            return judged;
+        }
+        if self.ask.method == Method::HEAD {
+            self.learn_from_head(*status, headers);
+            return Judged::Pass;
+        }
+        if stream || !self.ask.demand.stores() {
+            return Judged::Pass;
+        }
+        match self.admit(parts, size) {
+            Some(storing) => {
+                let head = Arc::clone(&storing.head);
+                self.storing = Some(storing);
+                Judged::Store(head)
+            }
+            None => {
+                // It is what is there now, and what is stored is not.
+                if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
+                    self.core.store.invalidate(self.key(selected.common));
+                }
+                Judged::Pass
+            }
+        }
+    }
+
+    /// The rest of what is stored has come.
+    fn complete(&mut self, part: &Arc<Variant>, parts: &mut Parts) -> Judged {
+        let splice = self.splice(part, parts);
+        let storing = splice.as_ref().and_then(|splice| self.admit(parts, &splice.size()));
+        let Some(storing) = storing else {
+            // Without the part, the next request gets an answer.
+            self.core.store.invalidate(self.key(false));
+            return Judged::Confused;
+        };
+        let head = Arc::clone(&storing.head);
+        (self.splice, self.storing) = (splice, Some(storing));
+        Judged::Store(head)
+    }
+
+    /// What the body is spliced with.
+    pub(crate) fn take_splice(&mut self) -> Option<Splice> {
+        self.splice.take()
+    }
+
+    pub(super) fn examine(
+        &self,
+        status: StatusCode,
+        response: &HeaderMap,
+        received: SystemTime,
+        options: &Options<'_>,
+    ) -> Result<Admitted, Unstorable> {
+        // What HEAD says is said of GET.
+        let method = if self.ask.method == Method::HEAD { &Method::GET } else { &self.ask.method };
+        let exchange = Exchange {
+            method,
+            uri: &self.ask.uri,
+            request: &self.ask.headers,
+            status,
+            response,
+            asked: self.asked,
+            received,
+        };
+        admit(&exchange, options)
+    }
+
+    pub(super) fn options(&self) -> Options<'_> {
+        self.core.settings.options(self.ask.route, self.ask.key.body().is_some())
+    }
+
+    /// RFC 9111, section 4.3.4: what is stored is still the same.
+    fn not_modified(&mut self, update: &HeaderMap) -> Judged {
+        let selected = self.selected.iter().map(|selected| &selected.variant);
+        let offered = self.offered.iter().flat_map(|entry| entry.variants());
+        let mut candidates: Vec<_> = selected.chain(offered).collect();
+        candidates.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let sole = candidates.len() == 1;
+        let about = |variant: &&&Arc<Variant>| {
+            update::is_about(update, &variant.head.headers, sole)
+                && (sole || variant.head.part.is_none())
+        };
+        if let Some(variant) = candidates.iter().find(about) {
+            return Judged::Answer(self.freshen(variant, update), CacheStatus::Revalidated);
+        }
+        match candidates[..] {
+            // The origin found its tag among one: that one is still the same, but nothing that
+            // this says is about it.
+            [variant] => Judged::Answer(Arc::clone(variant), CacheStatus::Revalidated),
+            // Without them, the next request gets an answer.
+            _ => {
+                self.core.store.invalidate(self.key(false));
+                Judged::Confused
+            }
+        }
+    }
+
+    /// Updates a stored head, and says what is stored now.
+    fn freshen(&self, variant: &Arc<Variant>, update: &HeaderMap) -> Arc<Variant> {
+        let (received, options) = (self.core.settings.now(), self.options());
+        let stored = &variant.head;
+        let mut headers = stored.headers.clone();
+        let selected = self.selected.as_ref();
+        let own = selected.filter(|selected| Arc::ptr_eq(&selected.variant, variant));
+        let common = own.is_some_and(|selected| selected.common);
+        let mut update = update.clone();
+        if common {
+            // It is for all, and these cookies are for one.
+            update.remove(SET_COOKIE);
+        }
+        update::freshen(&mut headers, update, received, &options);
+        let examined = self.examine(stored.status, &headers, received, &options);
+        let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
+        let Ok(admitted) = examined else {
+            self.core.store.invalidate(self.key(common));
+            return Arc::new(variant.with_head(head, self.stamp));
+        };
+        head.policy = admitted.policy;
+        head.selector = admitted.selector;
+        let fresh = Arc::new(variant.with_head(head, self.stamp));
+        if own.is_some() {
+            let key = self.key(common).to_key();
+            self.core.store.freshen(&key, variant, Arc::clone(&fresh));
+        } else {
+            // One that was stored for other requests is for this one too.
+            self.core.store.put(&self.ask.key, Arc::clone(&fresh));
+        }
+        fresh
+    }
+
+    /// RFC 9111, section 4.3.5.
+    fn learn_from_head(&self, status: StatusCode, headers: &HeaderMap) {
+        let Some(selected) = &self.selected else {
+            return;
+        };
+        let stored = &selected.variant.head;
+        let length = selected.variant.body.len() as u64;
+        let length = stored.part.is_none().then_some(length);
+        match HeadEffect::of(status, headers, stored.status, &stored.headers, length) {
+            HeadEffect::None => {}
+            HeadEffect::Freshen => {
+                self.freshen(&selected.variant, headers);
+            }
+            HeadEffect::Invalidate => self.core.store.invalidate(self.key(selected.common)),
+        }
+    }
+
+    /// RFC 9111, section 4.4.
+    fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let uris = location::invalidated(&self.ask.method, &self.ask.uri, status, headers);
+        let (settings, partition) = (&self.core.settings, self.ask.key.partition());
+        for uri in &uris {
+            let key = settings.reduce(uri);
+            let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
+            for key in [key, key.within(&COMMON)] {
+                self.core.store.invalidate(key);
+                self.core.flights.forget(&key.to_key());
+            }
+        }
+        // What it is answered with is newer.
+        self.stamp = self.core.store.stamp();
+    }
+
+    pub(super) fn key(&self, common: bool) -> CacheKeyRef<'_> {
+        let key = self.ask.key.borrowed();
+        if common { key.within(&COMMON) } else { key }
+    }
+
+    pub(crate) fn tell(&self, status: CacheStatus) {
+        self.core.settings.tell(&self.ask, status);
+    }
+
+    /// Nobody can join it any more.
+    pub(crate) fn land(&mut self) {
+        let id = std::mem::take(&mut self.id);
+        if id != 0 {
+            self.core.flights.land(&self.ask.key, id);
+        }
+    }
+
+    /// The same, and who asks for it does not wait for others for a while.
+    fn pass(&mut self) {
+        let id = std::mem::take(&mut self.id);
+        if id != 0 {
+            self.core.flights.pass(&self.ask.key, id, self.core.settings.collapse.remember);
+        }
+    }
+}
+
+impl<T: Store> Drop for Plan<T> {
+    fn drop(&mut self) {
+        self.land();
+    }
+}

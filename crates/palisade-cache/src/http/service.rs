@@ -1,0 +1,208 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    uri::{Authority, Scheme},
+};
+use http_body::Body;
+use palisade_core::{BoxError, Endpoint, Head, is_safe};
+use tower_service::Service;
+
+use super::{
+    ask::{Ask, Decision, Found},
+    body::CachedBody,
+    body_key::{BodyKey, Unread},
+    entry::compacted,
+    future::ResponseFuture,
+    key::CacheKeyRef,
+    mode::CacheMode,
+    partition::{ByCredentials, CachePartition, PartitionBy},
+    pending::Pending,
+    respond,
+    settings::Core,
+    status::CacheStatus,
+    store::Store,
+};
+use crate::rules::{cache_status::Handled, conditional, lookup::Demand};
+
+/// Answers requests with what is stored, and stores what others are answered
+/// with.
+///
+/// Made by [`HttpCacheLayer`](crate::HttpCacheLayer). It is always ready: a
+/// request that has to go to the inner service waits for a clone of that. So
+/// what is stored is served while a limiter, a breaker or the network below is
+/// closed; what is outside of the cache does not see that they are.
+pub struct HttpCache<S, T, P = ByCredentials, K = Unread> {
+    inner: S,
+    core: Arc<Core<T>>,
+    partition: P,
+    bodies: K,
+}
+
+impl<S, T, P, K> HttpCache<S, T, P, K> {
+    pub(crate) fn new(inner: S, core: Arc<Core<T>>, partition: P, bodies: K) -> Self {
+        Self { inner, core, partition, bodies }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, T, P: Clone, K: Clone> Clone for HttpCache<S, T, P, K> {
+    fn clone(&self) -> Self {
+        let (partition, bodies) = (self.partition.clone(), self.bodies.clone());
+        Self::new(self.inner.clone(), Arc::clone(&self.core), partition, bodies)
+    }
+}
+
+impl<S: fmt::Debug, T, P, K> fmt::Debug for HttpCache<S, T, P, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCache").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, Q, B, T, P, K> Service<Request<Q>> for HttpCache<S, T, P, K>
+where
+    S: Service<Request<Q>, Response = Response<B>, Error: Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    Q: Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
+    T: Store,
+    P: PartitionBy,
+    K: BodyKey<Q>,
+{
+    type Response = Response<CachedBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Q, B, T>;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        let core = &self.core;
+        let head = Head::of(&request);
+        let body = match *request.method() {
+            Method::GET | Method::HEAD => None,
+            ref method if *method == Method::POST || method.as_str() == "QUERY" => {
+                self.bodies.key(&request)
+            }
+            _ => None,
+        };
+        let Ok(with_host) = with_host(&request) else {
+            core.settings.observe(head, CacheStatus::Bypass.as_str());
+            return ResponseFuture::passes(self.inner.clone(), request);
+        };
+        let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
+        if body.is_none() && passes(&request) {
+            core.settings.observe(head, CacheStatus::Bypass.as_str());
+            return ResponseFuture::passes(self.inner.clone(), request);
+        }
+        let mode = request.extensions().get().copied().unwrap_or(CacheMode::Default);
+        let demand = Demand::of(mode.rule(), request.headers());
+        let route = core.settings.route(head);
+        let said = request.extensions().get::<CachePartition>();
+        let made = if said.is_some() { None } else { Some(self.partition.partition(head)) };
+        let common = CachePartition::default();
+        let partition = said.or(made.as_ref()).unwrap_or(&common);
+        let reduced = route.and_then(|route| core.settings.routes[route].reduce(uri));
+        let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(uri), body);
+
+        let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
+        let found = if reads {
+            Found::peek(&core.store, key, request.headers())
+        } else {
+            Some(Found::default())
+        };
+        let now = || core.settings.now();
+        let decide = |found| Decision::of(found, request.method(), request.headers(), &demand, now);
+        let decision = found.as_ref().map(decide);
+        if let Some(Decision::Answer { variant, answer, age, status }) = &decision {
+            core.settings.observe(head, status.as_str());
+            let mut response = respond::stored(variant, request.method(), *answer, *age, *status);
+            if let Some(name) = core.settings.name.as_deref() {
+                let ttl = Some(variant.head.policy.ttl(now()));
+                respond::sign(response.headers_mut(), Some(name), Handled::Hit, ttl, None);
+            }
+            return ResponseFuture::answered(response);
+        }
+        let ask = Ask {
+            method: request.method().clone(),
+            uri: uri.clone(),
+            // A clone of a value costs an allocation for each that is not shared yet.
+            headers: compacted(request.headers()),
+            endpoint: Endpoint::of(request.extensions()),
+            key: key.to_key(),
+            demand,
+            route,
+        };
+        let pending = Pending::new(Arc::clone(core), self.inner.clone(), request, ask);
+        match (decision, found) {
+            (Some(decision), Some(found)) => ResponseFuture::of(pending.act(decision, found)),
+            _ => ResponseFuture::looks(pending),
+        }
+    }
+}
+
+/// Whether the cache has nothing to do with a request: neither can its answer be
+/// stored, nor does it make invalid what is.
+fn passes<Q>(request: &Request<Q>) -> bool {
+    let method = request.method();
+    match *method {
+        Method::CONNECT => true,
+        _ if request.headers().contains_key(header::UPGRADE) => true,
+        // The key knows nothing of a body.
+        Method::GET | Method::HEAD => {
+            conditional::is_for_the_origin(request.headers()) || has_body(request.headers())
+        }
+        _ => is_safe(method),
+    }
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let empty = |length: &HeaderValue| length == "0";
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| !empty(length))
+}
+
+/// The URI of a request with the host that only a field tells, if it is so, as
+/// on a server. An error, if the two tell different ones: then what is answered
+/// is not for this URI.
+fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
+    let Some(host) = request.headers().get(header::HOST) else {
+        return Ok(None);
+    };
+    if let Some(authority) = request.uri().authority() {
+        let authority = authority.as_str();
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let same = authority.as_bytes().eq_ignore_ascii_case(host.as_bytes());
+        return if same { Ok(None) } else { Err(OtherHost) };
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| OtherHost)?);
+    Uri::from_parts(parts).map(Some).map_err(|_| OtherHost)
+}
+
+/// It is asked of another host than the URI says.
+#[derive(Debug)]
+struct OtherHost;

@@ -1,0 +1,168 @@
+//! What users say of the whole cache, and what its services share.
+
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+
+use http::{Request, Uri};
+use palisade_core::{Event, Head, Observer, SystemClock, Target, WallClock};
+
+use super::{ask::Ask, flights::Flights, route::Route, spawn::Spawn, status::CacheStatus};
+use crate::rules::options::Options;
+
+/// What the services of a layer share.
+#[derive(Debug)]
+pub(crate) struct Core<T> {
+    pub(crate) store: T,
+    pub(crate) settings: Settings,
+    pub(crate) flights: Flights,
+}
+
+impl<T: Clone> Core<T> {
+    pub(crate) fn new(store: T, settings: Settings) -> Self {
+        Self { store, settings, flights: Flights::default() }
+    }
+}
+
+// The requests under way are those of one layer.
+impl<T: Clone> Clone for Core<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.store.clone(), self.settings.clone())
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) shared: bool,
+    pub(crate) set_cookie: bool,
+    pub(crate) stale_while_revalidate: u32,
+    pub(crate) stale_on_error: u32,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) collapse: Collapse,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) executor: Option<Arc<dyn Spawn>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) clock: Arc<dyn WallClock>,
+}
+
+impl Settings {
+    pub(crate) fn new(shared: bool) -> Self {
+        Self {
+            shared,
+            set_cookie: !shared,
+            stale_while_revalidate: 0,
+            stale_on_error: 0,
+            routes: Vec::new(),
+            collapse: Collapse::default(),
+            name: None,
+            executor: None,
+            observer: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    pub(crate) fn route(&self, head: Head<'_>) -> Option<usize> {
+        self.routes.iter().position(|route| route.matches(head))
+    }
+
+    /// The URI under which responses to GET are stored, where it is another one.
+    pub(crate) fn reduce(&self, uri: &Uri) -> Option<Uri> {
+        if self.routes.is_empty() {
+            return None;
+        }
+        let mut get = Request::new(());
+        uri.clone_into(get.uri_mut());
+        let route = self.route(Head::of(&get))?;
+        self.routes[route].reduce(uri)
+    }
+
+    /// What the rules are told for a route.
+    pub(crate) fn options(&self, route: Option<usize>, keyed_by_body: bool) -> Options<'_> {
+        let basis = if self.shared { Options::SHARED } else { Options::PRIVATE };
+        let options = Options {
+            set_cookie: self.set_cookie,
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_on_error,
+            keyed_by_body,
+            ..basis
+        };
+        let Some(route) = route.and_then(|route| self.routes.get(route)) else {
+            return options;
+        };
+        Options {
+            ttl: route.ttl.map(super::route::RouteTtl::rule),
+            negative: &route.negative,
+            vary_ignored: &route.vary_ignored,
+            vary_added: &route.vary_added,
+            ..options
+        }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Tells the observer, if there is one, what was done with a request.
+    pub(crate) fn tell(&self, ask: &Ask, status: CacheStatus) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(ask.target(), &Event::Cache { status: status.as_str() });
+        }
+    }
+
+    /// The same, of a request that is there yet.
+    #[inline]
+    pub(crate) fn observe(&self, head: Head<'_>, status: &'static str) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(Target::of(head), &Event::Cache { status });
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("shared", &self.shared)
+            .field("routes", &self.routes)
+            .field("collapse", &self.collapse)
+            .field("observer", &self.observer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether requests for the same thing are sent as one, and for how long one
+/// waits for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Collapse {
+    pub(crate) enabled: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) remember: Duration,
+}
+
+impl Default for Collapse {
+    /// Requests are collapsed, and wait for up to ten seconds.
+    fn default() -> Self {
+        let (timeout, remember) = (Duration::from_secs(10), Duration::from_secs(2));
+        Self { enabled: true, timeout, remember }
+    }
+}
+
+impl Collapse {
+    /// Each request is sent by itself.
+    pub fn off() -> Self {
+        Self { enabled: false, ..Self::default() }
+    }
+
+    /// Sets how long a request waits for the response to another one before it
+    /// is sent itself. Defaults to ten seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets for how long it is remembered that a response could not be shared,
+    /// so that requests for it do not wait for each other. Defaults to two
+    /// seconds.
+    pub fn remember(mut self, remember: Duration) -> Self {
+        self.remember = remember;
+        self
+    }
+}

@@ -1,0 +1,84 @@
+//! Where responses are kept.
+
+use std::sync::Arc;
+
+use super::{
+    entry::{Entry, Variant},
+    key::{CacheKey, CacheKeyRef},
+};
+
+/// Where responses are kept: in memory, elsewhere, or both.
+///
+/// Only [`get`](Self::get) is waited for. What writes is told and not waited
+/// for, never fails a request, and may come to nothing: a cache may forget. A
+/// store that has to wait for its writes queues them, and drops those that are
+/// too many.
+///
+/// Clones are the same store.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Waits for what is stored under a key.
+    type Get: Future<Output = Option<Arc<Entry>>> + Send;
+
+    /// Looks without waiting. Allocates nothing: it is what a hit costs.
+    /// Defaults to [`Peek::Ask`].
+    fn peek(&self, key: CacheKeyRef<'_>) -> Peek {
+        let _ = key;
+        Peek::Ask
+    }
+
+    /// Looks for what is stored under a key.
+    fn get(&self, key: &CacheKey) -> Self::Get;
+
+    /// Taken before the origin is asked, and kept with what it answers, so that
+    /// the store can tell what is older than what it has, or was invalidated
+    /// since. No two are the same.
+    fn stamp(&self) -> Stamp;
+
+    /// Stores one variant in place of what [is for the same
+    /// requests](Entry::with). Says whether it does.
+    ///
+    /// One whose [stamp](Variant::stamp) is older than the last invalidation of
+    /// the key, or than what would be replaced, is not stored.
+    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool;
+
+    /// Puts another head on a stored variant, whose body stays as it is: the
+    /// fresh one has the same. Where the stale one is not stored any more, that is
+    /// all there is to do.
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>);
+
+    /// Forgets all variants that are stored under a key, and those that were
+    /// asked for before.
+    fn invalidate(&self, key: CacheKeyRef<'_>);
+
+    /// How many bytes the largest body may have.
+    fn max_body(&self) -> u64;
+}
+
+/// What a store finds without waiting.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Peek {
+    /// What is stored under the key.
+    Found(Arc<Entry>),
+    /// There is nothing.
+    Absent,
+    /// It has to be [waited for](Store::get).
+    Ask,
+}
+
+/// When a response was asked for, as the store counts it: higher for what was
+/// asked for later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// A stamp with this number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,138 @@
+//! What is stored of a response, and when.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE},
+    response::Parts,
+};
+use http_body::SizeHint;
+use palisade_core::Event;
+
+use super::{
+    entry::{StoredHead, Variant, compacted},
+    plan::Plan,
+    store::Store,
+};
+use crate::rules::{fields, partial::Part, range};
+
+/// What is stored once its body is complete.
+pub(crate) struct Storing {
+    pub(super) head: Arc<StoredHead>,
+    common: bool,
+    length: Option<u64>,
+}
+
+impl<T: Store> Plan<T> {
+    /// What is stored of a response, if it may be.
+    pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Option<Storing> {
+        let options = self.options();
+        let settings = &self.core.settings;
+        let route = self.ask.route.and_then(|route| settings.routes.get(route));
+        let length = content_length(&parts.headers).ok()?;
+        let least = length.unwrap_or(0).max(size.lower());
+        if route.is_some_and(|route| route.refuses(parts.status))
+            || self.core.store.max_body() < least
+        {
+            return None;
+        }
+        let received = settings.now();
+        let admitted = self.examine(parts.status, &parts.headers, received, &options).ok()?;
+        let mut headers = compacted(&parts.headers);
+        fields::to_stored(&mut headers, received, &options);
+        // It may have been added, and the first clone of it allocates: better now than on a hit.
+        drop(headers.get(DATE).cloned());
+        // What is marked for all sets no cookies for one.
+        let sets_cookies = headers.contains_key(SET_COOKIE);
+        let public = admitted.policy.is_public() && !sets_cookies;
+        let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
+        let head = StoredHead {
+            status: parts.status,
+            version: parts.version,
+            headers,
+            policy: admitted.policy,
+            selector: admitted.selector,
+            part: None,
+            received,
+        };
+        Some(Storing {
+            head: Arc::new(head),
+            common: public && self.ask.key.partition().is_of_credentials(),
+            length: length.filter(|_| !bodiless),
+        })
+    }
+
+    /// The body is complete: it is stored, if it is as long as it should be.
+    pub(crate) fn finish(&mut self, chunks: Option<&VecDeque<Bytes>>) -> bool {
+        let whole = self.store(chunks);
+        self.land();
+        whole
+    }
+
+    fn store(&mut self, chunks: Option<&VecDeque<Bytes>>) -> bool {
+        let Some(Storing { head, common, length }) = self.storing.take() else {
+            return true;
+        };
+        // Once it is too large, nobody counts.
+        let Some(chunks) = chunks else {
+            return true;
+        };
+        let total = chunks.iter().map(Bytes::len).sum::<usize>();
+        if length.is_some_and(|length| length != total as u64) {
+            return false;
+        }
+        let Some(head) = self.with_part(head, total as u64) else {
+            return true;
+        };
+        // A copy: chunks keep the buffers alive that they were read into.
+        let mut body = BytesMut::with_capacity(total);
+        chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        let body = body.freeze();
+        // The first clone allocates: better now than on a hit.
+        drop(body.clone());
+        let variant = Arc::new(Variant::new(head, body, self.stamp));
+        let key = self.key(common).to_key();
+        let stored = self.core.store.put(&key, variant);
+        if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
+            observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
+        }
+        true
+    }
+
+    /// Which part of the whole a 206 holds. Nothing, if that makes no sense.
+    fn with_part(&self, head: Arc<StoredHead>, length: u64) -> Option<Arc<StoredHead>> {
+        if head.status != StatusCode::PARTIAL_CONTENT {
+            return Some(head);
+        }
+        let part = Part::of(&self.ask.headers, &head.headers, length)?;
+        let mut head = Arc::unwrap_or_clone(head);
+        head.part = Some(part);
+        if part.is_complete() {
+            head.part = None;
+            head.status = StatusCode::OK;
+            head.headers.remove(CONTENT_RANGE);
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(Arc::new(head))
+    }
+}
+
+/// What `Content-Length` says, if it is there. What says several things, or none
+/// that is a number, is no response to keep: RFC 9112, section 6.3.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Contradicts> {
+    let lines = headers.get_all(CONTENT_LENGTH).iter();
+    // The same one several times is one.
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let Some(first) = members.next() else {
+        return Ok(None);
+    };
+    let first = range::number(first.trim_ascii()).ok_or(Contradicts)?;
+    let same = members.all(|member| range::number(member.trim_ascii()) == Some(first));
+    if same { Ok(Some(first)) } else { Err(Contradicts) }
+}
+
+/// It has a length that cannot be.
+#[derive(Debug)]
+struct Contradicts;

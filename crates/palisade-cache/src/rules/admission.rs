@@ -1,0 +1,195 @@
+//! What may be stored: RFC 9111, section 3.
+
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LOCATION, SET_COOKIE},
+};
+
+use super::{
+    directives::{
+        request::RequestDirectives,
+        response::{Listed, ResponseDirectives},
+        targeted,
+    },
+    key::same_target,
+    location,
+    options::Options,
+    policy::{Exchange, Lifetime, Policy},
+    range::Slice,
+    status,
+    vary::{Selector, Vary},
+};
+
+/// What is stored beside the head and the body of a response.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) policy: Policy,
+    pub(crate) selector: Selector,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unstorable {
+    /// It answers a method whose answers are not stored.
+    Method,
+    /// It answers but this one request, or is not final.
+    Status,
+    /// `must-understand`, and the status is not known.
+    NotUnderstood,
+    /// The request has `no-store`.
+    RequestNoStore,
+    NoStore,
+    /// `private`, in a shared cache.
+    Private,
+    /// The request has credentials, and a shared cache is not told that the
+    /// response is for others too.
+    Authorization,
+    /// It sets cookies, in a shared cache.
+    SetCookie,
+    /// Neither what it says nor its status allows it.
+    NotAllowed,
+    /// A part that does not say which one.
+    Part,
+    /// It depends on what no request shows, or on too much.
+    Vary,
+    /// It would never be used: it is stale, and has no validator.
+    OfNoUse,
+}
+
+impl Unstorable {
+    /// A name, as a token of structured fields.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Status => "status",
+            Self::NotUnderstood => "not-understood",
+            Self::RequestNoStore => "request-no-store",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::NotAllowed => "not-allowed",
+            Self::Part => "part",
+            Self::Vary => "vary",
+            Self::OfNoUse => "of-no-use",
+        }
+    }
+}
+
+/// Decides whether a response is stored.
+///
+/// For a response that is freshened, the exchange is that of the validation,
+/// with the status and the fields that are stored from now on.
+pub(crate) fn admit(
+    exchange: &Exchange<'_>,
+    options: &Options<'_>,
+) -> Result<Admitted, Unstorable> {
+    let targeted = if options.shared { targeted::of(exchange.response) } else { None };
+    let directives = targeted.unwrap_or_else(|| ResponseDirectives::of(exchange.response));
+    let lifetime = Lifetime::of(exchange, &directives, targeted.is_some(), options);
+
+    check_method(exchange, lifetime, options)?;
+    check_status(exchange, &directives)?;
+    check_directives(exchange, &directives, lifetime)?;
+    if options.shared {
+        check_shared(exchange, &directives, options)?;
+    }
+    let (request, response) = (exchange.request, exchange.response);
+    let vary = Vary::of(response, options.vary_ignored, options.vary_added)
+        .and_then(|vary| Selector::of(&vary, request, response));
+    let selector = vary.map_err(|_| Unstorable::Vary)?;
+    let policy = Policy::new(exchange, &directives, lifetime, options);
+    if !policy.is_of_use() {
+        return Err(Unstorable::OfNoUse);
+    }
+    Ok(Admitted { policy, selector })
+}
+
+fn check_method(
+    exchange: &Exchange<'_>,
+    lifetime: Lifetime,
+    options: &Options<'_>,
+) -> Result<(), Unstorable> {
+    let may = match *exchange.method {
+        Method::GET => true,
+        // RFC 9110, section 9.3.3: not without a word of how long.
+        Method::POST => {
+            let keyed = options.keyed_by_body || answers_get(exchange);
+            keyed && lifetime.explicit
+        }
+        _ => options.keyed_by_body && exchange.method.as_str() == "QUERY",
+    };
+    if may { Ok(()) } else { Err(Unstorable::Method) }
+}
+
+/// Whether a response to POST is what GET would be answered with.
+fn answers_get(exchange: &Exchange<'_>) -> bool {
+    let mut locations = exchange.response.get_all(CONTENT_LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
+        return false;
+    };
+    let location = location::resolve(exchange.uri, location.as_bytes());
+    exchange.status.is_success()
+        && location.is_some_and(|location| same_target(&location, exchange.uri))
+}
+
+fn check_status(
+    exchange: &Exchange<'_>,
+    directives: &ResponseDirectives,
+) -> Result<(), Unstorable> {
+    let status = exchange.status;
+    if status.is_informational() || status::is_about_the_request(status) {
+        return Err(Unstorable::Status);
+    }
+    if directives.must_understand && !status::is_understood(status) {
+        return Err(Unstorable::NotUnderstood);
+    }
+    if status == StatusCode::PARTIAL_CONTENT && Slice::of(exchange.response).is_none() {
+        return Err(Unstorable::Part);
+    }
+    Ok(())
+}
+
+fn check_directives(
+    exchange: &Exchange<'_>,
+    directives: &ResponseDirectives,
+    lifetime: Lifetime,
+) -> Result<(), Unstorable> {
+    if RequestDirectives::of(exchange.request).no_store {
+        return Err(Unstorable::RequestNoStore);
+    }
+    // RFC 9111, section 5.2.2.3: `no-store` beside it is for caches that do not know it.
+    if directives.no_store && !directives.must_understand && !lifetime.forced {
+        return Err(Unstorable::NoStore);
+    }
+    let allowed = lifetime.explicit
+        || directives.public
+        || directives.private != Listed::Absent
+        || status::is_heuristically_cacheable(exchange.status);
+    if allowed { Ok(()) } else { Err(Unstorable::NotAllowed) }
+}
+
+fn check_shared(
+    exchange: &Exchange<'_>,
+    directives: &ResponseDirectives,
+    options: &Options<'_>,
+) -> Result<(), Unstorable> {
+    if directives.private == Listed::Whole {
+        return Err(Unstorable::Private);
+    }
+    // RFC 9111, section 3.5.
+    let for_others =
+        directives.public || directives.must_revalidate || directives.s_maxage.is_some();
+    if exchange.request.contains_key(AUTHORIZATION) && !for_others {
+        return Err(Unstorable::Authorization);
+    }
+    let personal = !options.set_cookie && !directives.public;
+    if personal && sets_cookies(exchange.response) {
+        return Err(Unstorable::SetCookie);
+    }
+    Ok(())
+}
+
+fn sets_cookies(response: &HeaderMap) -> bool {
+    response.contains_key(SET_COOKIE)
+}

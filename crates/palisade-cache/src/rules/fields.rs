@@ -1,0 +1,198 @@
+//! Which fields are stored: RFC 9111, section 3.1.
+
+use std::time::SystemTime;
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    },
+};
+
+use super::{age, date, directives::response::ResponseDirectives, list, options::Options};
+
+/// About a connection or a proxy, whether `Connection` lists them or not.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Without these a cache would forget its orders. They stay whatever
+/// `Connection` says: RFC 9110, section 7.6.1, forbids to list them there.
+pub(super) static VITAL: [HeaderName; 11] = [
+    CACHE_CONTROL,
+    HeaderName::from_static("cdn-cache-control"),
+    VARY,
+    AGE,
+    DATE,
+    EXPIRES,
+    ETAG,
+    LAST_MODIFIED,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+];
+
+/// Makes the head of a response into one that is stored.
+///
+/// What is about the connection goes, and what must not be used again. A `Date`
+/// that is missing is added, RFC 9110, section 6.6.1; one that is there stays.
+/// `Age` has a place from now on, so that each use only has to [overwrite it](write_age).
+pub(crate) fn to_stored(headers: &mut HeaderMap, received: SystemTime, options: &Options<'_>) {
+    strip_connection(headers);
+    let mut listed = Vec::new();
+    ResponseDirectives::listed_fields(headers, options.shared, |name| {
+        listed.extend(HeaderName::from_bytes(name));
+    });
+    listed.iter().for_each(|name| remove(headers, name));
+    if !options.set_cookie {
+        headers.remove(SET_COOKIE);
+    }
+    if !headers.contains_key(DATE) {
+        headers.insert(DATE, date::format(received));
+    }
+    let reached = age::of(headers);
+    headers.insert(AGE, age::value(reached));
+}
+
+/// Tells the age of a stored response that is used: RFC 9111, section 4.
+pub(crate) fn write_age(headers: &mut HeaderMap, age: u32) {
+    headers.insert(AGE, age::value(age));
+}
+
+/// Removes what is about a connection: RFC 9110, section 7.6.1.
+pub(crate) fn strip_connection(headers: &mut HeaderMap) {
+    let listed: Vec<_> = list::members(headers, &CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !VITAL.contains(name))
+        .collect();
+    listed.iter().chain(&HOP_BY_HOP).for_each(|name| remove(headers, name));
+}
+
+/// Makes the head of a stored response into that of a 304 that stands for it:
+/// RFC 9110, section 15.4.5.
+pub(crate) fn to_not_modified(headers: &mut HeaderMap) {
+    for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE] {
+        headers.remove(name);
+    }
+}
+
+fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn stored(fields: &[(&'static str, &'static str)], options: &Options<'_>) -> Vec<String> {
+        let mut headers = headers(fields);
+        to_stored(&mut headers, SystemTime::UNIX_EPOCH, options);
+        headers.remove(DATE);
+        headers.remove(AGE);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_is_about_the_connection_is_not_stored() {
+        for (fields, expected) in [
+            (&[("x-a", "1"), ("content-foo", "1")][..], &["content-foo", "x-a"][..]),
+            (&[("connection", "a, b"), ("a", "1"), ("b", "2"), ("c", "3")], &["c"]),
+            (&[("connection", "A"), ("connection", "B"), ("a", "1"), ("b", "2")], &[]),
+            (&[("keep-alive", "1"), ("proxy-connection", "1"), ("te", "1")], &[]),
+            (&[("transfer-encoding", "chunked"), ("upgrade", "x"), ("trailer", "x")], &[]),
+            (&[("proxy-authenticate", "1"), ("proxy-authentication-info", "1")], &[]),
+            (&[("proxy-authorization", "1")], &[]),
+            (&[("proxy-status", "1")], &["proxy-status"]),
+            (
+                &[
+                    ("connection", "cache-control, vary"),
+                    ("cache-control", "private"),
+                    ("vary", "a"),
+                ],
+                &["cache-control", "vary"],
+            ),
+            (&[("set-cookie", "a=b"), ("set-cookie2", "a=b")], &["set-cookie", "set-cookie2"]),
+        ] {
+            assert_eq!(stored(fields, &Options::PRIVATE), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_used_again_is_not_stored() {
+        let fields = [
+            ("cache-control", "no-cache=\"a\", private=\"b, c\""),
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("set-cookie", "d"),
+        ];
+        let private = stored(&fields, &Options::PRIVATE);
+        assert_eq!(private, ["b", "c", "cache-control", "set-cookie"]);
+        assert_eq!(stored(&fields, &Options::SHARED), ["cache-control"]);
+    }
+
+    #[test]
+    fn a_date_is_added_and_never_changed() {
+        let received = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (date, expected) in [
+            (None, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (Some("Sunday, 06-Nov-94 08:49:37 GMT"), "Sunday, 06-Nov-94 08:49:37 GMT"),
+            (Some("foo"), "foo"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+            to_stored(&mut headers, received, &Options::PRIVATE);
+            assert_eq!(headers[DATE], expected);
+            assert_eq!(headers[AGE], "0");
+            write_age(&mut headers, 12);
+            assert_eq!(headers[AGE], "12");
+        }
+    }
+
+    #[test]
+    fn the_age_that_others_saw_is_kept() {
+        let mut headers = headers(&[("age", "30, 5"), ("age", "7")]);
+        to_stored(&mut headers, SystemTime::UNIX_EPOCH, &Options::PRIVATE);
+        assert_eq!(headers.get_all(AGE).iter().collect::<Vec<_>>(), ["30"]);
+    }
+
+    #[test]
+    fn a_304_keeps_what_it_must() {
+        let mut headers = headers(&[
+            ("etag", "\"a\""),
+            ("vary", "a"),
+            ("date", "foo"),
+            ("content-location", "/"),
+            ("content-length", "5"),
+            ("content-type", "text/plain"),
+        ]);
+        to_not_modified(&mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["etag", "vary", "date", "content-location"]);
+    }
+}

@@ -1,0 +1,366 @@
+//! Which of several stored responses is for which request: RFC 9111, section 4.1.
+
+mod preference;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, GetAll, VARY},
+};
+
+use self::preference::Preferences;
+use super::list;
+
+/// More names than these no cache can serve; a `Vary` with more counts as `*`.
+const MAX_NAMES: usize = 32;
+
+/// How many bytes a selector may keep.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// The fields that a response depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vary {
+    names: Vec<HeaderName>,
+}
+
+/// The response depends on what no request shows, or on too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VariesByAnything;
+
+impl Vary {
+    /// Reads `Vary` of a response. What an origin names needlessly can be ignored,
+    /// and what it forgets can be added.
+    ///
+    /// A `*` anywhere, a name that is none, and too many names are an error.
+    pub(crate) fn of(
+        response: &HeaderMap,
+        ignored: &[HeaderName],
+        added: &[HeaderName],
+    ) -> Result<Self, VariesByAnything> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for member in list::members(response, &VARY) {
+            // A `*` is a valid name, by its letters.
+            if member == b"*" {
+                return Err(VariesByAnything);
+            }
+            let name = HeaderName::from_bytes(member).map_err(|_| VariesByAnything)?;
+            if !names.contains(&name) && !ignored.contains(&name) {
+                names.push(name);
+            }
+            if MAX_NAMES < names.len() {
+                return Err(VariesByAnything);
+            }
+        }
+        let added = added.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>();
+        names.extend(added);
+        Ok(Self { names })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
+        self.names.contains(name)
+    }
+}
+
+/// What a request had in the fields that its response depends on, in a normal
+/// form, to be kept beside the response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selector {
+    members: Box<[Selected]>,
+    /// `Content-Language`, if the response depends on the language asked for.
+    language: Option<Box<[u8]>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Selected {
+    name: HeaderName,
+    /// Nothing, where the request did not have the field.
+    value: Option<Normal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Normal {
+    /// The members in their order, with a comma between them.
+    List(Box<[u8]>),
+    /// What is preferred how much; the order does not matter.
+    Preferences(Box<[u8]>),
+}
+
+impl Selector {
+    /// Of a request and the response to it.
+    pub(crate) fn of(
+        vary: &Vary,
+        request: &HeaderMap,
+        response: &HeaderMap,
+    ) -> Result<Self, VariesByAnything> {
+        let select =
+            |name: &HeaderName| Selected { name: name.clone(), value: Normal::of(request, name) };
+        let members: Box<[_]> = vary.names.iter().map(select).collect();
+        if MAX_BYTES < members.iter().map(Selected::len).sum() {
+            return Err(VariesByAnything);
+        }
+        let language = vary.contains(&ACCEPT_LANGUAGE).then(|| only_language(response)).flatten();
+        Ok(Self { members, language: language.map(Box::from) })
+    }
+
+    /// Whether the response is for this request too. Allocates nothing.
+    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
+        self.members.iter().all(|member| {
+            member.matches(request) || member.name == ACCEPT_LANGUAGE && self.speaks(request)
+        })
+    }
+
+    /// How many bytes it keeps.
+    pub(crate) fn len(&self) -> usize {
+        self.members.iter().map(Selected::len).sum::<usize>()
+            + self.language.as_ref().map_or(0, |language| language.len())
+    }
+
+    /// Whether the response is in the one language that is preferred to all
+    /// others: no negotiation could do better.
+    fn speaks(&self, request: &HeaderMap) -> bool {
+        let Some(language) = &self.language else {
+            return false;
+        };
+        let preferences = Preferences::of(request.get_all(ACCEPT_LANGUAGE).iter());
+        let best = preferences.as_ref().and_then(Preferences::best);
+        best.is_some_and(|best| best.eq_ignore_ascii_case(language))
+    }
+}
+
+impl Selected {
+    fn matches(&self, request: &HeaderMap) -> bool {
+        let lines = request.get_all(&self.name);
+        match (&self.value, lines.iter().next()) {
+            (None, None) => true,
+            (Some(value), Some(_)) => value.matches(&self.name, &lines),
+            _ => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        let (Some(Normal::List(value)) | Some(Normal::Preferences(value))) = &self.value else {
+            return self.name.as_str().len();
+        };
+        self.name.as_str().len() + value.len()
+    }
+}
+
+impl Normal {
+    fn of(request: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        let lines = request.get_all(name);
+        lines.iter().next()?;
+        if let Some(preferences) = preferences(name, &lines) {
+            return Some(Self::Preferences(preferences.to_bytes()));
+        }
+        let mut value = Vec::new();
+        for (index, part) in parts(&lines).enumerate() {
+            if index != 0 {
+                value.push(b',');
+            }
+            value.extend_from_slice(part);
+        }
+        Some(Self::List(value.into()))
+    }
+
+    fn matches(&self, name: &HeaderName, lines: &GetAll<'_, HeaderValue>) -> bool {
+        match (self, preferences(name, lines)) {
+            (Self::Preferences(value), Some(preferences)) => preferences.is(value),
+            (Self::List(value), None) => is_list(value, lines),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the parts of the lines, with a comma between them, are this value.
+fn is_list(value: &[u8], lines: &GetAll<'_, HeaderValue>) -> bool {
+    let mut rest = Some(value);
+    for (index, part) in parts(lines).enumerate() {
+        rest = rest.and_then(|rest| if index == 0 { Some(rest) } else { rest.strip_prefix(b",") });
+        rest = rest.and_then(|rest| rest.strip_prefix(part));
+    }
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
+fn parts<'h>(lines: &GetAll<'h, HeaderValue>) -> impl Iterator<Item = &'h [u8]> {
+    lines.iter().flat_map(|line| list::parts(line.as_bytes()))
+}
+
+/// The preferences in a field that lists some, whatever their order.
+fn preferences<'h>(name: &HeaderName, lines: &GetAll<'h, HeaderValue>) -> Option<Preferences<'h>> {
+    let ordered = name != ACCEPT_LANGUAGE && name != ACCEPT_ENCODING;
+    if ordered { None } else { Preferences::of(lines.iter()) }
+}
+
+fn only_language(response: &HeaderMap) -> Option<&[u8]> {
+    let mut languages = list::members(response, &CONTENT_LANGUAGE);
+    languages.next().filter(|_| languages.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(HeaderName::from_static(name), value);
+        }
+        headers
+    }
+
+    fn selector(response: &[(&'static str, &str)], request: &[(&'static str, &str)]) -> Selector {
+        let response = headers(response);
+        let vary = Vary::of(&response, &[], &[]).unwrap();
+        Selector::of(&vary, &headers(request), &response).unwrap()
+    }
+
+    #[test]
+    fn a_star_anywhere_and_what_is_no_name_select_nothing() {
+        for lines in [
+            &["*"][..],
+            &["*, *"],
+            &["*", "*"],
+            &[", *"],
+            &["", "*"],
+            &["*, Foo"],
+            &["Foo, *"],
+            &["foo bar"],
+            &["foo\""],
+            &["f\u{f6}\u{f6}"],
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+            assert_eq!(Vary::of(&headers(&fields), &[], &[]), Err(VariesByAnything), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_names_and_huge_values_are_too_much() {
+        let names: Vec<_> = (0..5000).map(|index| format!("name-{index}")).collect();
+        let many = headers(&[("vary", &names.join(","))]);
+        assert_eq!(Vary::of(&many, &[], &[]), Err(VariesByAnything));
+        let same = headers(&[("vary", &["Foo"; 5000].join(","))]);
+        assert_eq!(Vary::of(&same, &[], &[]).unwrap().names.len(), 1);
+        let huge = headers(&[("foo", &"x".repeat(MAX_BYTES))]);
+        let vary = Vary::of(&same, &[], &[]).unwrap();
+        assert_eq!(Selector::of(&vary, &huge, &same), Err(VariesByAnything));
+        let small = Selector::of(&vary, &headers(&[("foo", "ab")]), &same).unwrap();
+        assert_eq!((small.len(), Selector::default().len()), (5, 0));
+    }
+
+    #[test]
+    fn names_are_ignored_and_added() {
+        let foo = HeaderName::from_static("foo");
+        let bar = HeaderName::from_static("bar");
+        let response = headers(&[("vary", "Foo, FOO")]);
+        let none = Vary::of(&response, std::slice::from_ref(&foo), &[]).unwrap();
+        assert!(none.is_empty());
+        let both = Vary::of(&response, &[], &[bar.clone(), foo.clone()]).unwrap();
+        assert_eq!(both.names, [foo, bar]);
+    }
+
+    #[test]
+    fn a_response_is_for_requests_that_have_the_same() {
+        // What the suite calls vary, and what its normalise tests want.
+        let three = "Foo, Bar, Baz";
+        for (vary, stored, asked, matches) in [
+            ("", &[("foo", "1")][..], &[("foo", "2")][..], true),
+            ("Foo", &[("foo", "1")], &[("foo", "1")], true),
+            ("Foo", &[("foo", "1")], &[("foo", "2")], false),
+            ("Foo", &[("foo", "1")], &[("foo", "")], false),
+            ("Foo", &[("foo", "1")], &[], false),
+            ("Foo", &[], &[("foo", "1")], false),
+            ("Foo", &[], &[("foo", "")], false),
+            ("Foo", &[], &[], true),
+            ("Foo", &[("foo", "1")], &[("foo", "1"), ("other", "3")], true),
+            ("Foo, Bar", &[("foo", "1"), ("bar", "a")], &[("bar", "a"), ("foo", "1")], true),
+            ("Foo, Bar", &[("foo", "1"), ("bar", "a")], &[("foo", "1")], false),
+            (three, &[("foo", "1"), ("baz", "7")], &[("baz", "7"), ("foo", "1")], true),
+            (three, &[("foo", "1"), ("baz", "7")], &[("bar", "7"), ("foo", "1")], false),
+            ("Foo", &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")], true),
+            ("Foo", &[("foo", "1, 2")], &[("foo", "2"), ("foo", "1")], false),
+            ("Foo", &[("foo", "1,2")], &[("foo", " 1, 2 ")], true),
+            ("Foo", &[("foo", "1,2")], &[("foo", "1 2")], false),
+            ("Foo", &[("foo", "1,2")], &[("foo", "12")], false),
+            ("Foo", &[("foo", "\"1,2\"")], &[("foo", "\"1, 2\"")], false),
+            ("Foo", &[("foo", "a")], &[("foo", "A")], false),
+        ] {
+            let selector = selector(&[("vary", vary)], stored);
+            assert_eq!(selector.matches(&headers(asked)), matches, "{vary:?} {stored:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_and_the_case_of_languages_do_not_matter() {
+        for (stored, asked, matches) in [
+            ("en, de", "de, en", true),
+            ("en, de", "eN, De", true),
+            ("en, de", " en ,   de", true),
+            ("en, de", "en;q=1, de;q=1.0", true),
+            ("en, de", "en, de;q=0.9", false),
+            ("en, de", "en", false),
+            ("en", "en, de", false),
+            ("en", "english", false),
+            ("en, en", "en", false),
+            ("en;level=1", "EN;level=1", false),
+            ("en;level=1", "en;level=1", true),
+        ] {
+            let selector = selector(&[("vary", "Accept-Language")], &[("accept-language", stored)]);
+            let asked = headers(&[("accept-language", asked)]);
+            assert_eq!(selector.matches(&asked), matches, "{stored:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn the_preferred_language_is_served_whoever_asks() {
+        for (language, asked, matches) in [
+            ("de", "fr;q=0.5, de;q=1.0", true),
+            ("DE", "fr;q=0.5, de;q=1.0", true),
+            ("de", "fr, de", false),
+            ("fr", "fr, de", false),
+            ("de", "fr, de;q=0.9", false),
+            ("de, fr", "de", false),
+            ("*", "*", false),
+            ("de", "de;q=0", false),
+            ("de", "en, de", true),
+        ] {
+            let response = [("vary", "Accept-Language"), ("content-language", language)];
+            let selector = selector(&response, &[("accept-language", "en, de")]);
+            let asked = headers(&[("accept-language", asked)]);
+            assert_eq!(selector.matches(&asked), matches, "{language:?} {asked:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_response_is_always_for_its_own_request(
+            values in proptest::collection::vec("[a-c ,;=q0-1\"\\\\*.-]{0,24}", 0..4),
+            vary in "(foo|accept-language|accept-encoding)",
+        ) {
+            let name = HeaderName::from_bytes(vary.as_bytes()).unwrap();
+            let mut request = HeaderMap::new();
+            for value in &values {
+                request.append(&name, HeaderValue::try_from(value.as_str()).unwrap());
+            }
+            let response = headers(&[("vary", &vary), ("content-language", "a")]);
+            let vary = Vary::of(&response, &[], &[]).unwrap();
+            let selector = Selector::of(&vary, &request, &response).unwrap();
+            prop_assert!(selector.matches(&request));
+            prop_assert_eq!(selector.matches(&HeaderMap::new()), values.is_empty());
+        }
+
+        #[test]
+        fn selectors_match_as_their_values_are_equal(
+            one in "[ab ,]{0,6}", other in "[ab ,]{0,6}",
+        ) {
+            let stored = selector(&[("vary", "foo")], &[("foo", &one)]);
+            let asked = selector(&[("vary", "foo")], &[("foo", &other)]);
+            prop_assert_eq!(stored.matches(&headers(&[("foo", &other)])), stored == asked);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    flight::Flight,
+    store::{Bounds, Entry, Removed, Store},
+    sync::{Mutex, lock},
+};
+
+/// How many calls are made one after the other for those who wait, before each
+/// of them makes its own.
+const ATTEMPTS: u32 = 3;
+
+/// What is given to everybody who waits.
+#[derive(Debug)]
+pub(crate) struct Landed<V> {
+    pub(crate) entry: Arc<Entry<V>>,
+    // It is past its time, and there is no other.
+    pub(crate) stale: bool,
+}
+
+impl<V> Clone for Landed<V> {
+    fn clone(&self) -> Self {
+        Self { entry: Arc::clone(&self.entry), stale: self.stale }
+    }
+}
+
+/// The answers, and the calls for more.
+///
+/// Whoever writes holds the lock of the calls: an answer is kept only as long
+/// as its call is the one for its key, so that none that is older takes the
+/// place of one that was put there, or comes back after it was removed.
+pub(crate) struct Shared<K, V, C> {
+    pub(crate) store: Store<K, V>,
+    flights: Mutex<Flights<K, V, C>>,
+    pub(crate) counts: Counts,
+}
+
+/// What was done, for [`CacheStats`](crate::CacheStats).
+//
+// Every hit writes it: not where every hit reads.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counts {
+    pub(crate) hits: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    pub(crate) collapsed: AtomicU64,
+    pub(crate) refreshed: AtomicU64,
+    pub(crate) unrefreshed: AtomicU64,
+    pub(crate) oversized: AtomicU64,
+}
+
+/// A place in a flight.
+pub(crate) struct Seat<V, C> {
+    pub(crate) flight: Flying<V, C>,
+    pub(crate) place: usize,
+}
+
+impl<V, C> Seat<V, C> {
+    fn in_flight(flight: Flying<V, C>) -> Self {
+        let place = flight.enter();
+        Self { flight, place }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let store = Store::new(bounds);
+        Self { store, flights: Mutex::new(HashMap::default()), counts: Counts::default() }
+    }
+
+    /// Takes a place in the flight for a key, or begins one, unless an answer of
+    /// use has been kept meanwhile. If none is to be shared, it is one of its own,
+    /// and what it brings is kept if no other was under way.
+    pub(crate) fn join(
+        &self,
+        key: &K,
+        shares: bool,
+        is_of_use: impl FnOnce(&Entry<V>) -> bool,
+    ) -> Result<Seat<V, C>, Arc<Entry<V>>> {
+        let mut flights = lock(&self.flights);
+        let flight = flights.get(key).filter(|flight| flight.is_open());
+        match flight {
+            Some(flight) if shares => return Ok(Seat::in_flight(Arc::clone(flight))),
+            Some(_) => return Ok(Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)))),
+            None => {}
+        }
+        match self.store.peek(key).filter(|entry| is_of_use(entry)) {
+            Some(entry) => Err(entry),
+            None => Ok(Self::begin(&mut flights, key)),
+        }
+    }
+
+    /// Begins a flight for a key that has an answer, unless there is one, or
+    /// another answer.
+    pub(crate) fn refresh(&self, key: &K, seen: &Arc<Entry<V>>) -> Option<Seat<V, C>> {
+        let mut flights = lock(&self.flights);
+        let flies = flights.get(key).is_some_and(|flight| flight.is_open());
+        let current = self.store.peek(key);
+        let is_seen = current.is_none_or(|entry| Arc::ptr_eq(&entry, seen));
+        (is_seen && !flies).then(|| Self::begin(&mut flights, key))
+    }
+
+    fn begin(flights: &mut Flights<K, V, C>, key: &K) -> Seat<V, C> {
+        let seat = Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)));
+        // One that is over may still be there. Who has a place in it holds it, too.
+        flights.insert(key.clone(), Arc::clone(&seat.flight));
+        seat
+    }
+
+    /// Keeps what a flight has brought, or removes what was kept before it, if
+    /// this is still the flight for its key. From then on nobody joins it.
+    pub(crate) fn land(&self, key: &K, flight: &Flying<V, C>, entry: Option<Arc<Entry<V>>>) {
+        let mut removed = Removed::default();
+        let mut flights = lock(&self.flights);
+        if let Some((key, _)) = take(&mut flights, key, flight) {
+            match entry {
+                Some(entry) => self.store.insert(key, entry, &mut removed),
+                None => self.store.remove(&key, &mut removed),
+            }
+        }
+        drop(flights);
+    }
+
+    /// Lets nobody join a flight any more, whatever it brings.
+    pub(crate) fn forget(&self, key: &K, flight: &Flying<V, C>) {
+        let taken = take(&mut lock(&self.flights), key, flight);
+        drop(taken);
+    }
+
+    /// Forgets a flight that nobody waits for.
+    pub(crate) fn sweep(&self, key: &K, flight: &Flying<V, C>) {
+        let taken = {
+            let mut flights = lock(&self.flights);
+            // Somebody may have come meanwhile.
+            match flight.is_empty() {
+                true => take(&mut flights, key, flight),
+                false => None,
+            }
+        };
+        drop(taken);
+    }
+
+    pub(crate) fn insert(&self, key: K, entry: Option<Arc<Entry<V>>>) {
+        let mut removed = Removed::default();
+        let mut flights = lock(&self.flights);
+        let flight = flights.remove(&key);
+        match entry {
+            Some(entry) => self.store.insert(key, entry, &mut removed),
+            None => self.store.remove(&key, &mut removed),
+        }
+        drop(flights);
+        drop(flight);
+    }
+
+    pub(crate) fn remove(&self, key: &K) -> bool {
+        let mut removed = Removed::default();
+        let mut flights = lock(&self.flights);
+        let flight = flights.remove_entry(key);
+        self.store.remove(key, &mut removed);
+        drop(flights);
+        drop(flight);
+        removed.len() != 0
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut removed = Removed::default();
+        let mut flights = lock(&self.flights);
+        let forgotten = std::mem::take(&mut *flights);
+        self.store.clear(&mut removed);
+        drop(flights);
+        drop(forgotten);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        lock(&self.flights).len()
+    }
+}
+
+/// A call that several wait for.
+pub(crate) type Flying<V, C> = Arc<Flight<Landed<V>, C>>;
+
+type Flights<K, V, C> = HashMap<K, Flying<V, C>, RandomState>;
+
+/// Takes a flight out, if it is the one for this key.
+fn take<K: Eq + Hash, V, C>(
+    flights: &mut Flights<K, V, C>,
+    key: &K,
+    flight: &Flying<V, C>,
+) -> Option<(K, Flying<V, C>)> {
+    let current = flights.get(key).is_some_and(|current| Arc::ptr_eq(current, flight));
+    current.then(|| flights.remove_entry(key)).flatten()
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

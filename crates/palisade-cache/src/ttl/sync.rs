@@ -1,0 +1,13 @@
+//! What threads share: std's, or that of shuttle where a model tries it in
+//! other orders.
+
+#[cfg(all(test, palisade_shuttle))]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+#[cfg(not(all(test, palisade_shuttle)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+use std::sync::PoisonError;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,100 @@
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use palisade_cache::{HttpCacheLayer, MemoryStore};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::support::{Origin, Step, ask, clock, reply};
+
+const FIELDS: &[(&str, &str)] = &[
+    ("cache-control", "max-age=3600"),
+    ("content-type", "application/json"),
+    ("etag", "\"0123456789\""),
+    ("vary", "accept-encoding"),
+    ("x-request-id", "4f3c8f0e-6f0c-4a1b-9d55-2f1d6a1f1c11"),
+    ("server", "origin"),
+    ("x-frame-options", "deny"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_costs_the_same_whatever_its_size() {
+    let layer = HttpCacheLayer::private(MemoryStore::new(256 << 20).max_body(16 << 20));
+    for size in [0, 1 << 10, 16 << 20] {
+        for age in [0, 7, 1234] {
+            let (clock, uri) = (clock(), format!("/{size}/{age}"));
+            let body = [Step::Chunk(Bytes::from(vec![b'x'; size]))];
+            let origin = Origin::of([reply(200, FIELDS, "").body(body)]);
+            let mut service = layer.clone().clock(clock).layer(origin);
+            let response = service.clone().oneshot(ask("GET", &uri, &[])).await.unwrap();
+            response.into_body().collect().await.unwrap();
+            tokio::time::advance(std::time::Duration::from_secs(age)).await;
+
+            let request = ask("GET", &uri, &[("accept", "*/*"), ("user-agent", "me")]);
+            let mut read = None;
+            let info = allocation_counter::measure(|| {
+                let cx = &mut Context::from_waker(Waker::noop());
+                assert!(Service::poll_ready(&mut service, cx).is_ready());
+                let Poll::Ready(response) = pin!(service.call(request)).poll(cx) else {
+                    panic!("a hit is there at the first poll");
+                };
+                let mut body = pin!(response.unwrap().into_body());
+                if let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
+                    read = Some(frame.unwrap().into_data().unwrap().len());
+                }
+                assert!(body.is_end_stream());
+            });
+            assert_eq!(read, (size != 0).then_some(size));
+            assert!(info.count_total <= 3, "{} allocations of {size} at {age}", info.count_total);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_miss_costs_little() {
+    let origin = Origin::of([reply(200, &[("cache-control", "no-store")], "x")]);
+    let bare = measure(origin.clone(), "/x");
+    let service = HttpCacheLayer::private(MemoryStore::new(1 << 20)).layer(origin);
+    let unstored = measure(service, "/x") - bare;
+    assert!(unstored <= 6, "{unstored} allocations of ours");
+
+    let origin = Origin::of([reply(200, FIELDS, "x")]);
+    let bare = measure(origin.clone(), "/x");
+    let service = HttpCacheLayer::private(MemoryStore::new(1 << 20)).layer(origin);
+    let _ = measure(service.clone(), "/w");
+    let stored = measure(service, "/x") - bare;
+    assert!(stored <= 30, "{stored} allocations of ours");
+}
+
+fn measure<S>(mut service: S, uri: &str) -> u64
+where
+    S: Service<crate::support::Ask, Response: IntoBody>,
+{
+    let request = ask("GET", uri, &[("accept", "*/*"), ("user-agent", "me")]);
+    let info = allocation_counter::measure(|| {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(cx).is_ready());
+        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else {
+            panic!("it is there at the first poll");
+        };
+        let mut body = pin!(response.body());
+        while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(cx) {}
+    });
+    info.count_total
+}
+
+trait IntoBody {
+    type Body: Body;
+    fn body(self) -> Self::Body;
+}
+
+impl<B: Body> IntoBody for http::Response<B> {
+    type Body = B;
+    fn body(self) -> B {
+        self.into_body()
+    }
+}

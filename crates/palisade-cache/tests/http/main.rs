@@ -1,0 +1,17 @@
+//! The HTTP cache as a black box, over paused time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
+#![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
+
+mod basics;
+mod collapse;
+mod contract;
+mod cost;
+mod defects;
+mod keys;
+mod options;
+mod readers;
+mod stale;
+mod stores;
+mod support;
+mod validation;
