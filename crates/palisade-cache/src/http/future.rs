@@ -56,8 +56,8 @@ pin_project! {
         Follows { seat: Option<Seat<Heard>>, pending: Option<Box<Pending<S, Q, T>>> },
         // This one fetches it.
         Leads { began: Began<B, S::Error>, seat: Option<Seat<Heard>> },
-        // The cache has nothing to do with it.
-        Passes { #[pin] upstream: Upstream<S, Q, S::Future, B> },
+        // The cache has nothing to do with it. Boxed, as all others are smaller, and hits are moved.
+        Passes { upstream: Pin<Box<Upstream<S, Q, S::Future, B>>> },
     }
 }
 
@@ -74,7 +74,7 @@ where
     }
 
     pub(crate) fn passes(service: S, request: Request<Q>) -> Self {
-        Self { stage: Stage::Passes { upstream: Upstream::new(service, request) } }
+        Self { stage: Stage::Passes { upstream: Box::pin(Upstream::new(service, request)) } }
     }
 
     pub(crate) fn looks(pending: Box<Pending<S, Q, T>>) -> Self {
@@ -151,7 +151,7 @@ where
                     });
                 }
                 StageProj::Passes { upstream } => {
-                    let response = ready!(upstream.poll_response(cx))?;
+                    let response = ready!(upstream.as_mut().poll_response(cx))?;
                     let bypass = |body| CachedBody::inner(body, CacheStatus::Bypass);
                     return Poll::Ready(Ok(response.map(bypass)));
                 }

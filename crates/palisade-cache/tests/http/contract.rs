@@ -32,8 +32,8 @@ async fn keeps_the_contract() {
         .await;
 }
 
-/// A request is part of it until it is sent, and so is the service.
-const SIZE: usize = 512;
+/// That of a response, and a little more.
+const SIZE: usize = 256;
 
 #[tokio::test(start_paused = true)]
 async fn keeps_it_when_everything_is_stored() {
