@@ -1,7 +1,7 @@
 //! What is being fetched, and who may join.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     fmt,
     sync::{
         Arc,
@@ -23,11 +23,20 @@ use crate::sync::{Mutex, lock};
 /// So many keys that are not worth waiting for are remembered.
 const MOST_REMEMBERED: usize = 4096;
 
+/// There is room for so many at once, so that the map is not swept for each few that come and go.
+const ROOM: usize = 28;
+
 /// What is being fetched, by key.
-#[derive(Default)]
 pub(crate) struct Flights {
     flights: Mutex<HashMap<CacheKey, Flight, RandomState>>,
     last: AtomicU64,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let flights = HashMap::with_capacity_and_hasher(ROOM, RandomState::default());
+        Self { flights: Mutex::new(flights), last: AtomicU64::default() }
+    }
 }
 
 enum Flight {
@@ -58,17 +67,27 @@ impl Flights {
     ) -> Joined<L> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let mut flights = lock(&self.flights);
-        match flights.get(&key) {
-            Some(Flight::Filling { fill, .. }) => {
-                if let Some(seat) = Seat::take(fill) {
-                    return Joined::Follows(seat);
+        let place = flights.entry(key);
+        if let hash_map::Entry::Occupied(place) = &place {
+            match place.get() {
+                Flight::Filling { fill, .. } => {
+                    if let Some(seat) = Seat::take(fill) {
+                        return Joined::Follows(seat);
+                    }
                 }
+                Flight::Passing { until } if Instant::now() < *until => return Joined::Alone,
+                Flight::Passing { .. } => {}
             }
-            Some(Flight::Passing { until }) if Instant::now() < *until => return Joined::Alone,
-            _ => {}
         }
         let (lead, fill) = make(id);
-        let before = flights.insert(key, Flight::Filling { fill, id });
+        let flight = Flight::Filling { fill, id };
+        let before = match place {
+            hash_map::Entry::Occupied(mut place) => Some(place.insert(flight)),
+            hash_map::Entry::Vacant(place) => {
+                place.insert(flight);
+                None
+            }
+        };
         drop(flights);
         drop(before);
         Joined::Leads(lead)
