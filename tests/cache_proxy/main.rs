@@ -15,7 +15,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use palisade_cache::{BackgroundTask, HttpCacheLayer, MemoryStore, OnePartition, spawn_fn};
+use palisade_cache::{BoxTask, HttpCacheLayer, MemoryStore, OnePartition, spawn_fn};
 use tokio::{io, net::TcpListener, select};
 use tower::ServiceBuilder;
 
@@ -59,7 +59,7 @@ fn cache(mode: Mode) -> HttpCacheLayer<MemoryStore, OnePartition> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "it is not a layer")]
-fn spawn(work: BackgroundTask) {
+fn spawn(work: BoxTask) {
     tokio::spawn(work);
 }
 

@@ -85,7 +85,29 @@ enum Normal {
     /// The members in their order, with a comma between them.
     List(Box<[u8]>),
     /// What is preferred how much; the order does not matter.
-    Preferences(Box<[u8]>),
+    Preferences(Preferred),
+}
+
+#[derive(Clone, Debug)]
+struct Preferred {
+    bytes: Box<[u8]>,
+    /// As it was written, if that was one line: what is written the same does not have to be read.
+    line: Option<Box<[u8]>>,
+}
+
+/// How it was written does not matter.
+impl PartialEq for Preferred {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Preferred {}
+
+impl Preferred {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.line.as_ref().map_or(0, |line| line.len())
+    }
 }
 
 impl Selector {
@@ -141,10 +163,12 @@ impl Selected {
     }
 
     fn len(&self) -> usize {
-        let (Some(Normal::List(value)) | Some(Normal::Preferences(value))) = &self.value else {
-            return self.name.as_str().len();
+        let value = match &self.value {
+            None => 0,
+            Some(Normal::List(value)) => value.len(),
+            Some(Normal::Preferences(value)) => value.len(),
         };
-        self.name.as_str().len() + value.len()
+        self.name.as_str().len() + value
     }
 }
 
@@ -153,7 +177,8 @@ impl Normal {
         let lines = request.get_all(name);
         lines.iter().next()?;
         if let Some(preferences) = preferences(name, &lines) {
-            return Some(Self::Preferences(preferences.to_bytes()));
+            let line = only(&lines).map(|line| Box::from(line.as_bytes()));
+            return Some(Self::Preferences(Preferred { bytes: preferences.to_bytes(), line }));
         }
         let mut value = Vec::new();
         for (index, part) in parts(&lines).enumerate() {
@@ -166,12 +191,24 @@ impl Normal {
     }
 
     fn matches(&self, name: &HeaderName, lines: &GetAll<'_, HeaderValue>) -> bool {
+        if let (Self::Preferences(Preferred { line: Some(known), .. }), Some(line)) =
+            (self, only(lines))
+            && **known == *line.as_bytes()
+        {
+            return true;
+        }
         match (self, preferences(name, lines)) {
-            (Self::Preferences(value), Some(preferences)) => preferences.is(value),
+            (Self::Preferences(value), Some(preferences)) => preferences.is(&value.bytes),
             (Self::List(value), None) => is_list(value, lines),
             _ => false,
         }
     }
+}
+
+/// The line, if there is but one.
+fn only<'h>(lines: &GetAll<'h, HeaderValue>) -> Option<&'h HeaderValue> {
+    let mut lines = lines.iter();
+    lines.next().filter(|_| lines.next().is_none())
 }
 
 /// Whether the parts of the lines, with a comma between them, are this value.

@@ -20,6 +20,7 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use palisade_cache::{HttpCacheLayer, MemoryStore};
+use palisade_core::{SystemClock, WallClock};
 use tower::Layer;
 use tower_service::Service;
 
@@ -171,7 +172,7 @@ struct Origin {
 impl Origin {
     fn of(length: usize) -> Self {
         // As a server says it that answers now.
-        let date = Arc::from(httpdate::fmt_http_date(std::time::SystemTime::now()));
+        let date = Arc::from(httpdate::fmt_http_date(SystemClock.now()));
         Self { body: Bytes::from(vec![b'a'; length]), date, calls: Arc::default() }
     }
 }
