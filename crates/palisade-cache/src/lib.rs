@@ -137,10 +137,10 @@ mod sync;
 mod ttl;
 
 pub use self::http::{
-    BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition,
-    CacheStatus, CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory,
-    MemoryStore, OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn,
-    SpawnFn, Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
+    BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
+    CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn, SpawnFn,
+    Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]
