@@ -6,6 +6,7 @@
 mod support;
 
 mod answers;
+mod attack;
 mod contract;
 mod cost;
 mod flights;

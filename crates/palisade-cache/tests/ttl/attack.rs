@@ -1,0 +1,189 @@
+//! Attacks. Those that are ignored as defects fail as long as the cache has these.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use palisade_cache::{BoxTask, CacheLayer, Ttl, background_fn, key_fn, ttl_fn, weigh_fn};
+use tokio::time::{advance, sleep, timeout};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
+
+use crate::support::{Api, Down, End, lock, poll_once};
+
+const SECOND: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a defect"]
+async fn defect_a_leader_that_is_not_polled_any_more_hangs_the_others() {
+    let api = Api::default();
+    let cache = CacheLayer::new(SECOND).layer(api.watch());
+    // Kept, as the loser of a select that goes on later.
+    let mut leader = cache.clone().oneshot(7);
+    assert!(poll_once(&mut leader).is_pending());
+    let follower = tokio::spawn(cache.clone().oneshot(7));
+    assert_eq!(timeout(LONG, follower).await.expect("it hangs").unwrap(), Ok((7, 1)));
+    assert_eq!(leader.await, Ok((7, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a defect"]
+async fn defect_one_task_that_waits_twice_hangs_itself() {
+    let api = Api::default();
+    let cache = CacheLayer::new(SECOND).layer(api.watch());
+    let slow = cache.clone().oneshot(7);
+    tokio::pin!(slow);
+    let early = tokio::select! {
+        answer = &mut slow => Some(answer),
+        () = sleep(Duration::from_millis(10)) => None,
+    };
+    assert_eq!(early, None);
+    // In a new task, as a hedge.
+    let hedge = tokio::spawn(cache.oneshot(7));
+    assert_eq!(timeout(LONG, hedge).await.expect("it hangs").unwrap(), Ok((7, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a defect"]
+async fn defect_a_background_that_stops_hangs_all_who_come() {
+    let api = Api::default();
+    let kept: Arc<Mutex<Vec<BoxTask>>> = Arc::default();
+    let tasks = Arc::clone(&kept);
+    let layer = CacheLayer::new(SECOND).stale_while_revalidate(SECOND);
+    let layer = layer.background(background_fn(move |mut task: BoxTask| {
+        // It runs for a moment, and then no more.
+        assert!(poll_once(&mut task).is_pending());
+        lock(&tasks).push(task);
+    }));
+    let cache = layer.layer(api.watch());
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    advance(Duration::from_millis(1500)).await;
+    api.takes(20 * SECOND);
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    advance(10 * SECOND).await;
+    let answer = tokio::spawn(cache.clone().oneshot(7));
+    assert!(timeout(LONG, answer).await.expect("it hangs").unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_executor_that_drops_tasks_does_no_harm() {
+    let api = Api::default();
+    let layer = CacheLayer::new(SECOND).stale_while_revalidate(SECOND);
+    let layer = layer.background(background_fn(|task: BoxTask| drop(task)));
+    let handle = layer.handle();
+    let cache = layer.layer(api.watch());
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    advance(Duration::from_millis(1500)).await;
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    assert_eq!(handle.stats().in_flight, 0);
+    advance(10 * SECOND).await;
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_an_invalidation_gets_what_is_newer() {
+    let api = Api::default();
+    let layer = CacheLayer::new(60 * SECOND);
+    let handle = layer.handle();
+    let cache = layer.layer(api.watch());
+    let old = tokio::spawn(cache.clone().oneshot(7));
+    tokio::task::yield_now().await;
+    handle.invalidate(&7);
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 2)));
+    assert_eq!(old.await.unwrap(), Ok((7, 1)));
+    assert_eq!(cache.oneshot(7).await, Ok((7, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_over_a_limit_of_one() {
+    let api = Api::default();
+    let cache = CacheLayer::new(LONG).layer(ConcurrencyLimitLayer::new(1).layer(api.watch()));
+    let mut all = tokio::task::JoinSet::new();
+    for index in 0..1000 {
+        all.spawn(cache.clone().oneshot(index % 10));
+    }
+    assert!(timeout(LONG, all.join_all()).await.unwrap().iter().all(Result::is_ok));
+    assert_eq!(api.calls(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_of_what_users_give_hang_nobody() {
+    for at in ["ttl", "weigh", "key"] {
+        let api = Api::default();
+        let count = Arc::new(AtomicUsize::new(0));
+        let boom = move |here: &str| {
+            if here == at && count.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::panic::resume_unwind(Box::new("scripted"));
+            }
+        };
+        let (one, two, three) = (boom.clone(), boom.clone(), boom);
+        let layer = CacheLayer::new(60 * SECOND)
+            .key(key_fn(move |request: &u64| {
+                three("key");
+                *request
+            }))
+            .ttl(ttl_fn(move |_: &u64, _: &(u64, usize)| {
+                one("ttl");
+                Ttl::For(SECOND)
+            }))
+            .max_weight(
+                1000,
+                weigh_fn(move |_: &u64, _: &(u64, usize)| {
+                    two("weigh");
+                    1
+                }),
+            );
+        let handle = layer.handle();
+        let cache = layer.layer(api.watch());
+        let mut all = Vec::new();
+        for _ in 0..5 {
+            let cache = cache.clone();
+            all.push(tokio::spawn(async move { cache.oneshot(7).await }));
+        }
+        let mut panicked = 0;
+        for one in all {
+            match timeout(LONG, one).await.expect(at) {
+                Ok(answer) => assert!(answer.is_ok()),
+                Err(_) => panicked += 1,
+            }
+        }
+        assert_eq!((panicked, api.alive(), handle.stats().in_flight), (1, 0, 0), "{at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_failures_end() {
+    let api = Api::default();
+    api.end(End::Fails);
+    let cache = CacheLayer::new(SECOND).layer(api.watch());
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        all.spawn(cache.clone().oneshot(7));
+    }
+    let start = tokio::time::Instant::now();
+    assert!(all.join_all().await.iter().all(|answer| *answer == Err(Down)));
+    assert!(start.elapsed() < SECOND && api.calls() <= 1000);
+    let _ = cache.clone().ready().await.map(|cache| drop(cache.call(7)));
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a defect"]
+async fn defect_a_service_that_fails_is_called_for_each_stale_answer() {
+    let api = Api::default();
+    api.takes(Duration::ZERO);
+    let layer = CacheLayer::new(SECOND).stale_while_revalidate(600 * SECOND);
+    let cache = layer.background(background_fn(|task| drop(tokio::spawn(task)))).layer(api.watch());
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    advance(5 * SECOND).await;
+    api.end(End::Fails);
+    for _ in 0..100 {
+        assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(api.calls() < 10, "{} calls in a tenth of a second", api.calls());
+}
