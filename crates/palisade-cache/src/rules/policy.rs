@@ -73,6 +73,8 @@ impl Policy {
         let no_cache = directives.no_cache == Listed::Whole && !lifetime.forced;
         let validator = EntityTag::of(exchange.response).is_some()
             || exchange.response.contains_key(LAST_MODIFIED);
+        // What is for one user in whatever way is not for all.
+        let public = directives.public && directives.private == Listed::Absent;
         let flag = |is: bool, bit: u8| if is { bit } else { 0 };
         let stale = |said: Option<u32>, otherwise: u32| {
             if never_stale || no_cache { 0 } else { said.unwrap_or(otherwise).min(MAX_SECONDS) }
@@ -90,7 +92,7 @@ impl Policy {
                 | flag(never_stale, Self::NEVER_STALE)
                 | flag(directives.immutable, Self::IMMUTABLE)
                 | flag(validator, Self::VALIDATOR)
-                | flag(directives.public, Self::PUBLIC)
+                | flag(public, Self::PUBLIC)
                 | flag(!lifetime.explicit, Self::HEURISTIC)
                 | flag(exchange.status == StatusCode::PARTIAL_CONTENT, Self::PARTIAL),
         }
