@@ -1,25 +1,16 @@
 //! The line between threads, in many orders of their steps: who waits is woken,
 //! whoever leaves, and nobody gets what is not there.
 
-use std::{sync::Arc, task::Wake};
+use std::sync::Arc;
 
 use shuttle::{
     rand::{Rng, thread_rng},
     sync::atomic::AtomicU64 as Time,
-    thread::{self, Thread},
+    thread,
 };
 
 use super::*;
-use crate::{Heard, Quota, feedback::FeedbackSettings, server::Learned};
-
-/// Lets a thread go on that has parked.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
+use crate::{Heard, Quota, feedback::FeedbackSettings, server::Learned, sync::Bell};
 
 const INTERVAL: u64 = 1_000_000_000;
 
@@ -31,7 +22,8 @@ fn shared(quota: Quota) -> Arc<Shared> {
 /// Gets tokens as a future does, and lets time go on where that would wait for
 /// a timer. Says when it may go; nothing, if it has left.
 fn acquire(shared: &Shared, time: &Time, cost: u32, leaves: bool) -> Option<u64> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
     let now = time.load(Ordering::SeqCst);
     if shared.try_take(|| now, cost).is_ok() {
         return Some(now);
@@ -53,7 +45,7 @@ fn acquire(shared: &Shared, time: &Time, cost: u32, leaves: bool) -> Option<u64>
                 assert_eq!(limited.reason(), LimitedReason::Shed);
                 return None;
             }
-            Step::Behind => thread::park(),
+            Step::Behind => bell.wait(),
             Step::Until(at) => drop(time.fetch_max(at, Ordering::SeqCst)),
         }
     }

@@ -2,31 +2,20 @@
 //! whoever leaves and however the limit moves, and no more are in flight than
 //! may.
 
-use std::{
-    sync::Arc,
-    task::{Wake, Waker},
-};
+use std::{sync::Arc, task::Waker};
 
 use palisade_core::Target;
 use shuttle::{
     rand::{Rng, thread_rng},
-    thread::{self, Thread},
+    thread,
 };
 
 use super::*;
 use crate::{
     Fixed, Permit,
     shared::{Shared, Step},
+    sync::Bell,
 };
-
-/// Lets a thread go on that has parked.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
 
 type Limited = Arc<Shared<Places<Fixed>>>;
 
@@ -38,7 +27,8 @@ fn shared(limit: usize) -> Limited {
 
 /// Gets a permit as a future does. Nothing, if it has left.
 fn acquire(shared: &Limited, leaves: bool) -> Option<Permit> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
     if shared.try_take(|| 0, 1).is_ok() {
         return Some(Permit::new(Arc::clone(shared)));
     }
@@ -55,7 +45,7 @@ fn acquire(shared: &Limited, leaves: bool) -> Option<Permit> {
                 shared.leave(place);
                 return None;
             }
-            Step::Behind => thread::park(),
+            Step::Behind => bell.wait(),
             Step::Until(_) => panic!("nobody knows when"),
         }
     }
