@@ -173,8 +173,8 @@ impl EventCount {
 
     /// All that it is known by.
     fn name(&self) -> impl PartialEq + '_ {
-        let Self { event, reason, from, cause, endpoint, authority, .. } = self;
-        (event, reason, from, cause, endpoint, authority)
+        let Self { event, reason, from, cause, method, endpoint, authority, .. } = self;
+        (event, reason, from, cause, method, endpoint, authority)
     }
 }
 

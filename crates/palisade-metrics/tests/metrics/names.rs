@@ -101,6 +101,22 @@ fn events_and_breakers_of_endpoints_are_told_apart_by_method() {
     assert_eq!(metrics.snapshot().breakers.len(), 3);
 }
 
+#[test]
+fn a_window_tells_events_apart_by_method() {
+    let metrics = Registry::new();
+    let observer = metrics.observer();
+    let put = Target::new(Some(&PUT_USER), None, Some("api.example"));
+    for _ in 0..10 {
+        tell(&*observer, Target::new(Some(&GET_USER), None, Some("api.example")));
+    }
+    tell(&*observer, put);
+    let mut window = metrics.window();
+    tell(&*observer, put);
+    let events = window.tick().events;
+    assert!(!events.is_empty());
+    assert!(events.iter().all(|event| event.method.as_deref() == Some("PUT")), "{events:?}");
+}
+
 // Neither a tab nor a Latin-1 letter is forbidden in a field (RFC 9110, section 5.5).
 #[tokio::test(start_paused = true)]
 async fn whatever_a_host_is_called_is_text() {
