@@ -26,7 +26,6 @@ mod rules;
 mod service;
 mod shared;
 mod store;
-mod sync;
 mod weight;
 
 pub use self::{

@@ -1,7 +1,7 @@
 use std::{
     iter,
     num::NonZeroU32,
-    sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     fields::QuotaState,
     server::{Learned, Server},
     shared::Settings,
-    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard},
+    sync::{AtomicU64, Mutex, MutexGuard, lock},
 };
 
 /// All that a request has to pass at once: some buckets, and a pause.
@@ -21,8 +21,6 @@ use crate::{
 pub(crate) struct Limits {
     // Nothing goes before.
     paused_until: AtomicU64,
-    // Its quotas are not those that another one would be made with.
-    retuned: AtomicBool,
     // Here and not behind a pointer: of most there is but one, and of keys there are many.
     first: Bucket,
     others: Box<[Bucket]>,
@@ -56,7 +54,6 @@ impl Limits {
     ) -> Self {
         Self {
             paused_until: AtomicU64::new(0),
-            retuned: AtomicBool::new(false),
             first: Bucket::new(first),
             others: others.iter().copied().map(Bucket::new).collect(),
             over_burst,
@@ -214,13 +211,12 @@ impl Limits {
 
     /// Goes by other quotas from now on, as many as there are.
     pub(crate) fn retune(&self, now: u64, quotas: &[Quota]) {
-        self.retuned.store(true, Ordering::Relaxed);
         *self.retuned_to() = Some(quotas.into());
         self.buckets().zip(quotas).for_each(|(bucket, quota)| bucket.retune(now, *quota));
     }
 
     fn retuned_to(&self) -> MutexGuard<'_, Option<Box<[Quota]>>> {
-        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.quotas)
     }
 
     /// The quota of a bucket, as it was written.
@@ -270,9 +266,9 @@ impl Limits {
 
     /// Whether it is as if it were new.
     pub(crate) fn is_new(&self, now: u64) -> bool {
-        let retuned = self.retuned.load(Ordering::Relaxed);
         let server = self.server.get();
-        !retuned
+        // Its quotas are those that another one would be made with.
+        self.retuned_to().is_none()
             && self.paused_until.load(Ordering::Relaxed) <= now
             && self.buckets().all(|bucket| bucket.is_full(now))
             && server.is_none_or(|server| server.is_over(now))

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use palisade_core::OwnedKey;
@@ -13,7 +13,7 @@ use crate::{
     bucket::Short,
     feedback::FeedbackSettings,
     shared::{Shared, is_alone},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, lock},
     window::{Pause, Sent, Window},
 };
 
@@ -303,8 +303,4 @@ impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Group").field(&self.0.0).finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

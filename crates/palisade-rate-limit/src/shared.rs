@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{Ordering, fence},
     },
     task::Waker,
@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     line::Line,
     server::Learned,
-    sync::{AtomicUsize, Mutex, MutexGuard},
+    sync::{AtomicUsize, Mutex, MutexGuard, lock},
 };
 
 /// What all limiters of a layer have in common.
@@ -270,7 +270,7 @@ impl<L: Admit> Shared<L> {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
 
     /// Tells the observer, if there is one.

@@ -12,6 +12,13 @@ pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize},
 };
 
+use std::sync::PoisonError;
+
+/// What panics under a lock leaves whole what the lock is for.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(all(test, palisade_shuttle))]
 pub(crate) use self::bell::Bell;
 

@@ -3,7 +3,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-use super::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock};
 
 /// Between a call that several wait for and the one of them who drives it: rung
 /// by the call, it wakes that one alone, and remembers it until somebody has

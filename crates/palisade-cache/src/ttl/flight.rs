@@ -5,11 +5,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    bell::Bell,
-    line::Line,
-    sync::{Mutex, lock},
-};
+use super::{bell::Bell, line::Line};
+use crate::sync::{Mutex, lock};
 
 /// One call that several wait for.
 ///

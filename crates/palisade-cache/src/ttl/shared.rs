@@ -12,8 +12,8 @@ use foldhash::quality::RandomState;
 use super::{
     flight::Flight,
     store::{Bounds, Entry, Removed, Store},
-    sync::{Mutex, lock},
 };
+use crate::sync::{Mutex, lock};
 
 /// How many calls are made one after the other for those who wait, before each
 /// of them makes its own.

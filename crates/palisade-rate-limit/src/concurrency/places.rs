@@ -1,4 +1,4 @@
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
 use palisade_core::Observer;
 
@@ -7,7 +7,7 @@ use crate::{
     admit::{Admit, LineSettings},
     bucket::Short,
     clock::Clock,
-    sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard},
+    sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, lock},
 };
 
 /// What all limiters of a layer have in common.
@@ -90,7 +90,7 @@ impl<A: LimitAlgorithm> Places<A> {
     }
 
     fn algorithm(&self) -> MutexGuard<'_, A> {
-        self.algorithm.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.algorithm)
     }
 
     pub(crate) fn limit(&self) -> usize {
