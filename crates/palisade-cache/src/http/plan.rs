@@ -24,7 +24,7 @@ use super::{
 use crate::rules::{
     admission::{Admitted, Unstorable, admit},
     cache_status::Forward,
-    conditional, location,
+    conditional, fields, location,
     lookup::{Demand, Lookup},
     options::Options,
     policy::Exchange,
@@ -114,6 +114,10 @@ impl<T: Store> Plan<T> {
     /// Makes the request ask only for what is not stored already.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
         self.ask.demand.tell(request);
+        // There would be no room for conditions.
+        if !fields::has_room(request) {
+            return;
+        }
         let asks_for_rest = self.part.as_ref().is_some_and(|part| ask_for_rest(request, part));
         if asks_for_rest || self.ask.method != Method::GET {
             return;
@@ -308,7 +312,7 @@ impl<T: Store> Plan<T> {
         update::freshen(&mut headers, update, received, &options);
         let examined = self.examine(stored.status, &headers, received, &options);
         let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
-        let Ok(admitted) = examined else {
+        let Some(admitted) = examined.ok().filter(|_| fields::has_room(&headers)) else {
             self.core.store.invalidate(self.key(common));
             return Arc::new(variant.with_head(head, self.stamp));
         };
