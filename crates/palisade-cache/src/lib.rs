@@ -135,12 +135,13 @@ mod http;
 mod rules;
 mod sync;
 mod ttl;
+mod wire;
 
 pub use self::http::{
     BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
     CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
-    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn, SpawnFn,
-    Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Secret, Spawn,
+    SpawnFn, Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -149,8 +150,12 @@ pub use self::fuzz::{
     fuzz_conditional, fuzz_date, fuzz_directives, fuzz_exchange, fuzz_location, fuzz_range,
     fuzz_vary,
 };
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub use self::http::{fuzz_key, fuzz_stored_head};
 pub use self::ttl::{
     AnyError, Background, BackgroundFn, BoxTask, ByRequest, Cache, CacheFuture, CacheHandle,
     CacheLayer, CacheStats, Call, Errors, Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy,
     Refresh, ToAll, ToOne, Ttl, TtlFn, Weigh, WeighFn, background_fn, key_fn, ttl_fn, weigh_fn,
 };
+pub use self::wire::DecodeError;

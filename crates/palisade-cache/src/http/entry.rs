@@ -1,10 +1,14 @@
 //! What is stored.
 
+mod wire;
+
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
+#[cfg(any(test, feature = "__fuzz"))]
+pub(crate) use self::wire::body_len;
 use super::store::Stamp;
 use crate::rules::{partial::Part, policy::Policy, vary::Selector};
 

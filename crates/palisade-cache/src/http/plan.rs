@@ -352,7 +352,8 @@ impl<T: Store> Plan<T> {
         let (settings, partition) = (&self.core.settings, self.ask.key.partition());
         for uri in &uris {
             let key = settings.reduce(uri);
-            let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
+            let key = key.as_ref().unwrap_or(uri);
+            let key = CacheKeyRef::new(partition, key, None, settings.shared);
             for key in [key, key.within(&COMMON)] {
                 self.core.store.invalidate(key);
                 self.core.flights.forget(&key.to_key());
