@@ -117,8 +117,17 @@ impl CacheKey {
         CacheKeyRef { partition, uri, body, shared }
     }
 
+    /// The same with a URI of its own: as it came, it keeps the buffer alive that
+    /// it was read into.
+    pub(crate) fn compacted(&self) -> Self {
+        let uri = Uri::try_from(self.uri.to_string()).unwrap_or_else(|_| self.uri.clone());
+        Self { uri, ..self.clone() }
+    }
+
+    /// How many bytes it takes beside its fixed size.
     pub(crate) fn len(&self) -> usize {
-        self.uri.authority().map_or(0, |authority| authority.as_str().len())
+        self.partition.len()
+            + self.uri.authority().map_or(0, |authority| authority.as_str().len())
             + self.uri.path_and_query().map_or(0, |path| path.as_str().len())
     }
 }

@@ -215,7 +215,7 @@ impl Store for MemoryStore {
         }
         let most = usize::try_from(shard / 2).unwrap_or(usize::MAX);
         let entry = old.as_deref().unwrap_or(&NOTHING).with(variant, most);
-        self.shared.entries.insert(key.clone(), Arc::new(entry));
+        self.shared.entries.insert(key.compacted(), Arc::new(entry));
         true
     }
 
@@ -223,7 +223,7 @@ impl Store for MemoryStore {
         let _stripe = self.stripe(key.borrowed());
         let old = self.shared.entries.peek(&key.borrowed());
         if let Some(entry) = old.and_then(|old| old.freshened(stale, fresh)) {
-            self.shared.entries.insert(key.clone(), Arc::new(entry));
+            self.shared.entries.insert(key.compacted(), Arc::new(entry));
         }
     }
 

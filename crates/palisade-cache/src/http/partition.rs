@@ -54,6 +54,14 @@ impl CachePartition {
         matches!(self.0, Kind::Credentials(_))
     }
 
+    /// How many bytes its name has.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Common | Kind::Credentials(_) => 0,
+            Kind::Named(name) => name.len(),
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         match &self.0 {
             Kind::Common => out.put_u8(0),

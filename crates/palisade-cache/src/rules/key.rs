@@ -43,6 +43,10 @@ pub(crate) fn normal(uri: &Uri) -> [String; 3] {
     match port {
         // Without a host nothing would be left.
         port if port == Port::of(scheme, "") && !host.is_empty() => {}
+        // The same, but for a path alone.
+        Port::Text("") if host.is_empty() && !(scheme.is_empty() && user.is_empty()) => {
+            authority.push(':');
+        }
         Port::Text("") => {}
         Port::Text(port) => authority = format!("{authority}:{port}"),
         Port::Number(port) => authority = format!("{authority}:{port}"),
@@ -199,6 +203,34 @@ mod tests {
             let (one, other): (Uri, Uri) = (one.parse().unwrap(), other.parse().unwrap());
             assert_eq!(same_target(&one, &other), same, "{one} {other}");
             assert!(!same || hash(&one) == hash(&other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_normal_form_is_one_that_can_be_read() {
+        for (uri, expected) in [
+            ("HTTP://me@A.example:080?q", ["http", "me@a.example", "/?q"]),
+            ("https://[::1]:8443/%7ex?", ["https", "[::1]:8443", "/%7ex?"]),
+            ("/x", ["", "", "/x"]),
+            ("*", ["", "", "*"]),
+            ("a.example:443", ["", "a.example:443", "/"]),
+            ("ws://a.example:99999/", ["ws", "a.example:99999", "/"]),
+            ("http://:80/", ["http", ":80", "/"]),
+            ("ws://:", ["ws", ":", "/"]),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(normal(&uri), expected);
+            let read = of_normal(&normal(&uri).map(Bytes::from));
+            assert!(read.is_some_and(|read| same_target(&read, &uri)), "{uri}");
+        }
+        for written in [
+            ["", "", ""],
+            ["http", "", "/"],
+            ["http", "A", "/"],
+            ["http", "a:80", "/"],
+            ["", "a", "/x"],
+        ] {
+            assert_eq!(of_normal(&written.map(Bytes::from)), None, "{written:?}");
         }
     }
 
