@@ -169,6 +169,13 @@ impl MemoryStore {
         self.shared.entries.clear();
     }
 
+    /// Makes all stamps that are made from now on higher than this one: for a store
+    /// that has this one in front of another, and takes the stamps of that.
+    pub fn advance(&self, stamp: Stamp) {
+        let next = stamp.number().saturating_add(1);
+        self.shared.sequence.fetch_max(next, Ordering::Relaxed);
+    }
+
     /// What is asked for now is not stored.
     fn forget_all(&self) {
         let now = self.stamp();

@@ -34,6 +34,8 @@ use super::{
 /// - When a key was made invalid is kept for as long as a fetch may take.
 /// - The [`Secret`](crate::Secret) of digests and of
 ///   [`ByCredentials`](crate::ByCredentials) is the same for all who share it.
+/// - A [`MemoryStore`](crate::MemoryStore) in front of it goes by its stamps once
+///   it is [told](crate::MemoryStore::advance) each of them.
 /// - What is in it is trusted: who can write there can answer requests, and who
 ///   can read there reads what is private.
 pub trait Store: Clone + Send + Sync + 'static {

@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use palisade_cache::{CacheKey, CacheKeyRef, Entry, Secret, Stamp, Store, Variant};
+use palisade_cache::{
+    CacheKey, CacheKeyRef, Entry, MemoryStore, Peek, Secret, Stamp, Store, Variant,
+};
 use palisade_core::WallClock;
 use palisade_testkit::PausedClock;
 
@@ -139,6 +141,62 @@ impl Store for ByteStore {
 
     fn max_body(&self) -> u64 {
         1 << 20
+    }
+}
+
+/// A store in memory in front of the one in another place.
+#[derive(Clone)]
+pub(crate) struct Tiers {
+    pub(crate) memory: MemoryStore,
+    pub(crate) remote: ByteStore,
+}
+
+impl Store for Tiers {
+    type Get = <ByteStore as Store>::Get;
+
+    fn peek(&self, key: CacheKeyRef<'_>) -> Peek {
+        match self.memory.peek(key) {
+            Peek::Absent => Peek::Ask,
+            found => found,
+        }
+    }
+
+    fn get(&self, key: &CacheKey) -> Self::Get {
+        let (memory, remote, key) = (self.memory.clone(), self.remote.get(key), key.clone());
+        Box::pin(async move {
+            let found = remote.await?;
+            for variant in found.variants().iter().rev() {
+                memory.put(&key, Arc::clone(variant));
+            }
+            Some(found)
+        })
+    }
+
+    fn stamp(&self) -> Stamp {
+        let stamp = self.remote.stamp();
+        self.memory.advance(stamp);
+        stamp
+    }
+
+    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
+        // What does not fit into memory fits in there.
+        self.memory.put(key, Arc::clone(&variant));
+        self.remote.put(key, variant)
+    }
+
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
+        self.memory.freshen(key, stale, Arc::clone(&fresh));
+        self.remote.freshen(key, stale, fresh);
+    }
+
+    fn invalidate(&self, key: CacheKeyRef<'_>) {
+        self.stamp();
+        self.memory.invalidate(key);
+        self.remote.invalidate(key);
+    }
+
+    fn max_body(&self) -> u64 {
+        self.remote.max_body()
     }
 }
 

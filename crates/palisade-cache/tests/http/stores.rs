@@ -13,7 +13,7 @@ use palisade_cache::{
 use tower::{Layer, ServiceExt};
 
 use crate::{
-    byte_store::{ByteStore, settled},
+    byte_store::{ByteStore, Tiers, settled},
     support::{Fields, Origin, ask, client, clock, pass, reply},
 };
 
@@ -319,6 +319,55 @@ fn set(value: &[u8], at: usize, byte: u8) -> Vec<u8> {
         _ => changed.push(byte),
     }
     changed
+}
+
+/// A cache over memory in front of a store elsewhere.
+fn tiers(remote: &ByteStore, process: u64) -> HttpCacheLayer<Tiers> {
+    let (memory, remote) = (MemoryStore::new(1 << 20), remote.of_process(process));
+    private(Tiers { memory, remote }).clock(clock())
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_stands_in_front_of_a_store_elsewhere() {
+    let origin = Origin::new(move |request| match request.headers().get("if-none-match") {
+        Some(_) => reply(304, &[], ""),
+        None => reply(200, &[("cache-control", "max-age=5"), ("etag", "\"a\"")], "one"),
+    });
+    let remote = remote().0;
+    let (one, two) = (tiers(&remote, 1), tiers(&remote, 2));
+    for (layer, after, method, status, in_memory) in [
+        (&one, 0, "GET", CacheStatus::Miss, [1, 0]),
+        (&one, 1, "GET", CacheStatus::Hit, [1, 0]),
+        (&two, 1, "GET", CacheStatus::Hit, [1, 1]),
+        (&two, 10, "GET", CacheStatus::Revalidated, [1, 1]),
+        (&two, 1, "GET", CacheStatus::Hit, [1, 1]),
+        (&two, 1, "PUT", CacheStatus::Miss, [1, 0]),
+        (&two, 1, "GET", CacheStatus::Miss, [1, 1]),
+    ] {
+        pass(after).await;
+        let got = client(layer, &origin).send(ask(method, "/x", &[])).await;
+        assert_eq!(got.cache, status, "{method} {after}");
+        settled().await;
+        assert_eq!([&one, &two].map(|layer| layer.store().memory.len()), in_memory);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_invalid_comes_into_no_tier() {
+    let origin = Origin::of([reply(200, &[FRESH], "one").after(Duration::from_secs(5))]);
+    let remote = remote().0;
+    let layer = tiers(&remote, 1);
+    let reads = client(&layer, &origin);
+    let fetched = tokio::spawn({
+        let reads = reads.clone();
+        async move { reads.get("/x", &[]).await.cache }
+    });
+    pass(1).await;
+    client(&layer, &Origin::of([reply(204, &[], "")])).send(ask("PUT", "/x", &[])).await;
+    assert_eq!(fetched.await.unwrap(), CacheStatus::Miss);
+    settled().await;
+    assert!(layer.store().memory.is_empty());
+    assert_eq!(reads.get("/x", &[]).await.cache, CacheStatus::Miss);
 }
 
 #[tokio::test(start_paused = true)]
