@@ -53,6 +53,10 @@
 //! whoever polls drives: nothing is spawned, and nobody who leaves takes
 //! anything from others. Who waits for another one holds a timer of tokio.
 //!
+//! Responses are kept in a [`MemoryStore`], or in whatever a [`Store`] makes of
+//! them: bytes, if it likes, which several processes share that have a [`Secret`]
+//! in common.
+//!
 //! # A cache for any service
 //!
 //! [`CacheLayer`] keeps the answers of a service of whatever kind, of which it

@@ -21,8 +21,8 @@ const MAGIC: [u8; 4] = *b"PLCK";
 /// of the request, if that counts, and whether a shared cache has stored it.
 ///
 /// What a private cache stores is not found by a shared one, although they have
-/// one store. URIs are compared as RFC 3986, section 6.2, has it, and in full: no hash
-/// stands for them.
+/// one store. URIs are compared as RFC 3986, section 6.2, has it, and in full: no
+/// hash stands for them.
 #[derive(Clone)]
 pub struct CacheKey {
     partition: CachePartition,
@@ -120,8 +120,9 @@ impl CacheKey {
     /// The same with a URI of its own: as it came, it keeps the buffer alive that
     /// it was read into.
     pub(crate) fn compacted(&self) -> Self {
-        let uri = Uri::try_from(self.uri.to_string()).unwrap_or_else(|_| self.uri.clone());
-        Self { uri, ..self.clone() }
+        let copy = Uri::try_from(self.uri.to_string()).ok();
+        let copy = copy.filter(|copy| same_target(copy, &self.uri));
+        Self { uri: copy.unwrap_or_else(|| self.uri.clone()), ..self.clone() }
     }
 
     /// How many bytes it takes beside its fixed size.
