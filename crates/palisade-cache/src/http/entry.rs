@@ -6,7 +6,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::store::Stamp;
-use crate::rules::{partial::Part, policy::Policy, vary::Selector};
+use crate::rules::{
+    lookup::{Demand, Lookup},
+    partial::Part,
+    policy::Policy,
+    vary::Selector,
+};
 
 /// How many responses for one URI there may be.
 const MAX_VARIANTS: usize = 8;
@@ -94,7 +99,29 @@ impl Entry {
 
     /// The newest one that is for such a request.
     pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
-        self.variants.iter().find(|variant| variant.head.selector.matches(request))
+        self.select_if(request, |_| true)
+    }
+
+    /// The same, of those that are for all, whoever asks.
+    pub(crate) fn select_public(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
+        self.select_if(request, |head| head.policy.is_public())
+    }
+
+    /// RFC 9111, section 4.1: some resources forget `Vary` where a request prefers
+    /// nothing, so one that has it goes before one that has not.
+    fn select_if(
+        &self,
+        request: &HeaderMap,
+        may: impl Fn(&StoredHead) -> bool,
+    ) -> Option<&Arc<Variant>> {
+        let is_for =
+            |variant: &&Arc<Variant>| may(&variant.head) && variant.head.selector.matches(request);
+        let mut matching = self.variants.iter().filter(is_for);
+        let newest = matching.next()?;
+        if !newest.head.selector.is_for_all() {
+            return Some(newest);
+        }
+        Some(matching.find(|variant| !variant.head.selector.is_for_all()).unwrap_or(newest))
     }
 }
 
@@ -126,6 +153,10 @@ impl Variant {
     /// How many bytes it takes, by a careful guess.
     pub fn weight(&self) -> usize {
         FIXED + self.body.len() + self.head.weight()
+    }
+
+    pub(crate) fn is_fresh(&self, demand: &Demand, now: SystemTime) -> bool {
+        matches!(demand.look_up(&self.head.policy, now), Lookup::Fresh { .. })
     }
 
     fn is_for_the_same(&self, other: &Self) -> bool {

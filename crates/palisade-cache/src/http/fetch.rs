@@ -71,7 +71,7 @@ where
                 if let Judged::Answer(..) = judged {
                     return Poll::Ready(answered(this.plan, &judged));
                 }
-                this.plan.tell(CacheStatus::Miss);
+                this.plan.tell(this.plan.status());
                 let lead = Some(Lead::Done(Err(error)));
                 return Poll::Ready(Head { heard: Heard::Failed, lead, body: None });
             }
@@ -83,7 +83,8 @@ where
             Judged::Answer(..) | Judged::Confused => {
                 return Poll::Ready(answered(this.plan, &judged));
             }
-            Judged::Pass | Judged::Store(_) => CacheStatus::Miss,
+            Judged::Pass => this.plan.status(),
+            Judged::Store(_) => CacheStatus::Miss,
         };
         this.plan.tell(status);
         let stores = matches!(judged, Judged::Store(_));

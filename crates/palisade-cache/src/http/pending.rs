@@ -81,15 +81,15 @@ where
 {
     /// Whether what is stored for all has to be looked for too.
     pub(crate) fn second_look(&self, found: &Found) -> Option<T::Get> {
-        let key = self.ask.key.borrowed();
+        let (key, now) = (self.ask.key.borrowed(), self.core.settings.now());
         let both = self.ask.key.partition().is_of_credentials() && !found.looked;
-        (both && found.select(&self.ask.headers).is_none())
+        (both && !found.is_enough(&self.ask.headers, &self.ask.demand, now))
             .then(|| self.core.store.get(&key.within(&COMMON).to_key()))
     }
 
     /// Goes on with what is found in the store.
     pub(crate) fn decide(self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
-        let (ask, now) = (&self.ask, || self.core.settings.now());
+        let (ask, now) = (&self.ask, self.core.settings.now());
         let decision = Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now);
         self.act(decision, found)
     }
