@@ -128,6 +128,7 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+mod background;
 #[cfg(any(test, feature = "__fuzz"))]
 mod fuzz;
 mod http;
@@ -136,11 +137,12 @@ mod rules;
 mod sync;
 mod ttl;
 
+pub use self::background::{Background, BackgroundFn, BoxTask, background_fn};
 pub use self::http::{
     BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
     CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
-    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Spawn, SpawnFn,
-    Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Stamp, Store,
+    StoredHead, Unread, Variant, partition_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -150,7 +152,7 @@ pub use self::fuzz::{
     fuzz_vary,
 };
 pub use self::ttl::{
-    AnyError, Background, BackgroundFn, BoxTask, ByRequest, Cache, CacheFuture, CacheHandle,
-    CacheLayer, CacheStats, Call, Errors, Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy,
-    Refresh, ToAll, ToOne, Ttl, TtlFn, Weigh, WeighFn, background_fn, key_fn, ttl_fn, weigh_fn,
+    AnyError, ByRequest, Cache, CacheFuture, CacheHandle, CacheLayer, CacheStats, Call, Errors,
+    Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy, Refresh, Refresher, ToAll, ToOne, Ttl,
+    TtlFn, Weigh, WeighFn, key_fn, ttl_fn, weigh_fn,
 };

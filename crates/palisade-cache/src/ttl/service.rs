@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Background, CacheFuture, Call, Judge, KeyOf, Policy, Refresh,
+    CacheFuture, Call, Judge, KeyOf, Policy, Refresh, Refresher,
     freshness::Age,
     member::Member,
     rules::{Rules, Status},
@@ -66,7 +66,7 @@ where
     K: Clone + Eq + Hash,
     V: Clone,
     B: KeyOf<Req, Key = K>,
-    X: Background<Refresh<S, Req, K, V, Policy<B, T, W, R, J, X>>>,
+    X: Refresher<Refresh<S, Req, K, V, Policy<B, T, W, R, J, X>>>,
     Policy<B, T, W, R, J, X>: Judge<K, S::Response, S::Error, Kept = V>,
 {
     type Response = S::Response;
@@ -91,7 +91,7 @@ where
             return self.give(&entry, Status::Hit);
         }
         let key = key.into_owned();
-        self.renew(key, request, entry, age, |refresh| rules.policy.background.run(refresh))
+        self.renew(key, request, entry, age, |refresh| rules.policy.background.refresh(refresh))
     }
 }
 

@@ -70,7 +70,7 @@ async fn defect_a_background_that_stops_hangs_all_who_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_executor_that_drops_tasks_does_no_harm() {
+async fn a_background_that_drops_tasks_does_no_harm() {
     let api = Api::default();
     let layer = CacheLayer::new(SECOND).stale_while_revalidate(SECOND);
     let layer = layer.background(background_fn(|task: BoxTask| drop(task)));

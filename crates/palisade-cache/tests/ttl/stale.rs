@@ -48,7 +48,7 @@ async fn a_stale_answer_is_given_at_once_and_refreshed_by_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_executor_the_first_waits_for_the_refresh() {
+async fn without_a_background_the_first_waits_for_the_refresh() {
     let api = Api::default();
     let cache = CacheLayer::new(SECOND).stale_while_revalidate(5 * SECOND).layer(api.watch());
     let ask = || cache.clone().oneshot(7);
