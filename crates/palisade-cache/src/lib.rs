@@ -115,9 +115,10 @@
 //!
 //! Responses are cloned for whoever asks, so they should be cheap to clone: an
 //! `Arc`, or `Bytes`. Requests that miss at the same time, by the same key, have
-//! one call between them. It belongs to none of them: if one is dropped, another
-//! goes on with it. It is polled by them alone, without a task. If it fails or
-//! panics, that goes to one, and the next one calls again.
+//! one call between them. It belongs to none of them: if one is dropped, or is
+//! not polled any more, another goes on with it. It is polled by them alone,
+//! without a task. If it fails or panics, that goes to one, and the next one calls
+//! again.
 //!
 //! The layer is always ready, whatever is below it: a full limiter or an open
 //! breaker keeps nobody from what is there. So put it above those; what sheds
