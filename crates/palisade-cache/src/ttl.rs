@@ -20,6 +20,7 @@ mod line;
 mod member;
 #[cfg(all(test, palisade_shuttle))]
 mod models;
+mod pause;
 mod policy;
 mod refresh;
 mod rules;

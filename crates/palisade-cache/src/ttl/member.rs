@@ -89,7 +89,10 @@ where
     P: Judge<K, S::Response, S::Error, Kept = V>,
 {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
-        let (result, came) = ready!(self.poll_result(cx));
+        let mut panicked = Panicked(self.stale.clone());
+        let polled = self.poll_result(cx);
+        panicked.0 = None;
+        let (result, came) = ready!(polled);
         self.leave();
         let status = self.status(came);
         self.rules.settings.tell(&self.rules.shared.counts, status);
@@ -105,12 +108,16 @@ where
                     return Poll::Ready((self.rules.give(&entry), came));
                 }
                 Turn::Over(result, driving) => {
-                    let stale = self.rules.stand_in(&self.key, self.stale.take(), &result);
+                    let stale = self.stale.take();
                     let (rules, flight, key) = (&*self.rules, &self.flight, &self.key);
-                    return Poll::Ready(match stale {
-                        Some(entry) => rules.land_stale(key, flight, driving, entry),
-                        None => rules.land(key, flight, driving, result, self.since),
-                    });
+                    if let Some(entry) = rules.stand_in(key, stale.as_ref(), &result) {
+                        return Poll::Ready(rules.land_stale(key, flight, driving, entry));
+                    }
+                    let (result, came) = rules.land(key, flight, driving, result, self.since);
+                    if let (Came::Nothing, Some(entry)) = (came, stale) {
+                        entry.begin_pause(Instant::now(), false);
+                    }
+                    return Poll::Ready((result, came));
                 }
                 Turn::Alone(call) => self.alone = Some(Box::pin(call)),
             }
@@ -119,10 +126,22 @@ where
         let alone = self.alone.as_mut().expect("polled after it was ready");
         let result = ready!(alone.as_mut().poll(cx));
         self.alone = None;
-        Poll::Ready(match self.rules.stand_in(&self.key, self.stale.take(), &result) {
+        Poll::Ready(match self.rules.stand_in(&self.key, self.stale.take().as_ref(), &result) {
             Some(entry) => (self.rules.give(&entry), Came::Stale),
             None => (result, Came::Fresh),
         })
+    }
+}
+
+/// What there is in place of what a panic was to bring. Dropped with it, it has no
+/// other call made for a while.
+struct Panicked<V>(Option<Arc<Entry<V>>>);
+
+impl<V> Drop for Panicked<V> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.begin_pause(Instant::now(), true);
+        }
     }
 }
 
