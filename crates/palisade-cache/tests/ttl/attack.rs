@@ -219,3 +219,27 @@ async fn a_service_that_fails_is_left_alone_for_a_while() {
     }
     assert!(api.calls() < 10, "{} calls in a tenth of a second", api.calls());
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_bounds_are_too_wide_or_too_narrow() {
+    let bounds = [1, 2, 31, 32, 33, u64::from(u32::MAX), 1 << 53, u64::MAX - 1, u64::MAX];
+    for most in bounds {
+        for largest in bounds {
+            let api = Api::default();
+            let layer = CacheLayer::new(Duration::MAX).max_entries(most);
+            let cache = layer.max_entry_weight(largest).layer(api.watch());
+            assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+            assert_eq!(cache.oneshot(7).await, Ok((7, 1)), "{most} {largest}");
+
+            let api = Api::default();
+            let weigh = weigh_fn(move |_: &u64, _: &(u64, usize)| largest);
+            let layer = CacheLayer::new(SECOND).max_weight(most, weigh);
+            let handle = layer.handle();
+            let cache = layer.layer(api.watch());
+            assert_eq!(cache.oneshot(7).await, Ok((7, 1)));
+            let stats = handle.stats();
+            assert_eq!(stats.entries as u64 + stats.oversized, 1, "{most} {largest}");
+            assert!(stats.weight <= most);
+        }
+    }
+}
