@@ -5,6 +5,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::time::Instant;
+
 use super::{bell::Bell, line::Line};
 use crate::sync::{Mutex, lock};
 
@@ -32,6 +34,8 @@ struct State<A, C> {
     spares: Vec<C>,
     // How many calls more may come to nothing before everybody calls alone.
     attempts: u32,
+    // When the call was begun, if that is of interest.
+    since: Option<Instant>,
 }
 
 enum Stage<A, C> {
@@ -70,7 +74,7 @@ impl<A: Clone, C> Flight<A, C> {
     pub(crate) fn new(attempts: u32) -> Self {
         let bell = Arc::<Bell>::default();
         let waker = Waker::from(Arc::clone(&bell));
-        let state = State { stage: Stage::Vacant, spares: Vec::new(), attempts };
+        let state = State { stage: Stage::Vacant, spares: Vec::new(), attempts, since: None };
         Self { state: Mutex::new(state), bell, waker }
     }
 
@@ -99,11 +103,12 @@ impl<A: Clone, C> Flight<A, C> {
     }
 
     /// Goes on with the call, if it can go on and nobody else is at it; begins
-    /// one with `own`, if there is none.
+    /// one with `own`, if there is none, and by `now` says when.
     pub(crate) fn poll<'f>(
         &'f self,
         place: usize,
         own: &'f mut Option<C>,
+        now: impl FnOnce() -> Option<Instant>,
         cx: &Context<'_>,
     ) -> Turn<'f, A, C>
     where
@@ -121,8 +126,12 @@ impl<A: Clone, C> Flight<A, C> {
             return Turn::Wait;
         };
         let before = line.begin(place);
+        if matches!(taken, Taken::New(_)) {
+            state.since = now();
+        }
+        let since = state.since;
         drop((line, state));
-        let driving = Driving { flight: self, place, own, over: false };
+        let driving = Driving { flight: self, place, own, since, over: false };
         drop(before);
         let mut call = match taken {
             Taken::New(call) => Box::pin(call),
@@ -179,10 +188,16 @@ pub(crate) struct Driving<'f, A, C> {
     flight: &'f Flight<A, C>,
     place: usize,
     own: &'f mut Option<C>,
+    since: Option<Instant>,
     over: bool,
 }
 
 impl<A, C> Driving<'_, A, C> {
+    /// When the call was begun.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Whether anybody else waits.
     pub(crate) fn has_others(&self) -> bool {
         self.flight.bell.line().has_others()

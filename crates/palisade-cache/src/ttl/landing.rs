@@ -90,7 +90,6 @@ where
         flight: &Flying<V, C>,
         driving: Driving<'_, Landed<V>, C>,
         result: Result<Res, Err>,
-        since: Option<Instant>,
     ) -> Outcome<Res, Err>
     where
         P: Judge<K, Res, Err, Kept = V>,
@@ -101,7 +100,7 @@ where
             Err(error) => return (Err(error), Came::Nothing),
         };
         let now = Instant::now();
-        let took = since.map_or(Duration::ZERO, |since| now - since);
+        let took = driving.since().map_or(Duration::ZERO, |since| now - since);
         let ttl = self.policy.ttl(key, &kept);
         let admitted = self.admit(ttl, now, took, || self.policy.weight(key, &kept));
         let entry = admitted.map(|keep| Arc::new(keep.of(kept.clone())));

@@ -38,7 +38,6 @@ where
     stale: Option<Arc<Entry<V>>>,
     // There was an answer to give, and this is for the next one.
     refreshes: bool,
-    since: Option<Instant>,
 }
 
 impl<S, Req, K, V, P> Member<S, Req, K, V, P>
@@ -54,11 +53,10 @@ where
         stale: Option<Arc<Entry<V>>>,
         refreshes: bool,
     ) -> Self {
-        let since = rules.settings.since();
         let Seat { flight, place } = seat;
         let rules = Arc::clone(rules);
         let (place, own, alone) = (Some(place), Some(own), None);
-        Self { rules, flight, place, key, own, alone, stale, refreshes, since }
+        Self { rules, flight, place, key, own, alone, stale, refreshes }
     }
 
     fn leave(&mut self) {
@@ -101,7 +99,8 @@ where
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<S::Response, S::Error>> {
         if let Some(place) = self.place {
-            match self.flight.poll(place, &mut self.own, cx) {
+            let now = || self.rules.settings.since();
+            match self.flight.poll(place, &mut self.own, now, cx) {
                 Turn::Wait => return Poll::Pending,
                 Turn::Landed(Landed { entry, stale }) => {
                     let came = if stale { Came::Stale } else { Came::Fresh };
@@ -113,7 +112,7 @@ where
                     if let Some(entry) = rules.stand_in(key, stale.as_ref(), &result) {
                         return Poll::Ready(rules.land_stale(key, flight, driving, entry));
                     }
-                    let (result, came) = rules.land(key, flight, driving, result, self.since);
+                    let (result, came) = rules.land(key, flight, driving, result);
                     if let (Came::Nothing, Some(entry)) = (came, stale) {
                         entry.begin_pause(Instant::now(), false);
                     }

@@ -15,7 +15,7 @@ use super::{
     rules::Status,
     store::{Bounds, Entry, Removed, Store},
 };
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How many calls are made one after the other for those who wait, before each
 /// of them makes its own.
@@ -92,7 +92,7 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
         shares: bool,
         as_it_is: impl FnOnce(&Entry<V>) -> Option<Status>,
     ) -> Result<Seat<V, C>, Given<V>> {
-        let mut flights = lock(&self.flights);
+        let flights = lock(&self.flights);
         let flight = flights.get(key).filter(|flight| flight.is_open());
         match flight {
             Some(flight) if shares => return Ok(Seat::in_flight(Arc::clone(flight))),
@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
         let kept = self.store.peek(key);
         match kept.and_then(|entry| as_it_is(&entry).map(|status| (entry, status))) {
             Some(kept) => Err(kept),
-            None => Ok(Self::begin(&mut flights, key)),
+            None => Ok(Self::begin(flights, key)),
         }
     }
 
@@ -114,17 +114,20 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
         seen: &Arc<Entry<V>>,
         is_on: impl FnOnce(Pause) -> bool,
     ) -> Option<Seat<V, C>> {
-        let mut flights = lock(&self.flights);
+        let flights = lock(&self.flights);
         let flies = flights.get(key).is_some_and(|flight| flight.is_open());
         let current = self.store.peek(key);
         let is_seen = current.is_none_or(|entry| Arc::ptr_eq(&entry, seen));
-        (is_seen && !flies && !is_on(seen.pause())).then(|| Self::begin(&mut flights, key))
+        (is_seen && !flies && !is_on(seen.pause())).then(|| Self::begin(flights, key))
     }
 
-    fn begin(flights: &mut Flights<K, V, C>, key: &K) -> Seat<V, C> {
+    fn begin(mut flights: MutexGuard<'_, Flights<K, V, C>>, key: &K) -> Seat<V, C> {
         let seat = Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)));
-        // One that is over may still be there. Who has a place in it holds it, too.
+        // One that is over may still be there.
+        let over = flights.remove_entry(key);
         flights.insert(key.clone(), Arc::clone(&seat.flight));
+        drop(flights);
+        drop(over);
         seat
     }
 

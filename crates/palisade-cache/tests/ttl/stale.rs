@@ -7,7 +7,7 @@ use palisade_core::{Outcome, classify_fn};
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 
-use crate::support::{Api, Down, End};
+use crate::support::{Api, Down, End, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -270,6 +270,30 @@ async fn is_refreshed_early_while_it_is_given() {
     assert_eq!((stats.hits, stats.misses), (5000, 1));
     // In 500 seconds, each time a few before the hundredth.
     assert!((5..8).contains(&stats.refreshed), "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_call_took_is_known_whoever_ends_it() {
+    let api = Api::default();
+    api.takes(10 * SECOND);
+    let cache = CacheLayer::new(100 * SECOND).early_refresh(1.0).seed(7).layer(api.watch());
+    // It waits before it is polled, and is not polled any more after that.
+    let mut leader = Box::pin(cache.clone().oneshot(7));
+    advance(1000 * SECOND).await;
+    assert!(poll_once(&mut leader).is_pending());
+    advance(Duration::from_millis(9_900)).await;
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    api.takes(Duration::ZERO);
+    let ask = async |times, every| {
+        for _ in 0..times {
+            advance(every).await;
+            cache.clone().oneshot(7).await.unwrap();
+        }
+        api.calls()
+    };
+    // By a lead of ten seconds, it is not refreshed at once, but well before the end.
+    assert_eq!(ask(50, SECOND / 100).await, 1);
+    assert_eq!(ask(90, SECOND).await, 2);
 }
 
 #[tokio::test(start_paused = true)]

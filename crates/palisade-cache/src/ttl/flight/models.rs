@@ -129,7 +129,7 @@ fn wait(flight: &Flight<u32, Work>, own: Work, leaves_after: usize) -> (End, usi
             break End::Left;
         }
         polls += 1;
-        match flight.poll(place, &mut own, &cx) {
+        match flight.poll(place, &mut own, || None, &cx) {
             Turn::Wait if polls < leaves_after => alarm.sleep(),
             Turn::Wait => {}
             Turn::Landed(answer) => break End::Answer(answer),
@@ -230,7 +230,9 @@ fn who_is_not_polled_any_more_keeps_nobody_waiting() {
                 let (place, mut own) = (flight.enter(), Some(Work::new(&world, Ok(7))));
                 let cx = Context::from_waker(Waker::noop());
                 for _ in 0..thread_rng().gen_range(1..3) {
-                    if let Turn::Over(Ok(answer), driving) = flight.poll(place, &mut own, &cx) {
+                    if let Turn::Over(Ok(answer), driving) =
+                        flight.poll(place, &mut own, || None, &cx)
+                    {
                         driving.land(Some(answer));
                     }
                 }

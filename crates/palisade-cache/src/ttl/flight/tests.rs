@@ -56,7 +56,7 @@ impl<'f> Caller<'f> {
     /// Whether there is an answer.
     fn poll(&mut self) -> Option<u32> {
         let waker = Waker::from(Arc::clone(&self.woken));
-        match self.flight.poll(self.place, &mut self.own, &Context::from_waker(&waker)) {
+        match self.flight.poll(self.place, &mut self.own, || None, &Context::from_waker(&waker)) {
             Turn::Wait => None,
             Turn::Landed(answer) => Some(answer),
             Turn::Over((), driving) => {
