@@ -122,7 +122,9 @@
 //!
 //! The layer is always ready, whatever is below it: a full limiter or an open
 //! breaker keeps nobody from what is there. So put it above those; what sheds
-//! load by readiness does not see through it.
+//! load by readiness does not see through it. Put it above timeouts as well: who
+//! comes while a call hangs waits for that call. And a service must not ask the
+//! cache for the key that it is called for: it would wait for itself.
 //!
 //! A hit takes a hash and a shared lock, reads the clock unless it is kept for
 //! ever, and allocates nothing. A miss makes five allocations.

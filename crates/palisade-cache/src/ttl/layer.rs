@@ -210,7 +210,9 @@ where
 
     /// Sets who gets new answers in place of those that grow old. Defaults to
     /// [`Inline`]: the caller who finds that it is time for that waits for it,
-    /// and others are given the old answer meanwhile.
+    /// and others are given the old answer meanwhile. It may be any
+    /// [`Background`](crate::Background); if that does not go on, whoever asks past
+    /// the time for old answers does.
     pub fn background<D>(self, background: D) -> CacheLayer<K, V, C, Policy<B, T, W, R, J, D>> {
         self.swap(|b, t, w, r, j, _| (b, t, w, r, j, background))
     }

@@ -253,7 +253,9 @@ fn who_is_not_polled_any_more_keeps_nobody_waiting() {
             assert_eq!(thread.join().unwrap().0, End::Answer(7));
         }
         stepper.join().unwrap();
-        idle.into_iter().for_each(|thread| drop(flight.leave(thread.join().unwrap())));
+        for thread in idle {
+            flight.leave(thread.join().unwrap());
+        }
         assert!(flight.leave(place));
         assert_eq!(world.begun.load(Ordering::SeqCst), 1);
     });
