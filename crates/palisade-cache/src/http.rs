@@ -23,7 +23,6 @@ mod respond;
 mod route;
 mod service;
 mod settings;
-mod spawn;
 mod splice;
 mod status;
 mod store;
@@ -46,7 +45,6 @@ pub use self::{
     route::{Route, RouteTtl},
     service::HttpCache,
     settings::Collapse,
-    spawn::{Spawn, SpawnFn, spawn_fn},
     status::CacheStatus,
     store::{Peek, Stamp, Store},
 };

@@ -28,14 +28,16 @@ use super::{
     plan::Plan,
     respond,
     settings::Core,
-    spawn::Spawn,
     status::CacheStatus,
     store::Store,
 };
-use crate::rules::{
-    answer::Answer,
-    cache_status::{Forward, Handled},
-    fields,
+use crate::{
+    Background,
+    rules::{
+        answer::Answer,
+        cache_status::{Forward, Handled},
+        fields,
+    },
 };
 
 /// A fill, and the seat of the one that began it.
@@ -101,11 +103,11 @@ where
                 return self.answer(&variant, answer, age, status);
             }
             Decision::Refresh { selected, answer, age } => {
-                if let Some(executor) = self.core.settings.executor.clone() {
+                if let Some(background) = self.core.settings.background.clone() {
                     let variant = Arc::clone(&selected.variant);
                     let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
                     (self.found, self.selected) = (found, Some(selected));
-                    self.refresh(&*executor);
+                    self.refresh(&*background);
                     return stage;
                 }
                 (self.selected, self.why) = (Some(selected), Forward::Stale);
@@ -184,7 +186,7 @@ where
     }
 
     /// Fetches it for nobody, so that it is there for others.
-    fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
+    fn refresh(mut self: Box<Self>, background: &dyn Background) {
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -199,7 +201,7 @@ where
         let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };
-        executor.spawn(Box::pin(async move {
+        background.run(Box::pin(async move {
             std::future::poll_fn(|cx| seat.poll_head(cx)).await;
             while let Some(Ok(_)) = std::future::poll_fn(|cx| seat.poll_frame(cx)).await {}
         }));

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 use http::{Request, Uri};
 use palisade_core::{Event, Head, Observer, SystemClock, Target, WallClock};
 
-use super::{ask::Ask, flights::Flights, route::Route, spawn::Spawn, status::CacheStatus};
-use crate::rules::options::Options;
+use super::{ask::Ask, flights::Flights, route::Route, status::CacheStatus};
+use crate::{Background, rules::options::Options};
 
 /// What the services of a layer share.
 #[derive(Debug)]
@@ -29,16 +29,19 @@ impl<T: Clone> Clone for Core<T> {
     }
 }
 
+/// Who runs what nobody waits for.
+pub(crate) type InBackground = Arc<dyn Background + Send + Sync>;
+
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) shared: bool,
     pub(crate) set_cookie: bool,
     pub(crate) stale_while_revalidate: u32,
-    pub(crate) stale_on_error: u32,
+    pub(crate) stale_if_error: u32,
     pub(crate) routes: Vec<Route>,
     pub(crate) collapse: Collapse,
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) executor: Option<Arc<dyn Spawn>>,
+    pub(crate) background: Option<InBackground>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) clock: Arc<dyn WallClock>,
 }
@@ -49,11 +52,11 @@ impl Settings {
             shared,
             set_cookie: !shared,
             stale_while_revalidate: 0,
-            stale_on_error: 0,
+            stale_if_error: 0,
             routes: Vec::new(),
             collapse: Collapse::default(),
             name: None,
-            executor: None,
+            background: None,
             observer: None,
             clock: Arc::new(SystemClock),
         }
@@ -80,7 +83,7 @@ impl Settings {
         let options = Options {
             set_cookie: self.set_cookie,
             stale_while_revalidate: self.stale_while_revalidate,
-            stale_if_error: self.stale_on_error,
+            stale_if_error: self.stale_if_error,
             keyed_by_body,
             ..basis
         };

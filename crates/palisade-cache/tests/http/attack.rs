@@ -17,7 +17,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
     CacheKey, CacheKeyRef, CacheMode, CacheStatus, Entry, FillError, HttpCacheLayer, InMemory,
-    MemoryStore, Peek, Route, Stamp, Store, Variant, spawn_fn,
+    MemoryStore, Peek, Route, Stamp, Store, Variant, background_fn,
 };
 use palisade_core::{BoxError, WallClock, find_cause};
 use tokio::time::{sleep, timeout};
@@ -300,7 +300,7 @@ async fn hostile_fields_panic_nowhere() {
         for status in [200, 203, 204, 206, 301, 304, 404, 416, 500, 599] {
             let fields = [FRESH, (name, value), ("last-modified", "x")];
             let origin = Origin::of([reply(status, &fields, "hello")]);
-            let client = client(&private().stale_on_error(SECOND), &origin);
+            let client = client(&private().stale_if_error(SECOND), &origin);
             for fields in
                 [&[][..], &[("range", "bytes=-0")], &[("range", "bytes=0-18446744073709551615")]]
             {
@@ -663,7 +663,7 @@ type Tasks = Arc<Mutex<Vec<palisade_cache::BoxTask>>>;
 async fn defect_an_origin_that_fails_gets_a_revalidation_for_each_stale_hit() {
     let stale = ("cache-control", "max-age=1, stale-while-revalidate=600");
     let origin = Origin::of([reply(200, &[stale], "one"), reply(503, &[], "down")]);
-    let layer = private().executor(spawn_fn(|work| {
+    let layer = private().background(background_fn(|work| {
         tokio::spawn(work);
     }));
     let client = client(&layer, &origin);
@@ -683,7 +683,7 @@ async fn a_directive_of_the_request_makes_each_stale_hit_revalidate() {
     let stale = ("cache-control", "max-age=1, stale-while-revalidate=600");
     let origin =
         Origin::of([reply(200, &[stale], "one"), reply(200, &[stale], "two").after(SECOND)]);
-    let layer = private().executor(spawn_fn(|work| {
+    let layer = private().background(background_fn(|work| {
         tokio::spawn(work);
     }));
     let client = client(&layer, &origin);
@@ -698,13 +698,13 @@ async fn a_directive_of_the_request_makes_each_stale_hit_revalidate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_executor_that_drops_tasks_or_never_runs_them_does_no_harm() {
+async fn a_background_that_drops_tasks_or_never_runs_them_does_no_harm() {
     let stale = ("cache-control", "max-age=1, stale-while-revalidate=10");
     for keeps in [false, true] {
         let origin = Origin::of([reply(200, &[stale], "one"), reply(200, &[stale], "two")]);
         let tasks = Tasks::default();
         let kept = Arc::clone(&tasks);
-        let layer = private().executor(spawn_fn(move |work| {
+        let layer = private().background(background_fn(move |work| {
             if keeps {
                 kept.lock().unwrap().push(work);
             }
@@ -742,7 +742,7 @@ async fn defect_a_revalidation_reads_a_body_that_nobody_gets_without_end() {
         async move { Ok::<_, Infallible>(response) }
     });
     let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).clock(clock());
-    let layer = layer.executor(spawn_fn(|work| {
+    let layer = layer.background(background_fn(|work| {
         tokio::spawn(work);
     }));
     let service = layer.layer(origin);
@@ -774,7 +774,7 @@ async fn what_is_invalidated_while_it_is_revalidated_stays_so() {
                 _ => reply(200, &[stale], "new"),
             }
         });
-        let layer = private().executor(spawn_fn(|work| {
+        let layer = private().background(background_fn(|work| {
             tokio::spawn(work);
         }));
         let client = client(&layer, &origin);
@@ -1151,7 +1151,7 @@ async fn nothing_crosses_when_the_origin_is_down() {
         let fields = [("cache-control", "max-age=1"), ("vary", "foo, authorization")];
         if up == 1 { reply(200, &fields, &user) } else { failure() }
     });
-    let client = client(&private().stale_on_error(LONG), &origin);
+    let client = client(&private().stale_if_error(LONG), &origin);
     client.get("/x", &[("authorization", "alice"), ("foo", "1")]).await;
     pass(5).await;
     for fields in [
