@@ -9,6 +9,8 @@ mod fetch;
 mod fill;
 mod flights;
 mod future;
+#[cfg(any(test, feature = "__fuzz"))]
+mod fuzz;
 mod key;
 mod layer;
 mod memory;
@@ -21,6 +23,7 @@ mod plan;
 mod readers;
 mod respond;
 mod route;
+mod secret;
 mod service;
 mod settings;
 mod splice;
@@ -29,6 +32,8 @@ mod store;
 mod storing;
 mod upstream;
 
+#[cfg(any(test, feature = "__fuzz"))]
+pub use self::fuzz::{fuzz_key, fuzz_stored_head};
 pub use self::{
     body::CachedBody,
     body_key::{BodyKey, InMemory, Unread},
@@ -43,6 +48,7 @@ pub use self::{
         ByCredentials, CachePartition, OnePartition, PartitionBy, PartitionFn, partition_fn,
     },
     route::{Route, RouteTtl},
+    secret::Secret,
     service::HttpCache,
     settings::Collapse,
     status::CacheStatus,

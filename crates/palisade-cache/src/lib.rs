@@ -139,13 +139,14 @@ mod http;
 mod rules;
 mod sync;
 mod ttl;
+mod wire;
 
 pub use self::background::{Background, BackgroundFn, BoxTask, background_fn};
 pub use self::http::{
     BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
     CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
-    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Stamp, Store,
-    StoredHead, Unread, Variant, partition_fn,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Secret, Stamp,
+    Store, StoredHead, Unread, Variant, partition_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -154,8 +155,12 @@ pub use self::fuzz::{
     fuzz_conditional, fuzz_date, fuzz_directives, fuzz_exchange, fuzz_location, fuzz_range,
     fuzz_vary,
 };
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub use self::http::{fuzz_key, fuzz_stored_head};
 pub use self::ttl::{
     AnyError, ByRequest, Cache, CacheFuture, CacheHandle, CacheLayer, CacheStats, Call, Errors,
     Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy, Refresh, Refresher, ToAll, ToOne, Ttl,
     TtlFn, Weigh, WeighFn, key_fn, ttl_fn, weigh_fn,
 };
+pub use self::wire::DecodeError;

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -13,6 +12,8 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use http_body::Body;
+
+use super::secret::{Key, Secret};
 
 /// Says what identifies the body of a request, so that responses to POST and
 /// QUERY can be stored as those to GET are.
@@ -33,7 +34,7 @@ impl<Q> BodyKey<Q> for Unread {
 }
 
 /// Bodies that are in memory, up to a number of bytes: method, media type and
-/// bytes, as a hash of 128 bits with a key that no other process has.
+/// bytes, as a hash of 128 bits that is keyed with a [`Secret`].
 ///
 /// A POST that is keyed like this counts as one that changes nothing, as those
 /// of GraphQL queries do: say by [`only`](Self::only) which do.
@@ -50,20 +51,26 @@ impl<Q> BodyKey<Q> for Unread {
 pub struct InMemory<F = fn(&str) -> bool> {
     most: usize,
     only: F,
-    keys: [RandomState; 2],
+    key: Key,
 }
 
 impl InMemory {
     /// Bodies of so many bytes at most, whatever the request is for.
     pub fn new(most: usize) -> Self {
-        Self { most, only: |_| true, keys: [RandomState::new(), RandomState::new()] }
+        Self { most, only: |_| true, key: key_of(&Secret::random()) }
     }
 }
 
 impl<F> InMemory<F> {
     /// Sets for which paths. Defaults to all.
     pub fn only<G: Fn(&str) -> bool>(self, only: G) -> InMemory<G> {
-        InMemory { most: self.most, only, keys: self.keys }
+        InMemory { most: self.most, only, key: self.key }
+    }
+
+    /// Sets what the hashes are keyed with. Defaults to a secret that no other
+    /// process has: those that share a store need the same.
+    pub fn secret(self, secret: &Secret) -> Self {
+        Self { key: key_of(secret), ..self }
     }
 }
 
@@ -79,21 +86,15 @@ where
         if !small || !(self.only)(request.uri().path()) {
             return None;
         }
-        let mut hashers = [self.keys[0].build_hasher(), self.keys[1].build_hasher()];
-        let mut write = |bytes: &[u8]| hashers.iter_mut().for_each(|hasher| hasher.write(bytes));
-        // Each with its length before it, so that no two requests are written alike.
-        let mut field = |bytes: &[u8]| {
-            write(&bytes.len().to_le_bytes());
-            write(bytes);
-        };
-        field(request.method().as_str().as_bytes());
+        let mut hash = self.key.hash();
+        hash.write_field(request.method().as_str().as_bytes());
         for name in [CONTENT_TYPE, CONTENT_ENCODING] {
             for value in request.headers().get_all(&name) {
-                field(name.as_str().as_bytes());
-                field(value.as_bytes());
+                hash.write_field(name.as_str().as_bytes());
+                hash.write_field(value.as_bytes());
             }
         }
-        field(b"");
+        hash.write_field(b"");
         let mut body = pin!(body.clone());
         let mut read = 0;
         // What is in memory does not make anybody wait.
@@ -107,16 +108,19 @@ where
             while data.has_remaining() {
                 let chunk = data.chunk();
                 read += chunk.len();
-                write(chunk);
+                hash.write(chunk);
                 data.advance(chunk.len());
             }
             if self.most < read {
                 return None;
             }
         }
-        let [high, low] = hashers.map(|hasher| u128::from(hasher.finish()));
-        Some(high << 64 | low)
+        Some(u128::from_le_bytes(hash.finish()))
     }
+}
+
+fn key_of(secret: &Secret) -> Key {
+    secret.key("body")
 }
 
 impl<F> fmt::Debug for InMemory<F> {

@@ -1,10 +1,14 @@
 //! What is stored.
 
+mod wire;
+
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
+#[cfg(any(test, feature = "__fuzz"))]
+pub(crate) use self::wire::body_len;
 use super::store::Stamp;
 use crate::rules::{
     lookup::{Demand, Lookup},
@@ -199,12 +203,15 @@ pub(crate) fn compacted(headers: &HeaderMap) -> HeaderMap {
     let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
     headers.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
     let mut rest = buffer.freeze();
-    let mut compact = HeaderMap::with_capacity(headers.keys_len() + 2);
+    let mut compact = HeaderMap::try_with_capacity(headers.keys_len() + 2).unwrap_or_default();
     for (name, value) in headers {
         let bytes = rest.split_to(value.len());
         let mut copy = HeaderValue::from_maybe_shared(bytes).expect("it was one before");
         copy.set_sensitive(value.is_sensitive());
-        compact.append(name, copy);
+        if compact.try_append(name, copy).is_err() {
+            // As large as it can be: whether it fits again is up to the hashes.
+            return headers.clone();
+        }
     }
     compact
 }

@@ -169,6 +169,13 @@ impl MemoryStore {
         self.shared.entries.clear();
     }
 
+    /// Makes all stamps that are made from now on higher than this one: for a store
+    /// that has this one in front of another, and takes the stamps of that.
+    pub fn advance(&self, stamp: Stamp) {
+        let next = stamp.number().saturating_add(1);
+        self.shared.sequence.fetch_max(next, Ordering::Relaxed);
+    }
+
     /// What is asked for now is not stored.
     fn forget_all(&self) {
         let now = self.stamp();
@@ -215,7 +222,7 @@ impl Store for MemoryStore {
         }
         let most = usize::try_from(shard / 2).unwrap_or(usize::MAX);
         let entry = old.as_deref().unwrap_or(&NOTHING).with(variant, most);
-        self.shared.entries.insert(key.clone(), Arc::new(entry));
+        self.shared.entries.insert(key.compacted(), Arc::new(entry));
         true
     }
 
@@ -223,7 +230,7 @@ impl Store for MemoryStore {
         let _stripe = self.stripe(key.borrowed());
         let old = self.shared.entries.peek(&key.borrowed());
         if let Some(entry) = old.and_then(|old| old.freshened(stale, fresh)) {
-            self.shared.entries.insert(key.clone(), Arc::new(entry));
+            self.shared.entries.insert(key.compacted(), Arc::new(entry));
         }
     }
 

@@ -1,13 +1,13 @@
 //! Whose responses are kept apart from whose.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade_core::Head;
+
+use super::secret::{Key, Secret};
+use crate::wire::{DecodeError, Reader, put_bytes};
 
 /// Who a response is stored for. Nothing that is stored in one partition is
 /// ever looked at for a request of another.
@@ -31,7 +31,7 @@ pub struct CachePartition(Kind);
 enum Kind {
     #[default]
     Common,
-    Credentials([u64; 2]),
+    Credentials([u8; 16]),
     Named(Arc<str>),
 }
 
@@ -52,6 +52,40 @@ impl CachePartition {
     /// `public` is for others too, then.
     pub(crate) fn is_of_credentials(&self) -> bool {
         matches!(self.0, Kind::Credentials(_))
+    }
+
+    /// How many bytes its name has.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Common | Kind::Credentials(_) => 0,
+            Kind::Named(name) => name.len(),
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        match &self.0 {
+            Kind::Common => out.put_u8(0),
+            Kind::Credentials(hash) => {
+                out.put_u8(1);
+                out.put_slice(hash);
+            }
+            Kind::Named(name) => {
+                out.put_u8(2);
+                put_bytes(out, name.as_bytes());
+            }
+        }
+    }
+
+    pub(crate) fn decode(bytes: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self(match bytes.byte()? {
+            0 => Kind::Common,
+            1 => Kind::Credentials(bytes.array()?),
+            2 => {
+                let name = bytes.bytes()?;
+                Kind::Named(str::from_utf8(&name).map_err(|_| DecodeError::Corrupt)?.into())
+            }
+            _ => return Err(DecodeError::Corrupt),
+        }))
     }
 }
 
@@ -85,23 +119,49 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
 /// users apart, such as a field of an API's own, [`partition_fn`] makes a
 /// partition. What is in the URI does so by itself.
 ///
-/// A partition is a hash of 128 bits with a key that no other process has. What
-/// is marked `public` goes to the common partition.
+/// A partition is a hash of 128 bits, keyed with a [`Secret`]. What is marked
+/// `public` goes to the common partition.
+///
+/// ```
+/// use palisade_cache::{ByCredentials, HttpCacheLayer, MemoryStore, Secret};
+///
+/// # fn read_secret() -> [u8; 32] { [7; 32] }
+/// // The same in all processes that share a store.
+/// let secret = Secret::new(read_secret());
+/// let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20))
+///     .partition(ByCredentials::default().secret(&secret));
+/// # let _ = layer;
+/// ```
 #[derive(Clone)]
+#[must_use]
 pub struct ByCredentials {
-    keys: [RandomState; 2],
+    key: Key,
 }
 
 impl Default for ByCredentials {
     fn default() -> Self {
-        Self { keys: [RandomState::new(), RandomState::new()] }
+        Self::of(&Secret::random())
     }
 }
 
 impl ByCredentials {
-    fn hash(&self, headers: &HeaderMap) -> [u64; 2] {
-        let credentials = Credentials(headers);
-        [self.keys[0].hash_one(&credentials), self.keys[1].hash_one(&credentials)]
+    /// Sets what the hashes are keyed with. Defaults to a secret that no other
+    /// process has.
+    pub fn secret(self, secret: &Secret) -> Self {
+        Self::of(secret)
+    }
+
+    fn of(secret: &Secret) -> Self {
+        Self { key: secret.key("credentials") }
+    }
+
+    fn hash(&self, headers: &HeaderMap) -> [u8; 16] {
+        let mut hash = self.key.hash();
+        for (name, value) in headers.iter().filter(|field| is_credential(*field)) {
+            hash.write_field(name.as_str().as_bytes());
+            hash.write_field(value.as_bytes());
+        }
+        hash.finish()
     }
 }
 
@@ -117,17 +177,6 @@ impl PartitionBy for ByCredentials {
 impl fmt::Debug for ByCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ByCredentials")
-    }
-}
-
-struct Credentials<'h>(&'h HeaderMap);
-
-impl std::hash::Hash for Credentials<'_> {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        for (name, value) in self.0.iter().filter(|field| is_credential(*field)) {
-            name.hash(state);
-            value.as_bytes().hash(state);
-        }
     }
 }
 

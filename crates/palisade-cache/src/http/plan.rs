@@ -26,7 +26,7 @@ use crate::rules::{
     cache_status::Forward,
     conditional,
     etag::EntityTag,
-    location,
+    fields, location,
     lookup::{Demand, Lookup},
     options::Options,
     policy::Exchange,
@@ -127,6 +127,10 @@ impl<T: Store> Plan<T> {
     /// Makes the request ask only for what is not stored already.
     pub(crate) fn prepare(&mut self, request: &mut HeaderMap) {
         self.ask.demand.tell(request);
+        // There would be no room for conditions.
+        if !fields::has_room(request) {
+            return;
+        }
         let asks_for_rest = self.part.as_ref().is_some_and(|part| ask_for_rest(request, part));
         if asks_for_rest || self.ask.method != Method::GET {
             return;
@@ -330,7 +334,7 @@ impl<T: Store> Plan<T> {
         update::freshen(&mut headers, update.clone(), received, &options);
         let examined = self.examine(stored.status, &headers, received, &options);
         let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
-        let Ok(admitted) = examined else {
+        let Some(admitted) = examined.ok().filter(|_| fields::has_room(&headers)) else {
             if own.is_some() {
                 self.core.store.invalidate(self.key(common));
             }
@@ -372,7 +376,8 @@ impl<T: Store> Plan<T> {
         let (settings, partition) = (&self.core.settings, self.ask.key.partition());
         for uri in &uris {
             let key = settings.reduce(uri);
-            let key = CacheKeyRef::new(partition, key.as_ref().unwrap_or(uri), None);
+            let key = key.as_ref().unwrap_or(uri);
+            let key = CacheKeyRef::new(partition, key, None, settings.shared);
             for key in [key, key.within(&COMMON)] {
                 self.core.store.invalidate(key);
                 self.core.flights.forget(&key.to_key());

@@ -36,8 +36,8 @@ pub(crate) fn stored<B>(
         Answer::Part(slice) => (StatusCode::PARTIAL_CONTENT, part(variant, slice, &mut headers)),
         Answer::Unsatisfiable(length) => {
             headers.remove(CONTENT_TYPE);
-            headers.insert(CONTENT_RANGE, range::unsatisfied(length));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            fields::set(&mut headers, CONTENT_RANGE, range::unsatisfied(length));
+            fields::set(&mut headers, CONTENT_LENGTH, HeaderValue::from_static("0"));
             (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
         }
     };
@@ -55,8 +55,8 @@ fn part(variant: &Variant, slice: Slice, headers: &mut HeaderMap) -> Bytes {
         Some(part) => (slice.first - part.held().first, part.content_range(slice)),
         None => (slice.first, slice.content_range(Some(length as u64))),
     };
-    headers.insert(CONTENT_RANGE, content_range);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(slice.len()));
+    fields::set(headers, CONTENT_RANGE, content_range);
+    fields::set(headers, CONTENT_LENGTH, HeaderValue::from(slice.len()));
     let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(length);
     variant.body.slice(at(start)..at(start.saturating_add(slice.len())))
 }
@@ -85,7 +85,8 @@ pub(crate) fn sign(
 ) {
     if let Some(cache) = name {
         let status = cache_status::CacheStatus { cache, handled, ttl, detail };
-        headers.append(&CACHE_STATUS, status.value());
+        // A head that is full says nothing.
+        let _ = headers.try_append(&CACHE_STATUS, status.value());
     }
 }
 

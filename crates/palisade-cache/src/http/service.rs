@@ -125,7 +125,8 @@ where
         let common = CachePartition::default();
         let partition = said.or(made.as_ref()).unwrap_or(&common);
         let reduced = route.and_then(|route| core.settings.routes[route].reduce(uri));
-        let key = CacheKeyRef::new(partition, reduced.as_ref().unwrap_or(uri), body);
+        let reduced = reduced.as_ref().unwrap_or(uri);
+        let key = CacheKeyRef::new(partition, reduced, body, core.settings.shared);
 
         let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
         let now = core.settings.now();

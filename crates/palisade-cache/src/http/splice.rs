@@ -13,7 +13,7 @@ use http::{
 use http_body::{Frame, SizeHint};
 
 use super::{ask::Ask, entry::Variant, error::FillError, fill::Polled, plan::Plan, store::Store};
-use crate::rules::{etag::EntityTag, partial, partial::Part, range::Slice, update};
+use crate::rules::{etag::EntityTag, fields, partial, partial::Part, range::Slice, update};
 
 /// What stands before and after the rest that is fetched, which has so many
 /// bytes.
@@ -94,7 +94,7 @@ impl<T: Store> Plan<T> {
         let mut headers = stored.headers.clone();
         update::freshen(&mut headers, parts.headers.clone(), received, &options);
         headers.remove(CONTENT_RANGE);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(whole));
+        fields::set(&mut headers, CONTENT_LENGTH, HeaderValue::from(whole));
         (parts.headers, parts.status) = (headers, StatusCode::OK);
         let held = Some(variant.body.clone());
         let (before, after) = if slice.first == 0 { (None, held) } else { (held, None) };

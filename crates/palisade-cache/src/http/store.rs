@@ -15,6 +15,29 @@ use super::{
 /// too many.
 ///
 /// Clones are the same store.
+///
+/// # Elsewhere
+///
+/// A store in another process keeps bytes. What it needs:
+///
+/// - A name for a key is its [digest](CacheKey::digest); the key [in
+///   full](CacheKey::to_bytes) is kept beside and compared, so that a name that two
+///   keys have is a miss and no mix-up.
+/// - A variant is a [head](Variant::head_to_bytes) and a [body](Variant::body),
+///   and [read again](Variant::from_bytes) from them; what cannot be read is not
+///   there. In a list of variants each has a [name of its
+///   own](Variant::selector_digest). Head and body are written at once; a
+///   [`freshen`](Self::freshen) writes the head alone.
+/// - [`Entry::with`], [`outdates`](Entry::outdates) and
+///   [`freshened`](Entry::freshened) say what becomes of what is there. Between
+///   reading and writing that, nobody else writes: a script or a transaction.
+/// - When a key was made invalid is kept for as long as a fetch may take.
+/// - The [`Secret`](crate::Secret) of digests and of
+///   [`ByCredentials`](crate::ByCredentials) is the same for all who share it.
+/// - A [`MemoryStore`](crate::MemoryStore) in front of it goes by its stamps once
+///   it is [told](crate::MemoryStore::advance) each of them.
+/// - What is in it is trusted: who can write there can answer requests, and who
+///   can read there reads what is private.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Waits for what is stored under a key.
     type Get: Future<Output = Option<Arc<Entry>>> + Send;
@@ -32,6 +55,13 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Taken before the origin is asked, and kept with what it answers, so that
     /// the store can tell what is older than what it has, or was invalidated
     /// since. No two are the same.
+    ///
+    /// It is not waited for, so processes that share a store make theirs of the
+    /// time, say microseconds since 1970, with a number of the process in the lowest
+    /// bits, and never one that is lower than their last. Clocks that are apart
+    /// make it uncertain for so long which of two is later: what another process
+    /// makes invalid within that time of a fetch may be stored all the same, for as
+    /// long as it is fresh.
     fn stamp(&self) -> Stamp;
 
     /// Stores one variant in place of what [is for the same

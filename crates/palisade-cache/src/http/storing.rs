@@ -35,6 +35,7 @@ impl<T: Store> Plan<T> {
         let least = length.unwrap_or(0).max(size.lower());
         if route.is_some_and(|route| route.refuses(parts.status))
             || self.core.store.max_body() < least
+            || !fields::has_room(&parts.headers)
         {
             return None;
         }
@@ -113,7 +114,7 @@ impl<T: Store> Plan<T> {
             head.part = None;
             head.status = StatusCode::OK;
             head.headers.remove(CONTENT_RANGE);
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            fields::set(&mut head.headers, CONTENT_LENGTH, HeaderValue::from(length));
         }
         Some(Arc::new(head))
     }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
         CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
@@ -43,6 +43,20 @@ pub(super) static VITAL: [HeaderName; 11] = [
     CONTENT_TYPE,
 ];
 
+/// How many names a head has at most that is stored. A map of fields has an end,
+/// and panics there: with so few, what is added and what a 304 brings fit in.
+const MAX_NAMES: usize = 4096;
+
+/// Whether a head is small enough to be stored.
+pub(crate) fn has_room(headers: &HeaderMap) -> bool {
+    headers.keys_len() <= MAX_NAMES
+}
+
+/// Sets a field, unless there are as many as there can be.
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    let _ = headers.try_insert(name, value);
+}
+
 /// Makes the head of a response into one that is stored.
 ///
 /// What is about the connection goes, and what must not be used again. A `Date`
@@ -59,15 +73,18 @@ pub(crate) fn to_stored(headers: &mut HeaderMap, received: SystemTime, options: 
         headers.remove(SET_COOKIE);
     }
     if !headers.contains_key(DATE) {
-        headers.insert(DATE, date::format(received));
+        set(headers, DATE, date::format(received));
     }
     let reached = age::of(headers);
-    headers.insert(AGE, age::value(reached));
+    set(headers, AGE, age::value(reached));
 }
 
 /// Tells the age of a stored response that is used: RFC 9111, section 4.
 pub(crate) fn write_age(headers: &mut HeaderMap, age: u32) {
-    headers.insert(AGE, age::value(age));
+    match headers.get_mut(AGE) {
+        Some(place) => *place = age::value(age),
+        None => set(headers, AGE, age::value(age)),
+    }
 }
 
 /// Removes what is about a connection: RFC 9110, section 7.6.1.
@@ -94,8 +111,6 @@ fn remove(headers: &mut HeaderMap, name: &HeaderName) {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use http::HeaderValue;
 
     use super::*;
 

@@ -2,7 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
-use http::Uri;
+use bytes::Bytes;
+use http::{
+    Uri,
+    uri::{Authority, Parts, PathAndQuery, Scheme},
+};
 
 /// Whether two URIs are equal once they are normal: schemes and hosts without
 /// regard to case, a port that is not named is that of the scheme, an empty path
@@ -25,6 +29,53 @@ pub(crate) fn hash_target(uri: &Uri, state: &mut impl Hasher) {
     place.port.hash(state);
     path(uri).hash(state);
     uri.query().hash(state);
+}
+
+/// A URI in a normal form, which is the same for those that are the
+/// [same](same_target): scheme, authority, and path with query.
+pub(crate) fn normal(uri: &Uri) -> [String; 3] {
+    let Place { scheme, user, host, port } = Place::of(uri);
+    let mut authority = String::new();
+    if !user.is_empty() {
+        authority = format!("{user}@");
+    }
+    authority.extend(host.chars().map(|letter| letter.to_ascii_lowercase()));
+    match port {
+        // Without a host nothing would be left.
+        port if port == Port::of(scheme, "") && !host.is_empty() => {}
+        // The same, but for a path alone.
+        Port::Text("") if host.is_empty() && !(scheme.is_empty() && user.is_empty()) => {
+            authority.push(':');
+        }
+        Port::Text("") => {}
+        Port::Text(port) => authority = format!("{authority}:{port}"),
+        Port::Number(port) => authority = format!("{authority}:{port}"),
+    }
+    let mut path = path(uri).to_owned();
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    [scheme.to_ascii_lowercase(), authority, path]
+}
+
+/// The URI that has this [normal form](normal).
+pub(crate) fn of_normal(written: &[Bytes; 3]) -> Option<Uri> {
+    let [scheme, authority, path] = written;
+    let mut parts = Parts::default();
+    if !scheme.is_empty() {
+        parts.scheme = Some(Scheme::try_from(&**scheme).ok()?);
+    }
+    if !authority.is_empty() {
+        parts.authority = Some(Authority::from_maybe_shared(authority.clone()).ok()?);
+    }
+    // What is nothing but an authority has no path.
+    if parts.authority.is_none() || parts.scheme.is_some() {
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path.clone()).ok()?);
+    }
+    let uri = Uri::from_parts(parts).ok()?;
+    let same = normal(&uri).iter().zip(written).all(|(one, other)| one.as_bytes() == other);
+    same.then_some(uri)
 }
 
 fn same_place(one: &Uri, other: &Uri) -> bool {
@@ -155,7 +206,50 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_normal_form_is_one_that_can_be_read() {
+        for (uri, expected) in [
+            ("HTTP://me@A.example:080?q", ["http", "me@a.example", "/?q"]),
+            ("https://[::1]:8443/%7ex?", ["https", "[::1]:8443", "/%7ex?"]),
+            ("/x", ["", "", "/x"]),
+            ("*", ["", "", "*"]),
+            ("a.example:443", ["", "a.example:443", "/"]),
+            ("ws://a.example:99999/", ["ws", "a.example:99999", "/"]),
+            ("http://:80/", ["http", ":80", "/"]),
+            ("ws://:", ["ws", ":", "/"]),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(normal(&uri), expected);
+            let read = of_normal(&normal(&uri).map(Bytes::from));
+            assert!(read.is_some_and(|read| same_target(&read, &uri)), "{uri}");
+        }
+        for written in [
+            ["", "", ""],
+            ["http", "", "/"],
+            ["http", "A", "/"],
+            ["http", "a:80", "/"],
+            ["", "a", "/x"],
+        ] {
+            assert_eq!(of_normal(&written.map(Bytes::from)), None, "{written:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn those_that_are_the_same_have_one_normal_form(
+            one in "((http|https|HTTP|ws)://)?([b:]?@)?([aA]{0,2}|\\[::1\\])(:80|:443|:080|:99999|:x|:)?(/?[aA%é]?|\\*)(\\?[aA]?)?",
+            other in "((http|https|HTTP|ws)://)?([b:]?@)?([aA]{0,2}|\\[::1\\])(:80|:443|:080|:99999|:x|:)?(/?[aA%é]?|\\*)(\\?[aA]?)?",
+        ) {
+            for uri in [&one, &other].into_iter().flat_map(|one| one.parse::<Uri>()) {
+                let written = normal(&uri).map(Bytes::from);
+                let read = of_normal(&written);
+                prop_assert!(read.as_ref().is_some_and(|read| same_target(read, &uri)), "{:?}", uri);
+            }
+            if let (Ok(one), Ok(other)) = (one.parse::<Uri>(), other.parse::<Uri>()) {
+                prop_assert_eq!(same_target(&one, &other), normal(&one) == normal(&other));
+            }
+        }
+
         #[test]
         fn the_same_hash_the_same(
             one in "(http|https|HTTP)://[aA]{1,2}(:80|:443|:)?/?[aA]?(\\?[aA]?)?",

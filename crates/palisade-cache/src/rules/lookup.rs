@@ -7,7 +7,7 @@ use http::{
     header::{CACHE_CONTROL, PRAGMA},
 };
 
-use super::{directives::request::RequestDirectives, policy::Policy};
+use super::{directives::request::RequestDirectives, fields, policy::Policy};
 
 /// How a request wants the cache to be used, with the names of Fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,10 +87,10 @@ impl Demand {
             Mode::Default | Mode::ForceCache | Mode::OnlyIfCached => return,
         };
         if self.mode != Mode::NoCache && !request.contains_key(PRAGMA) {
-            request.insert(PRAGMA, value.clone());
+            fields::set(request, PRAGMA, value.clone());
         }
         if !request.contains_key(CACHE_CONTROL) {
-            request.insert(CACHE_CONTROL, value);
+            fields::set(request, CACHE_CONTROL, value);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Stored parts of a response: RFC 9111, sections 3.3 and 3.4.
 
+mod wire;
+
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue};

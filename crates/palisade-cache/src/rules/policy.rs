@@ -1,5 +1,7 @@
 //! What is known of a stored response, read once: RFC 9111, section 4.2.
 
+mod wire;
+
 use std::time::{Duration, SystemTime};
 
 use http::{

@@ -70,15 +70,12 @@ pub(crate) fn freshen(
     // A name that is not given is that of the field before.
     let mut name = None;
     for (next, value) in update {
-        match next {
-            Some(next) => {
-                stored.insert(&next, value);
-                name = Some(next);
-            }
-            None => {
-                name.as_ref().map(|name| stored.append(name, value));
-            }
-        }
+        // What finds no room is left out: the head is too large to be stored, then.
+        let _ = match (next, &name) {
+            (Some(next), _) => stored.try_insert(name.insert(next).clone(), value).map(drop),
+            (None, Some(name)) => stored.try_append(name, value).map(drop),
+            (None, None) => Ok(()),
+        };
     }
     to_stored(stored, received, options);
 }

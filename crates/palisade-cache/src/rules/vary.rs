@@ -1,6 +1,7 @@
 //! Which of several stored responses is for which request: RFC 9111, section 4.1.
 
 mod preference;
+mod wire;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,

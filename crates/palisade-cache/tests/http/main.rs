@@ -5,6 +5,7 @@
 
 mod attack;
 mod basics;
+mod byte_store;
 mod collapse;
 mod contract;
 mod cost;
