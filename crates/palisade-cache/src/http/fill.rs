@@ -12,12 +12,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
+use tokio::time::Instant;
 
 use super::readers::Readers;
 use crate::sync::{Mutex, lock};
@@ -58,12 +60,15 @@ pub(crate) struct Head<W: Work + ?Sized> {
 
 /// What a participant does, whatever the work is.
 pub(crate) trait Follow<H>: Send + Sync {
-    /// A seat, if what has come so far is all still there.
-    fn take_seat(&self) -> Option<usize>;
+    /// A seat, if what has come so far is all still there, and the latest of it
+    /// came no longer ago than this.
+    fn take_seat(&self, now: Instant, patience: Duration) -> Option<usize>;
     /// What has come of the head; nothing, if the work panicked.
     fn poll_head(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Poll<Option<H>>;
     fn poll_frame(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Polled;
     fn hint(&self, seat: usize) -> (bool, SizeHint);
+    /// Whether what comes is kept, so that it can be stored.
+    fn is_kept(&self) -> bool;
     fn leave(&self, seat: usize);
 }
 
@@ -80,8 +85,12 @@ pub(crate) struct Seat<H> {
 }
 
 impl<H> Seat<H> {
-    pub(crate) fn take(fill: &Arc<dyn Follow<H>>) -> Option<Self> {
-        let id = fill.take_seat()?;
+    pub(crate) fn take(
+        fill: &Arc<dyn Follow<H>>,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Self> {
+        let id = fill.take_seat(now, patience)?;
         Some(Self { fill: Arc::clone(fill), id })
     }
 
@@ -95,6 +104,10 @@ impl<H> Seat<H> {
 
     pub(crate) fn hint(&self) -> (bool, SizeHint) {
         self.fill.hint(self.id)
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.fill.is_kept()
     }
 }
 
@@ -115,6 +128,8 @@ struct State<W: Work> {
     heard: Option<W::Heard>,
     lead: Option<W::Lead>,
     seats: Readers,
+    // When it began, or when the latest step of the work came.
+    progressed: Instant,
 }
 
 enum Progress<W> {
@@ -130,7 +145,8 @@ impl<W: Work> Fill<W> {
         let mut seats = Readers::default();
         let id = seats.enter(true);
         let work = Progress::Idle(Box::pin(work));
-        let state = Mutex::new(State { work, heard: None, lead: None, seats });
+        let progressed = Instant::now();
+        let state = Mutex::new(State { work, heard: None, lead: None, seats, progressed });
         let fill = Arc::new(Self { state });
         let seat = Seat { fill: Arc::clone(&fill) as _, id };
         (fill, seat)
@@ -191,9 +207,11 @@ impl<W: Work> State<W> {
 }
 
 impl<W: Work> Follow<W::Heard> for Fill<W> {
-    fn take_seat(&self) -> Option<usize> {
+    fn take_seat(&self, now: Instant, patience: Duration) -> Option<usize> {
         let mut state = lock(&self.state);
-        let open = !state.is_over() || state.seats.is_complete();
+        // Who joins one that has come to a halt would wait with it.
+        let flows = now.saturating_duration_since(state.progressed) < patience;
+        let open = if state.is_over() { state.seats.is_complete() } else { flows };
         (open && state.seats.is_whole()).then(|| state.seats.enter(false))
     }
 
@@ -210,6 +228,11 @@ impl<W: Work> Follow<W::Heard> for Fill<W> {
 
     fn hint(&self, seat: usize) -> (bool, SizeHint) {
         lock(&self.state).seats.hint(seat)
+    }
+
+    fn is_kept(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_over() && state.seats.is_whole()
     }
 
     fn leave(&self, seat: usize) {
@@ -293,7 +316,9 @@ impl<W: Work> Driver<'_, W> {
         let (at_end, size) = work.hint();
         let mut ended = at_end || matches!(step, Step::Trailers(_) | Step::End);
         let (mut over, mut closes) = (false, false);
+        let now = Instant::now();
         let mut state = lock(&self.fill.state);
+        state.progressed = now;
         match step {
             Step::Head(head) => {
                 state.heard = Some(head.heard);

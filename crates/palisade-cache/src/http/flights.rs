@@ -58,19 +58,21 @@ pub(crate) enum Joined<L> {
 }
 
 impl Flights {
-    /// Joins who fetches this, or makes what others can join.
+    /// Joins who fetches this, or makes what others can join. One of which nothing
+    /// came for longer than this is not waited for.
     ///
     /// What is made is told its id, which is above zero.
     pub(crate) fn join<L, F: Follow<Heard> + 'static>(
         &self,
         key: CacheKey,
+        patience: Duration,
         make: impl FnOnce(u64) -> (L, Arc<F>),
     ) -> Joined<L> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let mut table = lock(&self.flights);
         match table.by_key.get_mut(&key) {
             Some(Flight::Filling { fill, joined, .. }) => {
-                if let Some(seat) = Seat::take(fill) {
+                if let Some(seat) = Seat::take(fill, Instant::now(), patience) {
                     *joined = true;
                     return Joined::Follows(seat);
                 }

@@ -162,8 +162,9 @@ where
     /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
     fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
+        let patience = core.settings.collapse.timeout;
         let mut waits = Some(self);
-        let joined = core.flights.join(key, |id| {
+        let joined = core.flights.join(key, patience, |id| {
             let (fill, seat) = waits.take().expect("it is made once").begin(id);
             ((Arc::clone(&fill), seat), fill)
         });
@@ -201,7 +202,13 @@ where
         };
         executor.spawn(Box::pin(async move {
             std::future::poll_fn(|cx| seat.poll_head(cx)).await;
-            while let Some(Ok(_)) = std::future::poll_fn(|cx| seat.poll_frame(cx)).await {}
+            // What nothing is stored of is not read either.
+            while seat.is_kept() {
+                let frame = std::future::poll_fn(|cx| seat.poll_frame(cx)).await;
+                if !matches!(frame, Some(Ok(_))) {
+                    break;
+                }
+            }
         }));
     }
 

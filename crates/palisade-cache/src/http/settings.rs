@@ -153,6 +153,9 @@ impl Collapse {
 
     /// Sets how long a request waits for the response to another one before it
     /// is sent itself. Defaults to ten seconds.
+    ///
+    /// A response of which nothing has come for that long is not waited for by
+    /// requests that come later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -337,8 +337,7 @@ async fn defect_a_head_that_is_as_large_as_it_may_be_panics() {
 // ---- bodies ----
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_body_that_hangs_takes_later_requests_with_it() {
+async fn a_body_that_hangs_takes_no_later_requests_with_it() {
     let stuck = reply(200, &[FRESH], "").body([chunk("a"), Step::Wait(LONG), chunk("b")]);
     let origin = Origin::of([stuck, reply(200, &[FRESH], "good")]);
     let client = client(&private(), &origin);
@@ -727,8 +726,7 @@ async fn an_executor_that_drops_tasks_or_never_runs_them_does_no_harm() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_revalidation_reads_a_body_that_nobody_gets_without_end() {
+async fn a_revalidation_reads_no_body_that_is_not_stored() {
     let polls = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&polls);
     let calls = Arc::new(AtomicUsize::new(0));
@@ -760,6 +758,29 @@ async fn defect_a_revalidation_reads_a_body_that_nobody_gets_without_end() {
     // The largest body is 64 KiB: there is no reason to read 100 MB.
     let frames = seen.load(Ordering::SeqCst);
     assert!(0 < frames && frames < 1000, "{frames} frames");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revalidation_lets_go_of_what_is_not_for_it() {
+    let stale = ("cache-control", "max-age=1, stale-while-revalidate=600");
+    for down in [
+        reply(503, &[], "down"),
+        reply(200, &[("cache-control", "no-store")], "two"),
+        reply(200, &[stale], "").body([chunk("two"), Step::Fail]),
+        failure(),
+    ] {
+        let origin = Origin::of([reply(200, &[stale], "one"), down]);
+        let layer = private().executor(spawn_fn(|work| {
+            tokio::spawn(work);
+        }));
+        let client = client(&layer, &origin);
+        client.get("/x", &[]).await;
+        pass(5).await;
+        client.get("/x", &[]).await;
+        sleep(SECOND).await;
+        // A body that nobody reads and nobody drops keeps its connection.
+        assert_eq!((origin.calls(), origin.alive()), (2, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
