@@ -16,6 +16,7 @@ mod mode;
 mod outcome;
 mod partition;
 mod pending;
+mod pieces;
 mod places;
 mod plan;
 mod readers;

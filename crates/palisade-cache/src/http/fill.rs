@@ -7,7 +7,6 @@
 //! those who parked since.
 
 use std::{
-    collections::VecDeque,
     mem,
     pin::Pin,
     sync::Arc,
@@ -21,7 +20,7 @@ use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
 use tokio::time::Instant;
 
-use super::readers::Readers;
+use super::{pieces::Pieces, readers::Readers};
 use crate::sync::{Mutex, lock};
 
 /// What is driven: a call, and then the body of its response.
@@ -40,9 +39,9 @@ pub(crate) trait Work: Send + 'static {
     /// Whether the body is at its end, and what is known of its size.
     fn hint(&self) -> (bool, SizeHint);
 
-    /// The body has come to its end, and these are its chunks, if all are kept.
-    /// Says whether it is as long as it should be.
-    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool;
+    /// The body has come to its end, and this is all of it, if it is kept, and what
+    /// came after it. Says whether it is as long as it should be.
+    fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, trailers: Option<&HeaderMap>) -> bool;
 
     /// Nobody can join any more: the body is too large to be kept.
     fn close(self: Pin<&mut Self>);
@@ -315,7 +314,7 @@ impl<W: Work> Driver<'_, W> {
         };
         let (at_end, size) = work.hint();
         let mut ended = at_end || matches!(step, Step::Trailers(_) | Step::End);
-        let (mut over, mut closes) = (false, false);
+        let (mut over, mut closes, mut trailers) = (false, false, None);
         let now = Instant::now();
         let mut state = lock(&self.fill.state);
         state.progressed = now;
@@ -329,21 +328,22 @@ impl<W: Work> Driver<'_, W> {
                 }
             }
             Step::Data(chunk) => closes = state.seats.push(chunk),
-            Step::Trailers(trailers) => state.seats.add_trailers(trailers),
+            Step::Trailers(fields) => trailers = Some(fields),
             Step::End => {}
             Step::Failed(error) => {
                 state.seats.fail(error);
                 (over, ended) = (true, false);
             }
         }
-        let chunks = if ended { state.seats.chunks() } else { None };
+        // Who comes to read meanwhile finds nothing, and is woken with the others.
+        let pieces = if ended { state.seats.take_pieces() } else { None };
         drop(state);
 
         // It may call the store, so not under the lock; and before others learn of the end, so
         // that they find what is stored.
         let work_mut = work.as_mut();
         let whole = match (ended, closes) {
-            (true, _) => work_mut.finish(chunks.as_ref()),
+            (true, _) => work_mut.finish(pieces.as_ref(), trailers.as_ref()),
             (false, true) => {
                 work_mut.close();
                 true
@@ -352,8 +352,11 @@ impl<W: Work> Driver<'_, W> {
         };
         let work = self.work.take();
         let mut state = lock(&self.fill.state);
+        if let Some(pieces) = pieces {
+            state.seats.give_back(pieces);
+        }
         if ended {
-            state.seats.end(whole);
+            state.seats.end(whole, trailers);
         }
         let work = match work {
             Some(work) if !over && !ended => {
@@ -380,7 +383,10 @@ impl<W: Work> Step<W> {
             Some(Err(error)) => Self::Failed(error),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(chunk) => Self::Data(chunk),
-                Err(frame) => frame.into_trailers().map_or(Self::End, Self::Trailers),
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) if !trailers.is_empty() => Self::Trailers(trailers),
+                    _ => Self::End,
+                },
             },
         }
     }

@@ -57,8 +57,8 @@ impl Work for Frames {
         (false, SizeHint::new())
     }
 
-    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool {
-        assert_eq!(chunks.map(VecDeque::len), Some(usize::from(self.frames)));
+    fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, _: Option<&HeaderMap>) -> bool {
+        assert_eq!(pieces.map(Pieces::end), Some(u64::from(self.frames)));
         self.finished.fetch_add(1, Ordering::SeqCst);
         true
     }
