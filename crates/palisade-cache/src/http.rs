@@ -20,6 +20,7 @@ mod pieces;
 mod places;
 mod plan;
 mod readers;
+mod recent;
 mod respond;
 mod route;
 mod service;

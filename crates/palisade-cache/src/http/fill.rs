@@ -9,6 +9,7 @@
 use std::{
     mem,
     pin::Pin,
+    ptr,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -91,6 +92,10 @@ impl<H> Seat<H> {
     ) -> Option<Self> {
         let id = fill.take_seat(now, patience)?;
         Some(Self { fill: Arc::clone(fill), id })
+    }
+
+    pub(crate) fn is_at(&self, fill: &Arc<dyn Follow<H>>) -> bool {
+        ptr::addr_eq(Arc::as_ptr(&self.fill), Arc::as_ptr(fill))
     }
 
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<H>> {

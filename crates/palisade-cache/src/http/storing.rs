@@ -98,6 +98,9 @@ impl<T: Store> Plan<T> {
         let variant = Arc::new(Variant::new(head, body, self.stamp));
         let key = self.key(common).to_key();
         let stored = self.core.store.put(&key, variant);
+        if stored {
+            self.core.flights.refreshed(&self.ask.key);
+        }
         if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
             observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }

@@ -589,19 +589,20 @@ async fn a_thousand_over_a_limit_of_one() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_followers_of_failures_go_one_by_one_and_then_all_at_once() {
+async fn followers_of_failures_go_one_by_one_and_then_no_more() {
     let origin = Origin::of([failure().after(SECOND)]);
     let client = client(&private(), &origin);
     let start = tokio::time::Instant::now();
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let client = client.clone();
-        all.spawn(async move { client.try_send(ask("GET", "/x", &[])).await.is_err() });
+        all.spawn(async move { client.try_send(ask("GET", "/x", &[])).await });
     }
-    assert!(all.join_all().await.iter().all(|failed| *failed));
-    let (took, calls) = (start.elapsed(), origin.calls());
-    assert!(took < 4 * SECOND && calls < 10, "{took:?}, {calls} calls");
+    let all = all.join_all().await;
+    // Errors cannot be cloned: each is that of a call.
+    assert_eq!(all.iter().filter(|got| got.is_err()).count(), 3);
+    assert!(all.iter().flatten().all(|got| got.status == 504));
+    assert_eq!((start.elapsed(), origin.calls()), (3 * SECOND, 3));
 }
 
 #[derive(Clone)]
@@ -697,8 +698,7 @@ async fn panics_leave_nothing_behind() {
 type Tasks = Arc<Mutex<Vec<palisade_cache::BoxTask>>>;
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_an_origin_that_fails_gets_a_revalidation_for_each_stale_hit() {
+async fn an_origin_that_fails_is_not_asked_again_by_each_stale_hit() {
     let stale = ("cache-control", "max-age=1, stale-while-revalidate=600");
     let origin = Origin::of([reply(200, &[stale], "one"), reply(503, &[], "down")]);
     let layer = private().executor(spawn_fn(|work| {
@@ -1405,8 +1405,7 @@ async fn what_was_asked_for_before_a_write_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_what_is_forgotten_while_it_is_fetched_is_joined_all_the_same() {
+async fn what_is_forgotten_while_it_is_fetched_is_not_joined() {
     let origin =
         Origin::of([reply(200, &[FRESH], "old").after(5 * SECOND), reply(200, &[FRESH], "new")]);
     let layer = private();
@@ -1421,8 +1420,7 @@ async fn defect_what_is_forgotten_while_it_is_fetched_is_joined_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_long_body_of_a_short_life_ends_collapsing() {
+async fn a_long_body_of_a_short_life_does_not_end_collapsing() {
     let origin = Origin::new(|_| {
         let steps = [chunk("a"), Step::Wait(30 * SECOND), chunk("b")];
         reply(200, &[("cache-control", "max-age=1")], "").body(steps)
@@ -1472,8 +1470,7 @@ impl Store for Dead {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_store_that_hangs_hangs_requests() {
+async fn a_store_that_hangs_is_not_waited_for() {
     let origin = Origin::of([reply(200, &[FRESH], "one")]);
     let layer = HttpCacheLayer::private(Dead(MemoryStore::new(1 << 20))).clock(clock());
     let client = Client { service: layer.layer(origin) };
