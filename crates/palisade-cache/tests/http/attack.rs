@@ -20,6 +20,7 @@ use palisade_cache::{
     MemoryStore, Peek, Route, Stamp, Store, Variant, spawn_fn,
 };
 use palisade_core::{BoxError, WallClock, find_cause};
+use palisade_testkit::RecordingObserver;
 use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
@@ -797,6 +798,40 @@ async fn a_revalidation_reads_no_body_that_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_origin_that_fails_is_asked_less_and_less_until_it_does_not() {
+    let stale = ("cache-control", "max-age=1, stale-while-revalidate=6000");
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let origin = Origin::new(move |_| match failing.load(Ordering::SeqCst) {
+        true => failure(),
+        false => reply(200, &[stale], "x"),
+    });
+    let layer = private().executor(spawn_fn(|work| {
+        tokio::spawn(work);
+    }));
+    let client = client(&layer, &origin);
+    client.get("/x", &[]).await;
+    let asked_for = async |seconds: u32| {
+        let calls = origin.calls();
+        for _ in 0..4 * seconds {
+            client.get("/x", &[]).await;
+            sleep(SECOND / 4).await;
+        }
+        origin.calls() - calls
+    };
+    pass(5).await;
+    fails.store(true, Ordering::SeqCst);
+    // At 0, 1, 3, 7 and 15 seconds, and then every 30.
+    assert_eq!(asked_for(300).await, 5 + 9);
+    // Who needs an answer gets one.
+    let mut request = ask("GET", "/x", &[]);
+    request.extensions_mut().insert(CacheMode::NoCache);
+    assert!(client.try_send(request).await.is_err());
+    fails.store(false, Ordering::SeqCst);
+    assert!(asked_for(30).await > 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revalidation_lets_go_of_what_is_not_for_it() {
     let stale = ("cache-control", "max-age=1, stale-while-revalidate=600");
     for down in [
@@ -1245,24 +1280,32 @@ async fn defect_a_part_takes_the_place_of_the_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_keys_that_are_remembered_are_not_weighed() {
+async fn what_is_remembered_of_long_keys_is_small() {
     let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).clock(clock());
-    let origin = service_fn(|_: Request<Empty<Bytes>>| {
+    let origin = service_fn(|_: Request<Empty<Bytes>>| async {
+        let mut waited = false;
+        std::future::poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
         let response = Response::builder().header("cache-control", "no-store");
-        std::future::ready(Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap()))
+        Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap())
     });
     let service = layer.layer(origin);
     let long = "x".repeat(32 << 10);
     let info = allocation_counter::measure(|| {
         let cx = &mut Context::from_waker(Waker::noop());
         for index in 0..4096 {
-            let mut future =
-                Box::pin(service.clone().oneshot(ask("GET", &format!("/{long}{index}"), &[])));
-            assert!(future.as_mut().poll(cx).is_ready());
+            let uri = format!("/{long}{index}");
+            let open = || Box::pin(service.clone().oneshot(ask("GET", &uri, &[])));
+            // One joins the other, in vain.
+            let (mut one, mut other) = (open(), open());
+            assert!(one.as_mut().poll(cx).is_pending() && other.as_mut().poll(cx).is_pending());
+            assert!(one.as_mut().poll(cx).is_ready() && other.as_mut().poll(cx).is_ready());
         }
     });
-    assert!(info.bytes_current < 8 << 20, "{} bytes are held", info.bytes_current);
+    assert!(info.bytes_current < 1 << 20, "{} bytes are held", info.bytes_current);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1420,6 +1463,37 @@ async fn what_is_forgotten_while_it_is_fetched_is_not_joined() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_forgotten_for_one_uri_or_by_another_layer_is_not_joined() {
+    let store = MemoryStore::new(1 << 20);
+    let layers = [(); 2].map(|()| HttpCacheLayer::private(store.clone()).clock(clock()));
+    for (number, fields) in [&[][..], &[("authorization", "alice")]].into_iter().enumerate() {
+        for forgets in ["remove", "delete", "nothing"] {
+            let old = reply(200, &[("cache-control", "public, max-age=60")], "old");
+            let mut old = Some(old.after(5 * SECOND));
+            let origin = Origin::new(move |request| match request.method().as_str() {
+                "DELETE" => reply(204, &[], ""),
+                _ => old.take().unwrap_or_else(|| reply(200, &[FRESH], "new")),
+            });
+            let uri = format!("/{number}/{forgets}");
+            let (client, other) = (client(&layers[0], &origin), client(&layers[1], &origin));
+            let reader = client.clone();
+            let (path, own) = (uri.clone(), fields.to_vec());
+            let reader = tokio::spawn(async move { reader.get(&path, &own).await });
+            sleep(SECOND).await;
+            match forgets {
+                "remove" => store.remove(&format!("http://a.example{uri}").parse().unwrap()),
+                "delete" => drop(other.send(ask("DELETE", &uri, &[])).await),
+                _ => {}
+            }
+            let expected = if forgets == "nothing" { "old" } else { "new" };
+            assert_eq!(client.get(&uri, fields).await.text(), expected, "{uri}");
+            assert_eq!(reader.await.unwrap().text(), "old");
+            assert_eq!(client.get(&uri, fields).await.text(), expected, "{uri}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_body_of_a_short_life_does_not_end_collapsing() {
     let origin = Origin::new(|_| {
         let steps = [chunk("a"), Step::Wait(30 * SECOND), chunk("b")];
@@ -1473,9 +1547,16 @@ impl Store for Dead {
 async fn a_store_that_hangs_is_not_waited_for() {
     let origin = Origin::of([reply(200, &[FRESH], "one")]);
     let layer = HttpCacheLayer::private(Dead(MemoryStore::new(1 << 20))).clock(clock());
-    let client = Client { service: layer.layer(origin) };
-    let got = timeout(LONG, client.get("/x", &[])).await;
-    assert_eq!(got.expect("it hangs").text(), "one");
+    let observer = Arc::new(RecordingObserver::new());
+    let client = Client { service: layer.observer(observer.clone()).layer(origin) };
+    let start = tokio::time::Instant::now();
+    for fields in [&[][..], &[("authorization", "alice")]] {
+        let got = timeout(LONG, client.get("/x", fields)).await;
+        assert_eq!(got.expect("it hangs").text(), "one");
+    }
+    assert_eq!(start.elapsed(), SECOND / 2);
+    let told = observer.take();
+    assert_eq!(told.iter().filter(|told| told.event.contains("slow_store")).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -202,6 +202,20 @@ async fn an_error_is_the_leaders_and_others_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_that_take_long_do_not_send_all_at_once() {
+    let origin = Origin::of([failure().after(6 * SECOND)]);
+    let start = Instant::now();
+    let layer = private();
+    let all = at_once(&origin, &layer, 50).await;
+    assert_eq!((origin.calls(), start.elapsed()), (3, 18 * SECOND));
+    assert_eq!(all.iter().filter(|got| got.is_err()).count(), 3);
+    assert!(all.iter().flatten().all(|got| got.status == 504));
+    // Who comes later tries anew.
+    assert_eq!(at_once(&origin, &layer, 1).await.len(), 1);
+    assert_eq!(origin.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_an_error_to_all() {
     let steps = [chunk("one"), Step::Wait(SECOND), Step::Fail];
     let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
