@@ -49,6 +49,8 @@ pub struct StoredHead {
     pub(crate) selector: Selector,
     /// Which part of the whole the body is, if it is but a part.
     pub(crate) part: Option<Part>,
+    /// What came after the body.
+    pub(crate) trailers: Option<HeaderMap>,
     pub(crate) received: SystemTime,
 }
 
@@ -179,6 +181,11 @@ impl StoredHead {
         &self.headers
     }
 
+    /// The trailer fields, if there are any.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
     /// How long it is worth keeping from its arrival on.
     pub fn keep(&self) -> Duration {
         self.policy.keep()
@@ -190,7 +197,7 @@ impl StoredHead {
     }
 
     fn weight(&self) -> usize {
-        let fields = self.headers.iter();
+        let fields = self.headers.iter().chain(self.trailers.iter().flatten());
         // Beside its bytes, a field has two pointers, and its place.
         fields.map(|(name, value)| name.as_str().len() + value.len() + 96).sum::<usize>()
             + self.selector.len()

@@ -187,18 +187,16 @@ impl<T: Store> Plan<T> {
         };
         match &judged {
             // Nobody may use it before the origin says so again.
-            Judged::Store(head) if !self.is_shared(head) => self.pass(),
+            Judged::Store(head) if !is_shared(head) => self.pass(),
             Judged::Store(_) => {}
             Judged::Pass => self.pass(),
+            Judged::Answer(_, CacheStatus::Revalidated) => {
+                self.core.flights.refreshed(&self.ask.key);
+                self.land();
+            }
             Judged::Answer(..) | Judged::Confused => self.land(),
         }
         judged
-    }
-
-    /// Whether other requests may be answered with it too.
-    fn is_shared(&self, head: &StoredHead) -> bool {
-        let lookup = Demand::default().look_up(&head.policy, head.received);
-        matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
     }
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
@@ -420,6 +418,12 @@ impl<T: Store> Plan<T> {
             self.core.flights.pass(&self.ask.key, id, self.core.settings.collapse.remember);
         }
     }
+}
+
+/// Whether other requests may be answered with it too, when it comes.
+pub(super) fn is_shared(head: &StoredHead) -> bool {
+    let lookup = Demand::default().look_up(&head.policy, head.received);
+    matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
 }
 
 impl<T: Store> Drop for Plan<T> {

@@ -132,6 +132,11 @@ impl fmt::Debug for Settings {
 
 /// Whether requests for the same thing are sent as one, and for how long one
 /// waits for another.
+///
+/// Where the inner service fails, the error goes to the request that was sent,
+/// and one of those that wait for it is sent in its place. Who has waited for
+/// three that failed is answered with a 504 (Gateway Timeout): as many errors as
+/// requests would take as many calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Collapse {
@@ -155,7 +160,11 @@ impl Collapse {
     }
 
     /// Sets how long a request waits for the response to another one before it
-    /// is sent itself. Defaults to ten seconds.
+    /// is sent itself: for each of up to three, if they fail. Defaults to ten
+    /// seconds.
+    ///
+    /// A response of which nothing has come for that long is not waited for by
+    /// requests that come later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
