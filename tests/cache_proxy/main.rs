@@ -15,7 +15,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use palisade_cache::{BoxTask, HttpCacheLayer, MemoryStore, OnePartition, spawn_fn};
+use palisade_cache::{BoxTask, HttpCacheLayer, MemoryStore, OnePartition, background_fn};
 use tokio::{io, net::TcpListener, select};
 use tower::ServiceBuilder;
 
@@ -38,17 +38,17 @@ fn store() -> MemoryStore {
 }
 
 /// For how long something stale is better than a lost connection.
-const STALE_ON_ERROR: Duration = Duration::from_secs(600);
+const STALE_IF_ERROR: Duration = Duration::from_secs(600);
 
 /// There is one user, whatever cookies are sent.
 fn private() -> HttpCacheLayer<MemoryStore, OnePartition> {
     let layer = HttpCacheLayer::private(store()).partition(OnePartition);
-    layer.stale_on_error(STALE_ON_ERROR).executor(spawn_fn(spawn))
+    layer.stale_if_error(STALE_IF_ERROR).background(background_fn(spawn))
 }
 
 fn shared() -> HttpCacheLayer<MemoryStore, OnePartition> {
     let layer = HttpCacheLayer::shared(store()).store_cookies(true);
-    layer.stale_on_error(STALE_ON_ERROR).executor(spawn_fn(spawn))
+    layer.stale_if_error(STALE_IF_ERROR).background(background_fn(spawn))
 }
 
 fn cache(mode: Mode) -> HttpCacheLayer<MemoryStore, OnePartition> {

@@ -18,15 +18,16 @@ mod mode;
 mod outcome;
 mod partition;
 mod pending;
+mod pieces;
 mod places;
 mod plan;
 mod readers;
+mod recent;
 mod respond;
 mod route;
 mod secret;
 mod service;
 mod settings;
-mod spawn;
 mod splice;
 mod status;
 mod store;
@@ -52,7 +53,6 @@ pub use self::{
     secret::Secret,
     service::HttpCache,
     settings::Collapse,
-    spawn::{Spawn, SpawnFn, spawn_fn},
     status::CacheStatus,
     store::{Peek, Stamp, Store},
 };

@@ -119,19 +119,23 @@
 //!
 //! Responses are cloned for whoever asks, so they should be cheap to clone: an
 //! `Arc`, or `Bytes`. Requests that miss at the same time, by the same key, have
-//! one call between them. It belongs to none of them: if one is dropped, another
-//! goes on with it. It is polled by them alone, without a task. If it fails or
-//! panics, that goes to one, and the next one calls again.
+//! one call between them. It belongs to none of them: if one is dropped, or is
+//! not polled any more, another goes on with it. It is polled by them alone,
+//! without a task. If it fails or panics, that goes to one, and the next one calls
+//! again.
 //!
 //! The layer is always ready, whatever is below it: a full limiter or an open
 //! breaker keeps nobody from what is there. So put it above those; what sheds
-//! load by readiness does not see through it.
+//! load by readiness does not see through it. Put it above timeouts as well: who
+//! comes while a call hangs waits for that call. And a service must not ask the
+//! cache for the key that it is called for: it would wait for itself.
 //!
 //! A hit takes a hash and a shared lock, reads the clock unless it is kept for
 //! ever, and allocates nothing. A miss makes five allocations.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+mod background;
 #[cfg(any(test, feature = "__fuzz"))]
 mod fuzz;
 mod http;
@@ -141,11 +145,12 @@ mod sync;
 mod ttl;
 mod wire;
 
+pub use self::background::{Background, BackgroundFn, BoxTask, background_fn};
 pub use self::http::{
     BodyKey, ByCredentials, CacheKey, CacheKeyRef, CacheMode, CachePartition, CacheStatus,
     CachedBody, Collapse, Entry, FillError, HttpCache, HttpCacheLayer, InMemory, MemoryStore,
-    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Secret, Spawn,
-    SpawnFn, Stamp, Store, StoredHead, Unread, Variant, partition_fn, spawn_fn,
+    OnePartition, PartitionBy, PartitionFn, Peek, ResponseFuture, Route, RouteTtl, Secret, Stamp,
+    Store, StoredHead, Unread, Variant, partition_fn,
 };
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -158,8 +163,8 @@ pub use self::fuzz::{
 #[doc(hidden)]
 pub use self::http::{fuzz_key, fuzz_stored_head};
 pub use self::ttl::{
-    AnyError, Background, BackgroundFn, BoxTask, ByRequest, Cache, CacheFuture, CacheHandle,
-    CacheLayer, CacheStats, Call, Errors, Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy,
-    Refresh, ToAll, ToOne, Ttl, TtlFn, Weigh, WeighFn, background_fn, key_fn, ttl_fn, weigh_fn,
+    AnyError, ByRequest, Cache, CacheFuture, CacheHandle, CacheLayer, CacheStats, Call, Errors,
+    Inline, Judge, KeyFn, KeyOf, Lifetime, OneEach, Policy, Refresh, Refresher, ToAll, ToOne, Ttl,
+    TtlFn, Weigh, WeighFn, key_fn, ttl_fn, weigh_fn,
 };
 pub use self::wire::DecodeError;

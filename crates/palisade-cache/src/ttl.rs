@@ -5,7 +5,6 @@
 //! several wait for, and `shared` has both, under one order; `member` is a caller
 //! that waits.
 
-mod background;
 mod bell;
 mod call;
 mod errors;
@@ -21,7 +20,9 @@ mod line;
 mod member;
 #[cfg(all(test, palisade_shuttle))]
 mod models;
+mod pause;
 mod policy;
+mod refresh;
 mod rules;
 mod service;
 mod shared;
@@ -29,7 +30,6 @@ mod store;
 mod weight;
 
 pub use self::{
-    background::{Background, BackgroundFn, BoxTask, Inline, Refresh, background_fn},
     call::Call,
     errors::{Errors, ToAll, ToOne},
     future::CacheFuture,
@@ -38,6 +38,7 @@ pub use self::{
     layer::CacheLayer,
     lifetime::{Lifetime, Ttl, TtlFn, ttl_fn},
     policy::{AnyError, Judge, Policy},
+    refresh::{Inline, Refresh, Refresher},
     service::Cache,
     weight::{OneEach, Weigh, WeighFn, weigh_fn},
 };

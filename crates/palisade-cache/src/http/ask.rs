@@ -103,35 +103,53 @@ pub(crate) struct Selected {
 
 impl Found {
     /// Looks without waiting: for what is for all only if the partition has
-    /// nothing for the request. Nothing, if the store has to be asked.
+    /// nothing fresh for the request. Nothing, if the store has to be asked.
     pub(crate) fn peek<T: Store>(
         store: &T,
         key: CacheKeyRef<'_>,
         request: &HeaderMap,
+        demand: &Demand,
+        now: SystemTime,
     ) -> Option<Self> {
         let look = |key| match store.peek(key) {
             Peek::Found(entry) => Some(Some(entry)),
             Peek::Absent => Some(None),
             Peek::Ask => None,
         };
-        let own = look(key)?;
-        let enough = || own.as_ref().is_some_and(|own| own.select(request).is_some());
-        let looked = key.is_of_credentials() && !enough();
-        let common = if looked { look(key.within(&COMMON))? } else { None };
-        Some(Self { own, common, looked })
+        let mut found = Self { own: look(key)?, common: None, looked: false };
+        if key.is_of_credentials() && !found.is_enough(request, demand, now) {
+            (found.common, found.looked) = (look(key.within(&COMMON))?, true);
+        }
+        Some(found)
     }
 
-    /// The response that is for the request: of those for all only one that says
-    /// that it is.
-    pub(crate) fn select(&self, request: &HeaderMap) -> Option<Selected> {
-        if let Some(variant) = self.own.as_ref().and_then(|own| own.select(request)) {
-            return Some(Selected { variant: Arc::clone(variant), common: false });
+    /// Whether what is for all does not have to be looked for: there is something
+    /// of its own for the request, and that is fresh.
+    pub(crate) fn is_enough(&self, request: &HeaderMap, demand: &Demand, now: SystemTime) -> bool {
+        let own = self.own.as_ref().and_then(|own| own.select(request));
+        own.is_some_and(|own| own.is_fresh(demand, now))
+    }
+
+    /// The response that is for the request: one that is fresh, and else the one
+    /// that was asked for last. Of those for all only one that says that it is.
+    pub(crate) fn select(
+        &self,
+        request: &HeaderMap,
+        demand: &Demand,
+        now: SystemTime,
+    ) -> Option<Selected> {
+        let selected = |variant, common| Selected { variant: Arc::clone(variant), common };
+        let own = self.own.as_ref().and_then(|own| own.select(request));
+        let common = self.common.as_ref().and_then(|common| common.select_public(request));
+        match (own, common) {
+            (Some(own), _) if own.is_fresh(demand, now) => Some(selected(own, false)),
+            (Some(own), Some(common)) if !common.is_fresh(demand, now) => {
+                let newer = own.stamp() < common.stamp();
+                Some(if newer { selected(common, true) } else { selected(own, false) })
+            }
+            (_, Some(common)) => Some(selected(common, true)),
+            (own, None) => own.map(|own| selected(own, false)),
         }
-        let mut public = self.common.iter().flat_map(|entry| entry.variants());
-        let variant = public.find(|variant| {
-            variant.head.policy.is_public() && variant.head.selector.matches(request)
-        })?;
-        Some(Selected { variant: Arc::clone(variant), common: true })
     }
 
     fn is_empty(&self) -> bool {
@@ -157,13 +175,13 @@ impl Decision {
         method: &Method,
         request: &HeaderMap,
         demand: &Demand,
-        now: impl FnOnce() -> SystemTime,
+        now: SystemTime,
     ) -> Self {
         let miss = |why| match demand.may_ask() {
             true => Self::Ask { selected: None, why },
             false => Self::Unavailable,
         };
-        let Some(selected) = found.select(request) else {
+        let Some(selected) = found.select(request, demand, now) else {
             return miss(if found.is_empty() { Forward::UriMiss } else { Forward::VaryMiss });
         };
         let variant = &selected.variant;
@@ -179,7 +197,7 @@ impl Decision {
             let variant = Arc::clone(variant);
             Self::Answer { variant, answer, age, status }
         };
-        match demand.look_up(&variant.head.policy, now()) {
+        match demand.look_up(&variant.head.policy, now) {
             Lookup::Fresh { age } => hit(age, CacheStatus::Hit),
             Lookup::Stale { age } => hit(age, CacheStatus::Stale),
             // The origin must not be asked, not even in the background.

@@ -1,6 +1,8 @@
 use std::{
     fmt,
+    mem::take,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,7 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 use palisade_core::BoxError;
 use pin_project_lite::pin_project;
 
-use super::{fill::Seat, outcome::Heard, status::CacheStatus, upstream::to_bytes};
+use super::{
+    entry::StoredHead, fill::Seat, outcome::Heard, status::CacheStatus, upstream::to_bytes,
+};
 
 pin_project! {
     /// The body of a response that went through the cache: one that is stored,
@@ -31,6 +35,8 @@ pin_project! {
     enum Kind<B> {
         // All of it, until it is read.
         Full { bytes: Bytes },
+        // The same, and then what came after it.
+        Trailed { bytes: Bytes, head: Option<Arc<StoredHead>> },
         // It is read by several, maybe, and stored.
         Shared { seat: Seat<Heard> },
         // That of the inner service.
@@ -41,6 +47,11 @@ pin_project! {
 impl<B> CachedBody<B> {
     pub(crate) fn full(bytes: Bytes, status: CacheStatus) -> Self {
         Self { kind: Kind::Full { bytes }, status }
+    }
+
+    /// With the trailers of a stored head.
+    pub(crate) fn trailed(bytes: Bytes, head: Arc<StoredHead>, status: CacheStatus) -> Self {
+        Self { kind: Kind::Trailed { bytes, head: Some(head) }, status }
     }
 
     pub(crate) fn shared(seat: Seat<Heard>, status: CacheStatus) -> Self {
@@ -71,7 +82,12 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Full { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProj::Full { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            KindProj::Full { bytes } => Poll::Ready(Some(Ok(Frame::data(take(bytes))))),
+            KindProj::Trailed { bytes, head } if bytes.is_empty() => {
+                let trailers = head.take().and_then(|head| head.trailers.clone());
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            KindProj::Trailed { bytes, .. } => Poll::Ready(Some(Ok(Frame::data(take(bytes))))),
             KindProj::Shared { seat } => seat.poll_frame(cx),
             KindProj::Inner { body } => {
                 let frame = ready!(body.poll_frame(cx));
@@ -83,6 +99,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full { bytes } => bytes.is_empty(),
+            Kind::Trailed { head, .. } => head.is_none(),
             Kind::Shared { seat } => seat.hint().0,
             Kind::Inner { body } => body.is_end_stream(),
         }
@@ -90,7 +107,9 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Full { bytes } | Kind::Trailed { bytes, .. } => {
+                SizeHint::with_exact(bytes.len() as u64)
+            }
             Kind::Shared { seat } => seat.hint().1,
             Kind::Inner { body } => body.size_hint(),
         }

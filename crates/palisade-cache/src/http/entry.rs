@@ -10,7 +10,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version};
 #[cfg(any(test, feature = "__fuzz"))]
 pub(crate) use self::wire::body_len;
 use super::store::Stamp;
-use crate::rules::{partial::Part, policy::Policy, vary::Selector};
+use crate::rules::{
+    lookup::{Demand, Lookup},
+    partial::Part,
+    policy::Policy,
+    vary::Selector,
+};
 
 /// How many responses for one URI there may be.
 const MAX_VARIANTS: usize = 8;
@@ -44,6 +49,8 @@ pub struct StoredHead {
     pub(crate) selector: Selector,
     /// Which part of the whole the body is, if it is but a part.
     pub(crate) part: Option<Part>,
+    /// What came after the body.
+    pub(crate) trailers: Option<HeaderMap>,
     pub(crate) received: SystemTime,
 }
 
@@ -98,7 +105,29 @@ impl Entry {
 
     /// The newest one that is for such a request.
     pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
-        self.variants.iter().find(|variant| variant.head.selector.matches(request))
+        self.select_if(request, |_| true)
+    }
+
+    /// The same, of those that are for all, whoever asks.
+    pub(crate) fn select_public(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
+        self.select_if(request, |head| head.policy.is_public())
+    }
+
+    /// RFC 9111, section 4.1: some resources forget `Vary` where a request prefers
+    /// nothing, so one that has it goes before one that has not.
+    fn select_if(
+        &self,
+        request: &HeaderMap,
+        may: impl Fn(&StoredHead) -> bool,
+    ) -> Option<&Arc<Variant>> {
+        let is_for =
+            |variant: &&Arc<Variant>| may(&variant.head) && variant.head.selector.matches(request);
+        let mut matching = self.variants.iter().filter(is_for);
+        let newest = matching.next()?;
+        if !newest.head.selector.is_for_all() {
+            return Some(newest);
+        }
+        Some(matching.find(|variant| !variant.head.selector.is_for_all()).unwrap_or(newest))
     }
 }
 
@@ -132,6 +161,10 @@ impl Variant {
         FIXED + self.body.len() + self.head.weight()
     }
 
+    pub(crate) fn is_fresh(&self, demand: &Demand, now: SystemTime) -> bool {
+        matches!(demand.look_up(&self.head.policy, now), Lookup::Fresh { .. })
+    }
+
     fn is_for_the_same(&self, other: &Self) -> bool {
         self.head.selector == other.head.selector
     }
@@ -148,6 +181,11 @@ impl StoredHead {
         &self.headers
     }
 
+    /// The trailer fields, if there are any.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
     /// How long it is worth keeping from its arrival on.
     pub fn keep(&self) -> Duration {
         self.policy.keep()
@@ -159,7 +197,7 @@ impl StoredHead {
     }
 
     fn weight(&self) -> usize {
-        let fields = self.headers.iter();
+        let fields = self.headers.iter().chain(self.trailers.iter().flatten());
         // Beside its bytes, a field has two pointers, and its place.
         fields.map(|(name, value)| name.as_str().len() + value.len() + 96).sum::<usize>()
             + self.selector.len()

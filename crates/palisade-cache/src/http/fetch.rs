@@ -1,13 +1,11 @@
 //! The work of a fill: a call, what becomes of its response, and the body.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{Request, Response, response::Parts};
+use http::{HeaderMap, Request, Response, response::Parts};
 use http_body::{Body, SizeHint};
 use palisade_core::{BoxError, is_stream};
 use pin_project_lite::pin_project;
@@ -17,6 +15,7 @@ use super::{
     body::CachedBody,
     fill::{Head, Polled, Work},
     outcome::{Heard, Lead},
+    pieces::Pieces,
     plan::{Judged, Plan},
     respond,
     splice::Splice,
@@ -71,7 +70,7 @@ where
                 if let Judged::Answer(..) = judged {
                     return Poll::Ready(answered(this.plan, &judged));
                 }
-                this.plan.tell(CacheStatus::Miss);
+                this.plan.tell(this.plan.status());
                 let lead = Some(Lead::Done(Err(error)));
                 return Poll::Ready(Head { heard: Heard::Failed, lead, body: None });
             }
@@ -83,7 +82,8 @@ where
             Judged::Answer(..) | Judged::Confused => {
                 return Poll::Ready(answered(this.plan, &judged));
             }
-            Judged::Pass | Judged::Store(_) => CacheStatus::Miss,
+            Judged::Pass => this.plan.status(),
+            Judged::Store(_) => CacheStatus::Miss,
         };
         this.plan.tell(status);
         let stores = matches!(judged, Judged::Store(_));
@@ -115,8 +115,8 @@ where
         }
     }
 
-    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool {
-        self.project().plan.finish(chunks)
+    fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, trailers: Option<&HeaderMap>) -> bool {
+        self.project().plan.finish(pieces, trailers)
     }
 
     fn close(self: Pin<&mut Self>) {

@@ -7,19 +7,21 @@
 //! those who parked since.
 
 use std::{
-    collections::VecDeque,
     mem,
     pin::Pin,
+    ptr,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
+use tokio::time::Instant;
 
-use super::readers::Readers;
+use super::{pieces::Pieces, readers::Readers};
 use crate::sync::{Mutex, lock};
 
 /// What is driven: a call, and then the body of its response.
@@ -38,9 +40,9 @@ pub(crate) trait Work: Send + 'static {
     /// Whether the body is at its end, and what is known of its size.
     fn hint(&self) -> (bool, SizeHint);
 
-    /// The body has come to its end, and these are its chunks, if all are kept.
-    /// Says whether it is as long as it should be.
-    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool;
+    /// The body has come to its end, and this is all of it, if it is kept, and what
+    /// came after it. Says whether it is as long as it should be.
+    fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, trailers: Option<&HeaderMap>) -> bool;
 
     /// Nobody can join any more: the body is too large to be kept.
     fn close(self: Pin<&mut Self>);
@@ -58,12 +60,15 @@ pub(crate) struct Head<W: Work + ?Sized> {
 
 /// What a participant does, whatever the work is.
 pub(crate) trait Follow<H>: Send + Sync {
-    /// A seat, if what has come so far is all still there.
-    fn take_seat(&self) -> Option<usize>;
+    /// A seat, if what has come so far is all still there, and the latest of it
+    /// came no longer ago than this.
+    fn take_seat(&self, now: Instant, patience: Duration) -> Option<usize>;
     /// What has come of the head; nothing, if the work panicked.
     fn poll_head(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Poll<Option<H>>;
     fn poll_frame(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Polled;
     fn hint(&self, seat: usize) -> (bool, SizeHint);
+    /// Whether what comes is kept, so that it can be stored.
+    fn is_kept(&self) -> bool;
     fn leave(&self, seat: usize);
 }
 
@@ -80,9 +85,17 @@ pub(crate) struct Seat<H> {
 }
 
 impl<H> Seat<H> {
-    pub(crate) fn take(fill: &Arc<dyn Follow<H>>) -> Option<Self> {
-        let id = fill.take_seat()?;
+    pub(crate) fn take(
+        fill: &Arc<dyn Follow<H>>,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Self> {
+        let id = fill.take_seat(now, patience)?;
         Some(Self { fill: Arc::clone(fill), id })
+    }
+
+    pub(crate) fn is_at(&self, fill: &Arc<dyn Follow<H>>) -> bool {
+        ptr::addr_eq(Arc::as_ptr(&self.fill), Arc::as_ptr(fill))
     }
 
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<H>> {
@@ -95,6 +108,10 @@ impl<H> Seat<H> {
 
     pub(crate) fn hint(&self) -> (bool, SizeHint) {
         self.fill.hint(self.id)
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.fill.is_kept()
     }
 }
 
@@ -115,6 +132,8 @@ struct State<W: Work> {
     heard: Option<W::Heard>,
     lead: Option<W::Lead>,
     seats: Readers,
+    // When it began, or when the latest step of the work came.
+    progressed: Instant,
 }
 
 enum Progress<W> {
@@ -130,7 +149,8 @@ impl<W: Work> Fill<W> {
         let mut seats = Readers::default();
         let id = seats.enter(true);
         let work = Progress::Idle(Box::pin(work));
-        let state = Mutex::new(State { work, heard: None, lead: None, seats });
+        let progressed = Instant::now();
+        let state = Mutex::new(State { work, heard: None, lead: None, seats, progressed });
         let fill = Arc::new(Self { state });
         let seat = Seat { fill: Arc::clone(&fill) as _, id };
         (fill, seat)
@@ -191,9 +211,11 @@ impl<W: Work> State<W> {
 }
 
 impl<W: Work> Follow<W::Heard> for Fill<W> {
-    fn take_seat(&self) -> Option<usize> {
+    fn take_seat(&self, now: Instant, patience: Duration) -> Option<usize> {
         let mut state = lock(&self.state);
-        let open = !state.is_over() || state.seats.is_complete();
+        // Who joins one that has come to a halt would wait with it.
+        let flows = now.saturating_duration_since(state.progressed) < patience;
+        let open = if state.is_over() { state.seats.is_complete() } else { flows };
         (open && state.seats.is_whole()).then(|| state.seats.enter(false))
     }
 
@@ -210,6 +232,11 @@ impl<W: Work> Follow<W::Heard> for Fill<W> {
 
     fn hint(&self, seat: usize) -> (bool, SizeHint) {
         lock(&self.state).seats.hint(seat)
+    }
+
+    fn is_kept(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_over() && state.seats.is_whole()
     }
 
     fn leave(&self, seat: usize) {
@@ -292,8 +319,10 @@ impl<W: Work> Driver<'_, W> {
         };
         let (at_end, size) = work.hint();
         let mut ended = at_end || matches!(step, Step::Trailers(_) | Step::End);
-        let (mut over, mut closes) = (false, false);
+        let (mut over, mut closes, mut trailers) = (false, false, None);
+        let now = Instant::now();
         let mut state = lock(&self.fill.state);
+        state.progressed = now;
         match step {
             Step::Head(head) => {
                 state.heard = Some(head.heard);
@@ -304,21 +333,22 @@ impl<W: Work> Driver<'_, W> {
                 }
             }
             Step::Data(chunk) => closes = state.seats.push(chunk),
-            Step::Trailers(trailers) => state.seats.add_trailers(trailers),
+            Step::Trailers(fields) => trailers = Some(fields),
             Step::End => {}
             Step::Failed(error) => {
                 state.seats.fail(error);
                 (over, ended) = (true, false);
             }
         }
-        let chunks = if ended { state.seats.chunks() } else { None };
+        // Who comes to read meanwhile finds nothing, and is woken with the others.
+        let pieces = if ended { state.seats.take_pieces() } else { None };
         drop(state);
 
         // It may call the store, so not under the lock; and before others learn of the end, so
         // that they find what is stored.
         let work_mut = work.as_mut();
         let whole = match (ended, closes) {
-            (true, _) => work_mut.finish(chunks.as_ref()),
+            (true, _) => work_mut.finish(pieces.as_ref(), trailers.as_ref()),
             (false, true) => {
                 work_mut.close();
                 true
@@ -327,8 +357,11 @@ impl<W: Work> Driver<'_, W> {
         };
         let work = self.work.take();
         let mut state = lock(&self.fill.state);
+        if let Some(pieces) = pieces {
+            state.seats.give_back(pieces);
+        }
         if ended {
-            state.seats.end(whole);
+            state.seats.end(whole, trailers);
         }
         let work = match work {
             Some(work) if !over && !ended => {
@@ -355,7 +388,10 @@ impl<W: Work> Step<W> {
             Some(Err(error)) => Self::Failed(error),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(chunk) => Self::Data(chunk),
-                Err(frame) => frame.into_trailers().map_or(Self::End, Self::Trailers),
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) if !trailers.is_empty() => Self::Trailers(trailers),
+                    _ => Self::End,
+                },
             },
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::BuildHasher,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,34 +18,35 @@ use super::{
     fill::{Follow, Seat},
     key::CacheKey,
     outcome::Heard,
+    recent::{Recent, Rest},
+    store::Stamp,
 };
 use crate::sync::{Mutex, lock};
-
-/// So many keys there are before those are looked for that are not remembered any more.
-const FIRST_SWEEP: usize = 1024;
-
-/// Beyond so many, nothing more is remembered.
-const MOST: usize = 1 << 16;
 
 /// What is being fetched, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
     flights: Mutex<Table>,
+    hasher: RandomState,
     last: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
-    by_key: HashMap<CacheKey, Flight, RandomState>,
-    // When there are so many, it is swept.
-    sweep_at: usize,
+    by_key: HashMap<CacheKey, Filling, RandomState>,
+    // What came could not be shared: until then each request goes by itself.
+    passing: Recent<()>,
+    // What is stored was to be made fresh, and was not yet.
+    resting: Recent<Rest>,
 }
 
-enum Flight {
-    /// Somebody fetches it.
-    Filling { fill: Arc<dyn Follow<Heard>>, id: u64, joined: bool },
-    /// What came could not be shared: until then each request goes by itself.
-    Passing { until: Instant },
+/// Somebody fetches it.
+struct Filling {
+    fill: Arc<dyn Follow<Heard>>,
+    id: u64,
+    // It was taken before.
+    stamp: Stamp,
+    joined: bool,
 }
 
 /// What a request is to do that finds nothing.
@@ -57,6 +59,16 @@ pub(crate) enum Joined<L> {
     Alone,
 }
 
+/// Which fetches are joined.
+pub(crate) struct Terms<C> {
+    /// One of which nothing came for longer than this is not waited for.
+    pub(crate) patience: Duration,
+    /// When the request came, as the store counts it.
+    pub(crate) stamp: Stamp,
+    /// Whether it still matters what was asked for at such a time.
+    pub(crate) is_current: C,
+}
+
 impl Flights {
     /// Joins who fetches this, or makes what others can join.
     ///
@@ -64,83 +76,106 @@ impl Flights {
     pub(crate) fn join<L, F: Follow<Heard> + 'static>(
         &self,
         key: CacheKey,
+        terms: Terms<impl Fn(&CacheKey, Stamp) -> bool>,
         make: impl FnOnce(u64) -> (L, Arc<F>),
     ) -> Joined<L> {
-        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut table = lock(&self.flights);
-        match table.by_key.get_mut(&key) {
-            Some(Flight::Filling { fill, joined, .. }) => {
-                if let Some(seat) = Seat::take(fill) {
-                    *joined = true;
+        let Terms { patience, stamp, is_current } = terms;
+        loop {
+            let mut table = lock(&self.flights);
+            if let Some(filling) = table.by_key.get_mut(&key)
+                && let Some(seat) = Seat::take(&filling.fill, Instant::now(), patience)
+            {
+                filling.joined = true;
+                let (id, stamp) = (filling.id, filling.stamp);
+                drop(table);
+                // It asks the store, so not under the lock.
+                if is_current(&key, stamp) {
                     return Joined::Follows(seat);
                 }
+                self.land(&key, id);
+                continue;
             }
-            Some(Flight::Passing { until }) if Instant::now() < *until => return Joined::Alone,
-            _ => {}
+            if !table.passing.is_empty() {
+                let hash = self.hasher.hash_one(&key);
+                if table.passing.get(hash, Instant::now()).is_some() {
+                    return Joined::Alone;
+                }
+            }
+            let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+            let (lead, fill) = make(id);
+            let before = table.by_key.insert(key, Filling { fill, id, stamp, joined: false });
+            drop(table);
+            drop(before);
+            return Joined::Leads(lead);
         }
-        let (lead, fill) = make(id);
-        let before = table.by_key.insert(key, Flight::Filling { fill, id, joined: false });
-        drop(table);
-        drop(before);
-        Joined::Leads(lead)
     }
 
     /// Nobody can join this one any more.
     pub(crate) fn land(&self, key: &CacheKey, id: u64) {
-        let mut table = lock(&self.flights);
-        let landed = table.remove(key, id);
-        drop(table);
+        let landed = lock(&self.flights).remove(key, |filling| filling.id == id);
+        drop(landed);
+    }
+
+    /// The same, for somebody who sits there.
+    pub(crate) fn land_from(&self, key: &CacheKey, seat: &Seat<Heard>) {
+        let landed = lock(&self.flights).remove(key, |filling| seat.is_at(&filling.fill));
         drop(landed);
     }
 
     /// Nobody can join what is being fetched by this key any more: it may be older
     /// than what is asked for now.
     pub(crate) fn forget(&self, key: &CacheKey) {
+        let landed = lock(&self.flights).remove(key, |_| true);
+        drop(landed);
+    }
+
+    /// Nobody can join this one any more, and who asks for it does not wait for
+    /// others for a while, if somebody has waited in vain.
+    pub(crate) fn pass(&self, key: &CacheKey, id: u64, remember: Duration) {
         let mut table = lock(&self.flights);
-        let landed = match table.by_key.get(key) {
-            Some(Flight::Filling { .. }) => table.by_key.remove(key),
-            _ => None,
-        };
+        let landed = table.remove(key, |filling| filling.id == id);
+        if landed.as_ref().is_some_and(|landed| landed.joined) && !remember.is_zero() {
+            let now = Instant::now();
+            // No longer than anybody minds.
+            let until = now + remember.min(Duration::from_secs(86_400));
+            table.passing.remember(self.hasher.hash_one(key), (), now, until);
+        }
         drop(table);
         drop(landed);
     }
 
-    /// The same, and who asks for it does not wait for others for a while, if
-    /// somebody has waited in vain.
-    pub(crate) fn pass(&self, key: &CacheKey, id: u64, remember: Duration) {
-        let mut table = lock(&self.flights);
-        let landed = table.remove(key, id);
-        if matches!(landed, Some(Flight::Filling { joined: true, .. })) && !remember.is_zero() {
-            table.remember(key, remember);
+    /// Whether nothing came of the last attempts to make fresh what is stored, so
+    /// that there is time until the next one.
+    pub(crate) fn rests(&self, key: &CacheKey) -> bool {
+        let table = lock(&self.flights);
+        if table.resting.is_empty() {
+            return false;
         }
-        drop(table);
-        drop(landed);
+        let now = Instant::now();
+        let rest = table.resting.get(self.hasher.hash_one(key), now);
+        rest.is_some_and(|rest| !rest.is_over(now))
+    }
+
+    /// There is an attempt to make fresh what is stored.
+    pub(crate) fn rest(&self, key: &CacheKey) {
+        let (hash, now) = (self.hasher.hash_one(key), Instant::now());
+        let resting = &mut lock(&self.flights).resting;
+        let rest = Rest::after(resting.get(hash, now), now);
+        resting.remember(hash, rest, now, rest.forgotten());
+    }
+
+    /// What is stored is fresh now.
+    pub(crate) fn refreshed(&self, key: &CacheKey) {
+        let resting = &mut lock(&self.flights).resting;
+        if !resting.is_empty() {
+            resting.forget(self.hasher.hash_one(key));
+        }
     }
 }
 
 impl Table {
-    fn remove(&mut self, key: &CacheKey, id: u64) -> Option<Flight> {
-        match self.by_key.get(key) {
-            Some(Flight::Filling { id: known, .. }) if *known == id => self.by_key.remove(key),
-            _ => None,
-        }
-    }
-
-    fn remember(&mut self, key: &CacheKey, remember: Duration) {
-        let now = Instant::now();
-        if self.sweep_at.max(FIRST_SWEEP) <= self.by_key.len() {
-            self.by_key.retain(|_, flight| match flight {
-                Flight::Filling { .. } => true,
-                Flight::Passing { until } => now < *until,
-            });
-            // Not again before as many have come as there are.
-            self.sweep_at = 2 * self.by_key.len();
-        }
-        if self.by_key.len() < MOST {
-            // No longer than anybody minds.
-            let until = now + remember.min(Duration::from_secs(86_400));
-            self.by_key.insert(key.clone(), Flight::Passing { until });
-        }
+    fn remove(&mut self, key: &CacheKey, is: impl FnOnce(&Filling) -> bool) -> Option<Filling> {
+        self.by_key.get(key).is_some_and(is).then(|| self.by_key.remove(key)).flatten()
     }
 }
 

@@ -105,11 +105,20 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 StageProj::Looks { get, own, pending } => {
-                    let entry = ready!(get.poll(cx));
+                    let entry = match (get.poll(cx), pending.as_mut()) {
+                        (Poll::Ready(entry), _) => Some(entry),
+                        (Poll::Pending, Some(waits)) => {
+                            ready!(waits.poll_lookup(cx));
+                            None
+                        }
+                        (Poll::Pending, None) => return Poll::Pending,
+                    };
                     let waits = pending.take().expect("it is asked once");
-                    let found = match own.take() {
-                        Some(own) => Found { common: entry, looked: true, ..own },
-                        None => Found { own: entry, ..Found::default() },
+                    let found = match (own.take(), entry) {
+                        (Some(own), Some(entry)) => Found { common: entry, looked: true, ..own },
+                        (None, Some(entry)) => Found { own: entry, ..Found::default() },
+                        // It has waited for long enough.
+                        (own, None) => Found { looked: true, ..own.unwrap_or_default() },
                     };
                     match waits.second_look(&found) {
                         Some(get) => Stage::Looks { get, own: Some(found), pending: Some(waits) },

@@ -8,10 +8,10 @@ use super::{
     partition::{ByCredentials, OnePartition},
     route::{Route, seconds},
     service::HttpCache,
-    settings::{Collapse, Core, Settings},
-    spawn::Spawn,
+    settings::{Collapse, Core, InBackground, Settings},
     store::Store,
 };
+use crate::Background;
 
 /// Caches responses, as RFC 9111 has it.
 ///
@@ -53,7 +53,7 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     /// Sets for how long a stale response is served while it is revalidated, if
     /// it does not say so itself. Defaults to not at all.
     ///
-    /// Without an [`executor`](Self::executor), requests wait for that.
+    /// Without an [`background`](Self::background), requests wait for that.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.set(|settings| settings.stale_while_revalidate = seconds(window))
     }
@@ -64,8 +64,8 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     ///
     /// It is never served where the response forbids it, as by
     /// `must-revalidate`, nor to a request that it is not for.
-    pub fn stale_on_error(self, window: Duration) -> Self {
-        self.set(|settings| settings.stale_on_error = seconds(window))
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.set(|settings| settings.stale_if_error = seconds(window))
     }
 
     /// Sets whether requests for the same thing are sent as one. Defaults to
@@ -97,16 +97,15 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     /// Sets who runs revalidations for which nobody waits. Defaults to nobody.
     ///
     /// ```
-    /// use palisade_cache::{HttpCacheLayer, MemoryStore, spawn_fn};
+    /// use palisade_cache::{HttpCacheLayer, MemoryStore, background_fn};
     ///
-    /// let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).executor(spawn_fn(|work| {
-    ///     tokio::spawn(work);
-    /// }));
+    /// let background = background_fn(|task| drop(tokio::spawn(task)));
+    /// let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).background(background);
     /// # let _ = layer;
     /// ```
-    pub fn executor(self, executor: impl Spawn + 'static) -> Self {
-        let executor: Arc<dyn Spawn> = Arc::new(executor);
-        self.set(|settings| settings.executor = Some(executor))
+    pub fn background(self, background: impl Background + Send + Sync + 'static) -> Self {
+        let background: InBackground = Arc::new(background);
+        self.set(|settings| settings.background = Some(background))
     }
 
     /// Sets who is told what was done with requests. Defaults to nobody. It must

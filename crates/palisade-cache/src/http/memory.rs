@@ -208,6 +208,11 @@ impl Store for MemoryStore {
         Stamp::new(self.shared.sequence.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
+        let (stripe, hash) = self.stripe(key);
+        !stripe.invalidates(hash, asked)
+    }
+
     fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
         let shard = self.shared.entries.shard_capacity();
         let too_large = self.shared.max_body < variant.body().len() as u64

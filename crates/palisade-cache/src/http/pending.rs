@@ -3,7 +3,8 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{
@@ -11,7 +12,7 @@ use http::{
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 use http_body::Body;
-use palisade_core::{BoxError, is_safe};
+use palisade_core::{BoxError, Event, is_safe};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -21,22 +22,31 @@ use super::{
     entry::{StoredHead, Variant},
     fetch::Fetch,
     fill::{Fill, Seat},
-    flights::Joined,
+    flights::{Joined, Terms},
     future::Stage,
+    key::CacheKey,
     outcome::Heard,
     partition::COMMON,
-    plan::Plan,
+    plan::{Plan, is_shared},
     respond,
     settings::Core,
-    spawn::Spawn,
     status::CacheStatus,
-    store::Store,
+    store::{Stamp, Store},
 };
-use crate::rules::{
-    answer::Answer,
-    cache_status::{Forward, Handled},
-    fields,
+use crate::{
+    Background,
+    rules::{
+        answer::Answer,
+        cache_status::{Forward, Handled},
+        fields,
+    },
 };
+
+/// How many fetches a request waits for of which nothing comes.
+const ATTEMPTS: u32 = 3;
+
+/// How long the store is waited for.
+const LOOKUP: Duration = Duration::from_millis(250);
 
 /// A fill, and the seat of the one that began it.
 type Begun<W> = (Arc<Fill<W>>, Seat<Heard>);
@@ -52,8 +62,10 @@ pub(crate) struct Pending<S, Q, T> {
     found: Found,
     selected: Option<Selected>,
     why: Forward,
-    // How long it waits for others.
+    // How long it waits for the store, or for others.
     patience: Option<Pin<Box<Sleep>>>,
+    // How many it has waited for in vain.
+    attempts: u32,
 }
 
 impl<S, Q, T> Pending<S, Q, T> {
@@ -61,7 +73,18 @@ impl<S, Q, T> Pending<S, Q, T> {
     pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
         let (found, selected) = (Found::default(), None);
         let why = if is_safe(&ask.method) { Forward::Request } else { Forward::Method };
-        Box::new(Self { core, ask, inner, request, found, selected, why, patience: None })
+        let (patience, attempts) = (None, 0);
+        Box::new(Self { core, ask, inner, request, found, selected, why, patience, attempts })
+    }
+
+    /// Waits until it has waited for the store for long enough, and tells that.
+    pub(crate) fn poll_lookup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOKUP)));
+        ready!(patience.as_mut().poll(cx));
+        if let Some(observer) = &self.core.settings.observer {
+            observer.on_event(self.ask.target(), &Event::Cache { status: "slow_store" });
+        }
+        Poll::Ready(())
     }
 
     /// Waits until it has waited for others for long enough.
@@ -81,15 +104,16 @@ where
 {
     /// Whether what is stored for all has to be looked for too.
     pub(crate) fn second_look(&self, found: &Found) -> Option<T::Get> {
-        let key = self.ask.key.borrowed();
+        let (key, now) = (self.ask.key.borrowed(), self.core.settings.now());
         let both = self.ask.key.partition().is_of_credentials() && !found.looked;
-        (both && found.select(&self.ask.headers).is_none())
+        (both && !found.is_enough(&self.ask.headers, &self.ask.demand, now))
             .then(|| self.core.store.get(&key.within(&COMMON).to_key()))
     }
 
     /// Goes on with what is found in the store.
-    pub(crate) fn decide(self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
-        let (ask, now) = (&self.ask, || self.core.settings.now());
+    pub(crate) fn decide(mut self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
+        self.patience = None;
+        let (ask, now) = (&self.ask, self.core.settings.now());
         let decision = Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now);
         self.act(decision, found)
     }
@@ -101,11 +125,11 @@ where
                 return self.answer(&variant, answer, age, status);
             }
             Decision::Refresh { selected, answer, age } => {
-                if let Some(executor) = self.core.settings.executor.clone() {
+                if let Some(background) = self.core.settings.background.clone() {
                     let variant = Arc::clone(&selected.variant);
                     let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
                     (self.found, self.selected) = (found, Some(selected));
-                    self.refresh(&*executor);
+                    self.refresh(&*background);
                     return stage;
                 }
                 (self.selected, self.why) = (Some(selected), Forward::Stale);
@@ -162,8 +186,15 @@ where
     /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
     fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
+        let store = &core.store;
+        let is_current = |key: &CacheKey, asked: Stamp| {
+            let key = key.borrowed();
+            store.is_current(key, asked)
+                && (!key.is_of_credentials() || store.is_current(key.within(&COMMON), asked))
+        };
+        let (patience, stamp) = (core.settings.collapse.timeout, store.stamp());
         let mut waits = Some(self);
-        let joined = core.flights.join(key, |id| {
+        let joined = core.flights.join(key, Terms { patience, stamp, is_current }, |id| {
             let (fill, seat) = waits.take().expect("it is made once").begin(id);
             ((Arc::clone(&fill), seat), fill)
         });
@@ -184,7 +215,7 @@ where
     }
 
     /// Fetches it for nobody, so that it is there for others.
-    fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
+    fn refresh(mut self: Box<Self>, background: &dyn Background) {
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -195,19 +226,30 @@ where
             }
         }
         self.why = Forward::Stale;
-        // One is enough, and if what comes cannot be stored, the next one has time.
+        let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
+        // One is enough, and if nothing comes of it, the next one has time.
+        if core.flights.rests(&key) {
+            return;
+        }
         let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };
-        executor.spawn(Box::pin(async move {
+        core.flights.rest(&key);
+        background.run(Box::pin(async move {
             std::future::poll_fn(|cx| seat.poll_head(cx)).await;
-            while let Some(Ok(_)) = std::future::poll_fn(|cx| seat.poll_frame(cx)).await {}
+            // What nothing is stored of is not read either.
+            while seat.is_kept() {
+                let frame = std::future::poll_fn(|cx| seat.poll_frame(cx)).await;
+                if !matches!(frame, Some(Ok(_))) {
+                    break;
+                }
+            }
         }));
     }
 
     /// Goes on with what another request has come to.
     pub(crate) fn hear(
-        self: Box<Self>,
+        mut self: Box<Self>,
         heard: Option<Heard>,
         seat: Seat<Heard>,
     ) -> Stage<S, Q, B, T> {
@@ -223,16 +265,35 @@ where
                 };
                 self.answer(&variant, answer, age, status)
             }
+            // It was for this one, and is stale by now: who comes later waits for a fresh one.
+            Some(Heard::Streams(head)) if self.is_for_this(&head) && self.may_wait_again() => {
+                self.core.flights.land_from(&self.ask.key, &seat);
+                drop(seat);
+                self.join()
+            }
             Some(Heard::Streams(_) | Heard::Stored(..) | Heard::Released) => {
                 drop(seat);
                 self.alone()
             }
             // One of those that waited tries again, and the others wait for that.
-            Some(Heard::Failed) | None => {
+            Some(Heard::Failed) | None if self.may_wait_again() => {
                 drop(seat);
                 self.join()
             }
+            // RFC 9111, section 5.2.2.2, has it so: who cannot reach the origin.
+            Some(Heard::Failed) | None => self.refuse(),
         }
+    }
+
+    fn is_for_this(&self, head: &StoredHead) -> bool {
+        is_shared(head) && head.selector.matches(&self.ask.headers)
+    }
+
+    /// Whether it waits for another one, after it has waited for one in vain.
+    fn may_wait_again(&mut self) -> bool {
+        self.patience = None;
+        self.attempts += 1;
+        self.attempts < ATTEMPTS
     }
 
     fn takes(&self, variant: &Variant, status: CacheStatus) -> bool {

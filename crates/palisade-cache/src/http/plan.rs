@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{RANGE, SET_COOKIE},
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -24,7 +24,9 @@ use super::{
 use crate::rules::{
     admission::{Admitted, Unstorable, admit},
     cache_status::Forward,
-    conditional, fields, location,
+    conditional,
+    etag::EntityTag,
+    fields, location,
     lookup::{Demand, Lookup},
     options::Options,
     policy::Exchange,
@@ -40,6 +42,8 @@ pub(crate) struct Plan<T: Store> {
     selected: Option<Selected>,
     // A part of what is asked for, of which the rest is fetched.
     part: Option<Arc<Variant>>,
+    // The whole of which a part is asked for that cannot be cut out of it.
+    whole: Option<Arc<Variant>>,
     splice: Option<Splice>,
     // Others that the origin may choose from.
     offered: Option<Arc<Entry>>,
@@ -74,21 +78,30 @@ impl<T: Store> Plan<T> {
         why: Forward,
         id: u64,
     ) -> Self {
-        // A part that is no answer is neither confirmed nor better than an error.
-        let (selected, part) = match selected {
+        let (mut part, mut whole) = (None, None);
+        let selected = match selected {
+            // What is no answer is neither confirmed nor better than an error.
             Some(Selected { variant, common }) if why == Forward::Partial => {
-                (None, Some(variant).filter(|part| !common && can_complete(&ask, part)))
+                let place = if variant.head.part.is_some() { &mut part } else { &mut whole };
+                *place = Some(variant).filter(|_| !common);
+                None
             }
-            selected => (selected, None),
+            selected => selected,
         };
-        let (ranged, get) = (ask.headers.contains_key(RANGE), ask.method == Method::GET);
-        let offered = found.own.clone().filter(|_| get && !ranged);
+        let part = part.filter(|part| can_complete(&ask, part));
+        let has = |name| ask.headers.contains_key(name);
+        // What the client knows is what it asks about, unless there is something better.
+        let asks_itself = has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE);
+        let offers =
+            ask.method == Method::GET && !has(RANGE) && (selected.is_some() || !asks_itself);
+        let offered = found.own.clone().filter(|_| offers);
         Self {
             core,
             ask,
             why,
             selected,
             part,
+            whole,
             splice: None,
             offered,
             validates: false,
@@ -140,8 +153,8 @@ impl<T: Store> Plan<T> {
             return None;
         }
         let (key, demand) = (&self.ask.key, &self.ask.demand);
-        let found = Found::peek(&self.core.store, key.borrowed(), &self.ask.headers)?;
-        let now = || self.core.settings.now();
+        let now = self.core.settings.now();
+        let found = Found::peek(&self.core.store, key.borrowed(), &self.ask.headers, demand, now)?;
         match Decision::of(&found, &self.ask.method, &self.ask.headers, demand, now) {
             Decision::Answer { variant, status: CacheStatus::Hit, .. } => {
                 self.land();
@@ -174,18 +187,16 @@ impl<T: Store> Plan<T> {
         };
         match &judged {
             // Nobody may use it before the origin says so again.
-            Judged::Store(head) if !self.is_shared(head) => self.pass(),
+            Judged::Store(head) if !is_shared(head) => self.pass(),
             Judged::Store(_) => {}
             Judged::Pass => self.pass(),
+            Judged::Answer(_, CacheStatus::Revalidated) => {
+                self.core.flights.refreshed(&self.ask.key);
+                self.land();
+            }
             Judged::Answer(..) | Judged::Confused => self.land(),
         }
         judged
-    }
-
-    /// Whether other requests may be answered with it too.
-    fn is_shared(&self, head: &StoredHead) -> bool {
-        let lookup = Demand::default().look_up(&head.policy, head.received);
-        matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
     }
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
@@ -207,7 +218,7 @@ impl<T: Store> Plan<T> {
             self.learn_from_head(*status, headers);
             return Judged::Pass;
         }
-        if stream || !self.ask.demand.stores() {
+        if stream || !self.ask.demand.stores() || self.is_cut(*status, headers) {
             return Judged::Pass;
         }
         match self.admit(parts, size) {
@@ -224,6 +235,16 @@ impl<T: Store> Plan<T> {
                 Judged::Pass
             }
         }
+    }
+
+    /// Whether it is a part of what is stored as a whole, and must not take the
+    /// place of that.
+    fn is_cut(&self, status: StatusCode, part: &HeaderMap) -> bool {
+        let whole = self.whole.as_ref().filter(|_| status == StatusCode::PARTIAL_CONTENT);
+        whole.is_some_and(|whole| {
+            let tags = EntityTag::of(&whole.head.headers).zip(EntityTag::of(part));
+            tags.is_none_or(|(whole, part)| whole.weak_eq(part))
+        })
     }
 
     /// The rest of what is stored has come.
@@ -284,10 +305,12 @@ impl<T: Store> Plan<T> {
         if let Some(variant) = candidates.iter().find(about) {
             return Judged::Answer(self.freshen(variant, update), CacheStatus::Revalidated);
         }
-        match candidates[..] {
+        match &self.selected {
             // The origin found its tag among one: that one is still the same, but nothing that
-            // this says is about it.
-            [variant] => Judged::Answer(Arc::clone(variant), CacheStatus::Revalidated),
+            // this says is about it. Some name the tag of another encoding here.
+            Some(selected) if sole => {
+                Judged::Answer(Arc::clone(&selected.variant), CacheStatus::Revalidated)
+            }
             // Without them, the next request gets an answer.
             _ => {
                 self.core.store.invalidate(self.key(false));
@@ -303,17 +326,16 @@ impl<T: Store> Plan<T> {
         let mut headers = stored.headers.clone();
         let selected = self.selected.as_ref();
         let own = selected.filter(|selected| Arc::ptr_eq(&selected.variant, variant));
+        // What is for all stays as it is, unless this is for all too.
+        let own = own.filter(|selected| !selected.common || update::is_for_all(update));
         let common = own.is_some_and(|selected| selected.common);
-        let mut update = update.clone();
-        if common {
-            // It is for all, and these cookies are for one.
-            update.remove(SET_COOKIE);
-        }
-        update::freshen(&mut headers, update, received, &options);
+        update::freshen(&mut headers, update.clone(), received, &options);
         let examined = self.examine(stored.status, &headers, received, &options);
         let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
         let Some(admitted) = examined.ok().filter(|_| fields::has_room(&headers)) else {
-            self.core.store.invalidate(self.key(common));
+            if own.is_some() {
+                self.core.store.invalidate(self.key(common));
+            }
             return Arc::new(variant.with_head(head, self.stamp));
         };
         head.policy = admitted.policy;
@@ -368,6 +390,15 @@ impl<T: Store> Plan<T> {
         if common { key.within(&COMMON) } else { key }
     }
 
+    /// What is told of a response that comes from the origin.
+    pub(crate) fn status(&self) -> CacheStatus {
+        let cached = self.ask.demand.stores() || self.ask.demand.reads();
+        match cached && self.why != Forward::Method {
+            true => CacheStatus::Miss,
+            false => CacheStatus::Bypass,
+        }
+    }
+
     pub(crate) fn tell(&self, status: CacheStatus) {
         self.core.settings.tell(&self.ask, status);
     }
@@ -387,6 +418,12 @@ impl<T: Store> Plan<T> {
             self.core.flights.pass(&self.ask.key, id, self.core.settings.collapse.remember);
         }
     }
+}
+
+/// Whether other requests may be answered with it too, when it comes.
+pub(super) fn is_shared(head: &StoredHead) -> bool {
+    let lookup = Demand::default().look_up(&head.policy, head.received);
+    matches!(lookup, Lookup::Fresh { .. }) && head.status != StatusCode::PARTIAL_CONTENT
 }
 
 impl<T: Store> Drop for Plan<T> {

@@ -1,23 +1,18 @@
 //! Who reads one body together, how far each has come, and what they still need.
 
-use std::{collections::VecDeque, task::Waker};
+use std::{mem, task::Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
 
-use super::{error::FillError, places::Places};
+use super::{error::FillError, pieces::Pieces, places::Places};
 
 #[derive(Default)]
 pub(crate) struct Readers {
     places: Places<Place>,
-    chunks: VecDeque<Bytes>,
-    // How many chunks went before these, as all have read them.
-    passed: usize,
-    // How long all chunks are, and those that are there.
-    bytes: u64,
-    held: u64,
+    pieces: Pieces,
     // How many bytes are kept for who comes later, until there are more.
     most: u64,
     closed: bool,
@@ -28,8 +23,7 @@ pub(crate) struct Readers {
 
 struct Place {
     waker: Option<Waker>,
-    // The chunk it reads next, and how many bytes it has read.
-    next: usize,
+    // How many bytes it has read.
     read: u64,
     leads: bool,
     // It is too far behind.
@@ -49,8 +43,7 @@ enum End {
 
 impl Readers {
     pub(crate) fn enter(&mut self, leads: bool) -> usize {
-        let next = self.passed;
-        let place = Place { waker: None, next, read: 0, leads, lags: false, done: false };
+        let place = Place { waker: None, read: 0, leads, lags: false, done: false };
         self.places.insert(place)
     }
 
@@ -102,21 +95,19 @@ impl Readers {
             // It would take a place, and count for nothing.
             return false;
         }
-        let len = chunk.len() as u64;
-        self.bytes = self.bytes.saturating_add(len);
-        self.held += len;
-        self.chunks.push_back(chunk);
-        let closes = !self.closed && self.most < self.bytes;
+        let before = self.pieces.end();
+        self.pieces.push(chunk);
+        let closes = !self.closed && self.most < self.pieces.end();
         self.closed |= closes;
         if self.closed {
+            // The chunk that has just come is not too much for anybody.
+            let most = self.most;
+            let slow =
+                self.places.iter_mut().filter(|place| place.read.saturating_add(most) < before);
+            slow.for_each(|place| place.lags = true);
             self.trim();
-            self.leave_behind(len);
         }
         closes
-    }
-
-    pub(crate) fn add_trailers(&mut self, trailers: HeaderMap) {
-        self.trailers = Some(trailers);
     }
 
     pub(crate) fn fail(&mut self, error: BoxError) {
@@ -130,13 +121,18 @@ impl Readers {
         self.end = Some(End::Failed(FillError::panicked()));
     }
 
-    pub(crate) fn end(&mut self, whole: bool) {
+    pub(crate) fn end(&mut self, whole: bool, trailers: Option<HeaderMap>) {
+        self.trailers = trailers;
         self.end = Some(if whole { End::Clean } else { End::Short });
     }
 
-    /// All chunks, if they are kept.
-    pub(crate) fn chunks(&self) -> Option<VecDeque<Bytes>> {
-        (!self.closed).then(|| self.chunks.clone())
+    /// All that has come, if it is kept. It is given back.
+    pub(crate) fn take_pieces(&mut self) -> Option<Pieces> {
+        (!self.closed).then(|| mem::take(&mut self.pieces))
+    }
+
+    pub(crate) fn give_back(&mut self, pieces: Pieces) {
+        self.pieces = pieces;
     }
 
     /// What is next for a reader, if it is there.
@@ -151,8 +147,7 @@ impl Readers {
             place.done = true;
             return Some(Some(Err(FillError::lagged().into())));
         }
-        if let Some(chunk) = self.chunks.get(place.next - self.passed).cloned() {
-            place.next += 1;
+        if let Some(chunk) = self.pieces.read(place.read) {
             place.read += chunk.len() as u64;
             self.trim();
             return Some(Some(Ok(Frame::data(chunk))));
@@ -176,9 +171,9 @@ impl Readers {
             return (true, SizeHint::with_exact(0));
         };
         let clean = matches!(self.end, Some(End::Clean));
-        let left = self.bytes.saturating_sub(place.read);
+        let left = self.pieces.end().saturating_sub(place.read);
         let at_end = clean && left == 0 && self.trailers.is_none() && !place.lags;
-        let total = if clean { Some(self.bytes) } else { self.size.exact() };
+        let total = if clean { Some(self.pieces.end()) } else { self.size.exact() };
         let hint = match total {
             Some(total) => SizeHint::with_exact(total.saturating_sub(place.read)),
             None => SizeHint::new(),
@@ -192,26 +187,7 @@ impl Readers {
             return;
         }
         let reading = self.places.iter().filter(|place| !place.done && !place.lags);
-        let needed = reading.map(|place| place.next).min();
-        let end = self.passed + self.chunks.len();
-        let gone = needed.unwrap_or(end) - self.passed;
-        let freed: u64 = self.chunks.drain(..gone).map(|chunk| chunk.len() as u64).sum();
-        self.held -= freed;
-        self.passed += gone;
-    }
-
-    /// Leaves those behind for whom too much would have to be kept. The chunk
-    /// that has just come, which is so long, is not too much for anybody.
-    fn leave_behind(&mut self, last: u64) {
-        while self.most < self.held - last {
-            let first = self.passed;
-            let slowest = self.places.iter_mut().filter(|place| place.next == first);
-            slowest.for_each(|place| place.lags = true);
-            self.trim();
-            if self.passed == first {
-                // Nobody is in the way.
-                break;
-            }
-        }
+        let needed = reading.map(|place| place.read).min();
+        self.pieces.release(needed.unwrap_or(u64::MAX));
     }
 }

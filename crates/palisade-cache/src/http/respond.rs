@@ -1,5 +1,7 @@
 //! Responses made of what is stored.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
@@ -41,8 +43,14 @@ pub(crate) fn stored<B>(
             (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
         }
     };
-    let body = if *method == Method::HEAD { Bytes::new() } else { body };
-    let mut response = Response::new(CachedBody::full(body, status));
+    // RFC 9110, section 6.5: what comes after a body is about all of it.
+    let whole = matches!(answer, Answer::Whole | Answer::Forward);
+    let body = match (*method == Method::HEAD, whole && stored.trailers.is_some()) {
+        (true, _) => CachedBody::full(Bytes::new(), status),
+        (false, true) => CachedBody::trailed(body, Arc::clone(stored), status),
+        (false, false) => CachedBody::full(body, status),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     *response.version_mut() = stored.version;
     *response.headers_mut() = headers;

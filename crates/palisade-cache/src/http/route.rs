@@ -45,7 +45,8 @@ enum Query {
     Except(Vec<String>),
 }
 
-/// How long responses live that succeed, or redirect for good.
+/// How long responses live that succeed, or redirect for good, in seconds: parts
+/// of one are rounded up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouteTtl {
@@ -183,6 +184,8 @@ impl fmt::Debug for Route {
     }
 }
 
+/// HTTP counts whole seconds: less than one counts as one.
 pub(crate) fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+    let started = u64::from(duration.subsec_nanos() != 0);
+    u32::try_from(duration.as_secs().saturating_add(started)).unwrap_or(u32::MAX)
 }

@@ -129,19 +129,19 @@ where
         let key = CacheKeyRef::new(partition, reduced, body, core.settings.shared);
 
         let reads = demand.reads() && (body.is_some() || is_safe(request.method()));
+        let now = core.settings.now();
         let found = if reads {
-            Found::peek(&core.store, key, request.headers())
+            Found::peek(&core.store, key, request.headers(), &demand, now)
         } else {
             Some(Found::default())
         };
-        let now = || core.settings.now();
         let decide = |found| Decision::of(found, request.method(), request.headers(), &demand, now);
         let decision = found.as_ref().map(decide);
         if let Some(Decision::Answer { variant, answer, age, status }) = &decision {
             core.settings.observe(head, status.as_str());
             let mut response = respond::stored(variant, request.method(), *answer, *age, *status);
             if let Some(name) = core.settings.name.as_deref() {
-                let ttl = Some(variant.head.policy.ttl(now()));
+                let ttl = Some(variant.head.policy.ttl(now));
                 respond::sign(response.headers_mut(), Some(name), Handled::Hit, ttl, None);
             }
             return ResponseFuture::answered(response);

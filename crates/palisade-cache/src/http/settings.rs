@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 use http::{Request, Uri};
 use palisade_core::{Event, Head, Observer, SystemClock, Target, WallClock};
 
-use super::{ask::Ask, flights::Flights, route::Route, spawn::Spawn, status::CacheStatus};
-use crate::rules::options::Options;
+use super::{ask::Ask, flights::Flights, route::Route, status::CacheStatus};
+use crate::{Background, rules::options::Options};
 
 /// What the services of a layer share.
 #[derive(Debug)]
@@ -29,16 +29,19 @@ impl<T: Clone> Clone for Core<T> {
     }
 }
 
+/// Who runs what nobody waits for.
+pub(crate) type InBackground = Arc<dyn Background + Send + Sync>;
+
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) shared: bool,
     pub(crate) set_cookie: bool,
     pub(crate) stale_while_revalidate: u32,
-    pub(crate) stale_on_error: u32,
+    pub(crate) stale_if_error: u32,
     pub(crate) routes: Vec<Route>,
     pub(crate) collapse: Collapse,
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) executor: Option<Arc<dyn Spawn>>,
+    pub(crate) background: Option<InBackground>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) clock: Arc<dyn WallClock>,
 }
@@ -49,11 +52,11 @@ impl Settings {
             shared,
             set_cookie: !shared,
             stale_while_revalidate: 0,
-            stale_on_error: 0,
+            stale_if_error: 0,
             routes: Vec::new(),
             collapse: Collapse::default(),
             name: None,
-            executor: None,
+            background: None,
             observer: None,
             clock: Arc::new(SystemClock),
         }
@@ -80,7 +83,7 @@ impl Settings {
         let options = Options {
             set_cookie: self.set_cookie,
             stale_while_revalidate: self.stale_while_revalidate,
-            stale_if_error: self.stale_on_error,
+            stale_if_error: self.stale_if_error,
             keyed_by_body,
             ..basis
         };
@@ -129,6 +132,11 @@ impl fmt::Debug for Settings {
 
 /// Whether requests for the same thing are sent as one, and for how long one
 /// waits for another.
+///
+/// Where the inner service fails, the error goes to the request that was sent,
+/// and one of those that wait for it is sent in its place. Who has waited for
+/// three that failed is answered with a 504 (Gateway Timeout): as many errors as
+/// requests would take as many calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Collapse {
@@ -152,7 +160,11 @@ impl Collapse {
     }
 
     /// Sets how long a request waits for the response to another one before it
-    /// is sent itself. Defaults to ten seconds.
+    /// is sent itself: for each of up to three, if they fail. Defaults to ten
+    /// seconds.
+    ///
+    /// A response of which nothing has come for that long is not waited for by
+    /// requests that come later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

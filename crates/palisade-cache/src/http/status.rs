@@ -13,7 +13,8 @@ pub enum CacheStatus {
     Miss,
     /// It was answered together with another one.
     Collapsed,
-    /// The cache did nothing.
+    /// It was sent on as if there were no cache: the request wants none, or has a
+    /// method for which nothing is stored.
     Bypass,
 }
 

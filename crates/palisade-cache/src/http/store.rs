@@ -9,7 +9,9 @@ use super::{
 
 /// Where responses are kept: in memory, elsewhere, or both.
 ///
-/// Only [`get`](Self::get) is waited for. What writes is told and not waited
+/// Only [`get`](Self::get) is waited for, and for a quarter of a second in all:
+/// then the origin is asked as if nothing were stored, and the observer is told
+/// of a `slow_store`. What writes is told and not waited
 /// for, never fails a request, and may come to nothing: a cache may forget. A
 /// store that has to wait for its writes queues them, and drops those that are
 /// too many.
@@ -63,6 +65,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// makes invalid within that time of a fetch may be stored all the same, for as
     /// long as it is fresh.
     fn stamp(&self) -> Stamp;
+
+    /// Whether what was asked for at such a time could still be stored under a key,
+    /// so that it was not [invalidated](Self::invalidate) since. Requests do not
+    /// wait for what others have asked for, if it could not. Defaults to yes.
+    fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
+        let _ = (key, asked);
+        true
+    }
 
     /// Stores one variant in place of what [is for the same
     /// requests](Entry::with). Says whether it does.

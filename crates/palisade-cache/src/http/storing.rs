@@ -1,8 +1,8 @@
 //! What is stored of a response, and when.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE},
@@ -13,6 +13,7 @@ use palisade_core::Event;
 
 use super::{
     entry::{StoredHead, Variant, compacted},
+    pieces::Pieces,
     plan::Plan,
     store::Store,
 };
@@ -56,6 +57,7 @@ impl<T: Store> Plan<T> {
             policy: admitted.policy,
             selector: admitted.selector,
             part: None,
+            trailers: None,
             received,
         };
         Some(Storing {
@@ -66,36 +68,40 @@ impl<T: Store> Plan<T> {
     }
 
     /// The body is complete: it is stored, if it is as long as it should be.
-    pub(crate) fn finish(&mut self, chunks: Option<&VecDeque<Bytes>>) -> bool {
-        let whole = self.store(chunks);
+    pub(crate) fn finish(&mut self, pieces: Option<&Pieces>, trailers: Option<&HeaderMap>) -> bool {
+        let whole = self.store(pieces, trailers);
         self.land();
         whole
     }
 
-    fn store(&mut self, chunks: Option<&VecDeque<Bytes>>) -> bool {
+    fn store(&mut self, pieces: Option<&Pieces>, trailers: Option<&HeaderMap>) -> bool {
         let Some(Storing { head, common, length }) = self.storing.take() else {
             return true;
         };
         // Once it is too large, nobody counts.
-        let Some(chunks) = chunks else {
+        let Some(pieces) = pieces else {
             return true;
         };
-        let total = chunks.iter().map(Bytes::len).sum::<usize>();
-        if length.is_some_and(|length| length != total as u64) {
+        let total = pieces.end();
+        if length.is_some_and(|length| length != total) {
             return false;
         }
-        let Some(head) = self.with_part(head, total as u64) else {
+        let Some(head) = self.with_part(head, total) else {
             return true;
         };
+        let head = with_trailers(head, trailers);
         // A copy: chunks keep the buffers alive that they were read into.
-        let mut body = BytesMut::with_capacity(total);
-        chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        let mut body = BytesMut::with_capacity(pieces.slices().map(<[u8]>::len).sum());
+        pieces.slices().for_each(|piece| body.extend_from_slice(piece));
         let body = body.freeze();
         // The first clone allocates: better now than on a hit.
         drop(body.clone());
         let variant = Arc::new(Variant::new(head, body, self.stamp));
         let key = self.key(common).to_key();
         let stored = self.core.store.put(&key, variant);
+        if stored {
+            self.core.flights.refreshed(&self.ask.key);
+        }
         if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
             observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }
@@ -118,6 +124,15 @@ impl<T: Store> Plan<T> {
         }
         Some(Arc::new(head))
     }
+}
+
+fn with_trailers(head: Arc<StoredHead>, trailers: Option<&HeaderMap>) -> Arc<StoredHead> {
+    let Some(trailers) = trailers else {
+        return head;
+    };
+    let mut head = Arc::unwrap_or_clone(head);
+    head.trailers = Some(compacted(trailers));
+    Arc::new(head)
 }
 
 /// What `Content-Length` says, if it is there. What says several things, or none

@@ -100,8 +100,8 @@ impl Policy {
         }
     }
 
-    /// How old the response is, in seconds: RFC 9111, section 4.2.3. A clock that
-    /// is set back makes nothing younger than it came.
+    /// How old the response is, in seconds: RFC 9111, section 4.2.3. To a clock
+    /// that was set back, it is as old as it is young.
     pub(crate) fn age(&self, now: SystemTime) -> u32 {
         to_seconds(self.age_millis(now))
     }
@@ -157,7 +157,9 @@ impl Policy {
     }
 
     pub(super) fn age_millis(&self, now: SystemTime) -> u64 {
-        self.initial_age.saturating_add(millis(now).saturating_sub(self.received))
+        // It came in what is the future now: nobody knows how old it is, and it must not stay
+        // fresh until then.
+        self.initial_age.saturating_add(millis(now).abs_diff(self.received))
     }
 
     /// For how many milliseconds the response has not been fresh any more.

@@ -10,6 +10,7 @@ use http::{
 };
 
 use super::{
+    directives::response::{Listed, ResponseDirectives},
     etag::EntityTag,
     fields::{strip_connection, to_stored},
     options::Options,
@@ -32,6 +33,14 @@ pub(crate) fn is_about(not_modified: &HeaderMap, stored: &HeaderMap, sole: bool)
         Some(modified) => stored.get(LAST_MODIFIED) == Some(modified),
         None => sole,
     }
+}
+
+/// Whether a 304 or an answer to HEAD is for all, whoever asked: it says so itself,
+/// as a 304 says all that tells how the response is stored (RFC 9110, section
+/// 15.4.5), and sets no cookies.
+pub(crate) fn is_for_all(update: &HeaderMap) -> bool {
+    let directives = ResponseDirectives::of(update);
+    directives.public && directives.private == Listed::Absent && !update.contains_key(SET_COOKIE)
 }
 
 /// Obsolete since RFC 7231, and still sent.

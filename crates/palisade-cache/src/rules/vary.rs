@@ -135,6 +135,11 @@ impl Selector {
         })
     }
 
+    /// Whether the response does not depend on any field.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// How many bytes it keeps.
     pub(crate) fn len(&self) -> usize {
         self.members.iter().map(Selected::len).sum::<usize>()

@@ -38,21 +38,31 @@ where
     }
 
     /// The answer to give in place of this result, if it is a failure, and the
-    /// time for that is not over, and nobody has removed it since.
+    /// answer is none, and the time for that is not over, and nobody has removed it
+    /// since. For a while, no other call is made then.
     pub(crate) fn stand_in<Res, Err>(
         &self,
         key: &K,
-        stale: Option<Arc<Entry<V>>>,
+        stale: Option<&Arc<Entry<V>>>,
         result: &Result<Res, Err>,
     ) -> Option<Arc<Entry<V>>>
     where
         P: Judge<K, Res, Err, Kept = V>,
     {
         let stale = stale.filter(|_| self.policy.failed(result.as_ref()))?;
-        let stands_in = self.settings.windows.stands_in(&stale.freshness, Instant::now());
+        let now = Instant::now();
         let kept = self.shared.store.peek(key);
-        let is_kept = kept.is_some_and(|kept| Arc::ptr_eq(&kept, &stale));
-        (stands_in && is_kept).then_some(stale)
+        let is_kept = kept.is_some_and(|kept| Arc::ptr_eq(&kept, stale));
+        if !is_kept || !self.settings.windows.stands_in(&stale.freshness, now) {
+            return None;
+        }
+        let answer: Result<Res, Err> = self.give(stale);
+        if self.policy.failed(answer.as_ref()) {
+            return None;
+        }
+        // Before others may call.
+        stale.begin_pause(now, true);
+        Some(Arc::clone(stale))
     }
 
     /// Gives everybody an answer past its time.
@@ -80,7 +90,6 @@ where
         flight: &Flying<V, C>,
         driving: Driving<'_, Landed<V>, C>,
         result: Result<Res, Err>,
-        since: Option<Instant>,
     ) -> Outcome<Res, Err>
     where
         P: Judge<K, Res, Err, Kept = V>,
@@ -91,7 +100,7 @@ where
             Err(error) => return (Err(error), Came::Nothing),
         };
         let now = Instant::now();
-        let took = since.map_or(Duration::ZERO, |since| now - since);
+        let took = driving.since().map_or(Duration::ZERO, |since| now - since);
         let ttl = self.policy.ttl(key, &kept);
         let admitted = self.admit(ttl, now, took, || self.policy.weight(key, &kept));
         let entry = admitted.map(|keep| Arc::new(keep.of(kept.clone())));
@@ -135,7 +144,6 @@ impl Keep {
     const FOR_WAITERS: Self = Self { freshness: Freshness::FOREVER, weight: 0 };
 
     pub(crate) fn of<V>(self, answer: V) -> Entry<V> {
-        let Self { freshness, weight } = self;
-        Entry { answer, freshness, weight }
+        Entry::new(answer, self.freshness, self.weight)
     }
 }

@@ -88,14 +88,16 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
 
     /// Sets how long after its time an answer is given at once, while one call
     /// for a new one is under way: in the [background](Self::background), or for
-    /// the first who asks. If that fails, the answer is given all the same.
-    /// Defaults to zero.
+    /// the first who asks. If that fails, the answer is given all the same, and no
+    /// other call is made for a second, and twice as long after each failure that
+    /// follows, up to a minute. Defaults to zero.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.set(|settings| settings.windows.revalidate = window)
     }
 
     /// Sets how long after its time an answer is given if a call for a new one
-    /// [fails](Self::failures). Defaults to zero.
+    /// [fails](Self::failures), and then without a call for a second, and twice as
+    /// long after each failure that follows, up to a minute. Defaults to zero.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.set(|settings| settings.windows.on_error = window)
     }
@@ -208,7 +210,9 @@ where
 
     /// Sets who gets new answers in place of those that grow old. Defaults to
     /// [`Inline`]: the caller who finds that it is time for that waits for it,
-    /// and others are given the old answer meanwhile.
+    /// and others are given the old answer meanwhile. It may be any
+    /// [`Background`](crate::Background); if that does not go on, whoever asks past
+    /// the time for old answers does.
     pub fn background<D>(self, background: D) -> CacheLayer<K, V, C, Policy<B, T, W, R, J, D>> {
         self.swap(|b, t, w, r, j, _| (b, t, w, r, j, background))
     }

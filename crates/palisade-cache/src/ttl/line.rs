@@ -1,13 +1,28 @@
-use std::{mem, task::Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
-/// Those who wait for one call, and which of them drives it.
+/// Those who wait for one call.
+///
+/// Wakers that are not needed any more are handed out: dropped, they may do
+/// anything, so not under a lock.
 #[derive(Default)]
 pub(crate) struct Line {
-    // Without a waker, it is at work or has not come yet.
+    // Without a waker, it is at work, or was woken, or has not come yet.
     places: Slab<Option<Waker>>,
-    driver: Option<usize>,
+    // The call can go on, and nobody has come for it since.
+    rung: bool,
+    // Somebody is at it, and sees afterwards whether it can go on.
+    polled: bool,
+}
+
+/// Who is to be woken, without the lock.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Woken {
+    // As a rule there is no other, and nothing is allocated for it.
+    first: Option<Waker>,
+    others: Vec<Waker>,
 }
 
 impl Line {
@@ -19,56 +34,70 @@ impl Line {
         self.places.is_empty()
     }
 
-    /// Whether anybody has a place besides this one.
+    /// Whether anybody has a place besides one.
     pub(crate) fn has_others(&self) -> bool {
         1 < self.places.len()
     }
 
-    /// Goes to sleep. Without a driver, this one is.
-    pub(crate) fn park(&mut self, place: usize, waker: &Waker) {
-        self.driver.get_or_insert(place);
-        match &mut self.places[place] {
-            Some(parked) => parked.clone_from(waker),
-            vacant => *vacant = Some(waker.clone()),
+    /// Gives a place up.
+    pub(crate) fn leave(&mut self, place: usize) -> Option<Waker> {
+        self.places.remove(place)
+    }
+
+    /// Goes to sleep. Hands out the waker that was there.
+    pub(crate) fn park(&mut self, place: usize, waker: &Waker) -> Option<Waker> {
+        let parked = &mut self.places[place];
+        match parked {
+            Some(before) if before.will_wake(waker) => None,
+            _ => parked.replace(waker.clone()),
         }
     }
 
-    /// Whether it is for this one to drive, as it does or nobody does.
-    pub(crate) fn drives(&self, place: usize) -> bool {
-        self.driver.is_none_or(|driver| driver == place)
+    /// Whether the call can go on. Who asks is to go on with it then.
+    pub(crate) fn answer(&mut self) -> bool {
+        std::mem::take(&mut self.rung)
     }
 
-    pub(crate) fn drive(&mut self, place: usize) {
-        self.driver = Some(place);
-        // It is here, so nobody has to wake it.
-        self.places[place] = None;
+    /// Goes on with the call, awake. What was rung before is forgotten.
+    pub(crate) fn begin(&mut self, place: usize) -> Option<Waker> {
+        (self.rung, self.polled) = (false, true);
+        self.places[place].take()
     }
 
-    /// Gives a place up; says whether it was the driver's.
-    pub(crate) fn leave(&mut self, place: usize) -> bool {
-        self.places.remove(place);
-        let drove = self.driver == Some(place);
-        if drove {
-            self.driver = None;
+    /// The call can go on. Whoever comes first does; if that is for nobody to
+    /// know now, those are woken who wait.
+    pub(crate) fn ring(&mut self) -> Woken {
+        self.rung = true;
+        match self.polled {
+            true => Woken::default(),
+            false => self.wake_all(),
         }
-        drove
     }
 
-    /// Makes one of those who sleep the driver. Without any, whoever comes next
-    /// is.
-    pub(crate) fn elect(&mut self) -> Option<Waker> {
-        let mut sleeping = self
-            .places
-            .iter_mut()
-            .filter_map(|(place, waker)| waker.is_some().then_some((place, waker)));
-        let elected = sleeping.next();
-        self.driver = elected.as_ref().map(|(place, _)| *place);
-        elected.and_then(|(_, waker)| waker.clone())
+    /// Leaves the call to whoever comes first when it can go on, which may be now.
+    pub(crate) fn put_back(&mut self, place: usize, waker: Waker) -> Woken {
+        self.places[place] = Some(waker);
+        self.polled = false;
+        match self.rung {
+            true => self.wake_all(),
+            false => Woken::default(),
+        }
     }
 
-    /// Everybody who sleeps, to be woken.
-    pub(crate) fn wake_all(&mut self) -> Vec<Waker> {
-        self.driver = None;
-        self.places.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()
+    /// The call is over.
+    pub(crate) fn end(&mut self) -> Woken {
+        self.polled = false;
+        self.wake_all()
+    }
+
+    fn wake_all(&mut self) -> Woken {
+        let mut asleep = self.places.iter_mut().filter_map(|(_, waker)| waker.take());
+        Woken { first: asleep.next(), others: asleep.collect() }
+    }
+}
+
+impl Woken {
+    pub(crate) fn wake(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
     }
 }

@@ -38,7 +38,6 @@ where
     stale: Option<Arc<Entry<V>>>,
     // There was an answer to give, and this is for the next one.
     refreshes: bool,
-    since: Option<Instant>,
 }
 
 impl<S, Req, K, V, P> Member<S, Req, K, V, P>
@@ -54,11 +53,10 @@ where
         stale: Option<Arc<Entry<V>>>,
         refreshes: bool,
     ) -> Self {
-        let since = rules.settings.since();
         let Seat { flight, place } = seat;
         let rules = Arc::clone(rules);
         let (place, own, alone) = (Some(place), Some(own), None);
-        Self { rules, flight, place, key, own, alone, stale, refreshes, since }
+        Self { rules, flight, place, key, own, alone, stale, refreshes }
     }
 
     fn leave(&mut self) {
@@ -89,7 +87,10 @@ where
     P: Judge<K, S::Response, S::Error, Kept = V>,
 {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
-        let (result, came) = ready!(self.poll_result(cx));
+        let mut panicked = Panicked(self.stale.clone());
+        let polled = self.poll_result(cx);
+        panicked.0 = None;
+        let (result, came) = ready!(polled);
         self.leave();
         let status = self.status(came);
         self.rules.settings.tell(&self.rules.shared.counts, status);
@@ -98,19 +99,24 @@ where
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<S::Response, S::Error>> {
         if let Some(place) = self.place {
-            match self.flight.poll(place, &mut self.own, cx) {
+            let now = || self.rules.settings.since();
+            match self.flight.poll(place, &mut self.own, now, cx) {
                 Turn::Wait => return Poll::Pending,
                 Turn::Landed(Landed { entry, stale }) => {
                     let came = if stale { Came::Stale } else { Came::Fresh };
                     return Poll::Ready((self.rules.give(&entry), came));
                 }
                 Turn::Over(result, driving) => {
-                    let stale = self.rules.stand_in(&self.key, self.stale.take(), &result);
+                    let stale = self.stale.take();
                     let (rules, flight, key) = (&*self.rules, &self.flight, &self.key);
-                    return Poll::Ready(match stale {
-                        Some(entry) => rules.land_stale(key, flight, driving, entry),
-                        None => rules.land(key, flight, driving, result, self.since),
-                    });
+                    if let Some(entry) = rules.stand_in(key, stale.as_ref(), &result) {
+                        return Poll::Ready(rules.land_stale(key, flight, driving, entry));
+                    }
+                    let (result, came) = rules.land(key, flight, driving, result);
+                    if let (Came::Nothing, Some(entry)) = (came, stale) {
+                        entry.begin_pause(Instant::now(), false);
+                    }
+                    return Poll::Ready((result, came));
                 }
                 Turn::Alone(call) => self.alone = Some(Box::pin(call)),
             }
@@ -119,10 +125,22 @@ where
         let alone = self.alone.as_mut().expect("polled after it was ready");
         let result = ready!(alone.as_mut().poll(cx));
         self.alone = None;
-        Poll::Ready(match self.rules.stand_in(&self.key, self.stale.take(), &result) {
+        Poll::Ready(match self.rules.stand_in(&self.key, self.stale.take().as_ref(), &result) {
             Some(entry) => (self.rules.give(&entry), Came::Stale),
             None => (result, Came::Fresh),
         })
+    }
+}
+
+/// What there is in place of what a panic was to bring. Dropped with it, it has no
+/// other call made for a while.
+struct Panicked<V>(Option<Arc<Entry<V>>>);
+
+impl<V> Drop for Panicked<V> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.begin_pause(Instant::now(), true);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use shuttle::{
@@ -101,15 +101,22 @@ fn nobody_gets_what_was_removed() {
             let askers: Vec<_> = (0..3)
                 .map(|_| {
                     let (cache, removed) = (cache.clone(), removed.clone());
-                    let leaves = thread_rng().gen_bool(0.3);
+                    // It is not polled any more, and there until the others are through, or not.
+                    let (idles, leaves) = (thread_rng().gen_bool(0.5), thread_rng().gen_bool(0.5));
                     thread::spawn(move || {
+                        let mut idle = idles.then(|| Box::pin(cache.clone().call(())));
+                        if let Some(idle) = &mut idle {
+                            let cx = &mut Context::from_waker(Waker::noop());
+                            let _ = idle.as_mut().poll(cx);
+                        }
                         if leaves {
-                            drop(cache.clone().call(()));
+                            idle = None;
                         }
                         for _ in 0..2 {
                             let least = removed.load(Ordering::SeqCst);
                             assert!(least <= ask(&cache));
                         }
+                        drop(idle);
                     })
                 })
                 .collect();

@@ -6,8 +6,8 @@ use super::{ByRequest, Errors, Inline, Lifetime, OneEach, ToOne, Ttl, Weigh};
 ///
 /// `B` keys requests ([`KeyOf`](crate::KeyOf)), `T` says how long responses are
 /// kept ([`Lifetime`]), `W` weighs them ([`Weigh`]), `R` says what becomes of
-/// errors ([`Errors`]), `J` what is a failure ([`Classify`]), and `X` runs what
-/// is done in the background ([`Background`](crate::Background)).
+/// errors ([`Errors`]), `J` what is a failure ([`Classify`]), and `X` who
+/// gets new answers in place of old ones ([`Refresher`](crate::Refresher)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy<B = ByRequest, T = Ttl, W = OneEach, R = ToOne, J = AnyError, X = Inline> {
     pub(crate) by: B,

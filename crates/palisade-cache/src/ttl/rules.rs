@@ -43,6 +43,18 @@ impl Settings {
         self.windows.age(&entry.freshness, Instant::now, || self.random.unit())
     }
 
+    /// As what to give the answer without a call, if it may be.
+    pub(crate) fn as_it_is<V>(&self, entry: &Entry<V>) -> Option<Status> {
+        match self.age(entry) {
+            Age::Fresh | Age::Due => Some(Status::Hit),
+            Age::Stale | Age::Expired => {
+                let now = Instant::now();
+                let stands_in = self.windows.stands_in(&entry.freshness, now);
+                (stands_in && entry.pause().excuses(now)).then_some(Status::Stale)
+            }
+        }
+    }
+
     pub(crate) fn begin(&self, ttl: Ttl, now: Instant, took: Duration) -> Option<Freshness> {
         self.windows.begin(ttl, now, took, || self.random.unit())
     }

@@ -5,12 +5,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Background, CacheFuture, Call, Judge, KeyOf, Policy, Refresh,
+    CacheFuture, Call, Judge, KeyOf, Policy, Refresh, Refresher,
     freshness::Age,
     member::Member,
+    pause::Pause,
     rules::{Rules, Status},
     store::Entry,
 };
@@ -66,7 +68,7 @@ where
     K: Clone + Eq + Hash,
     V: Clone,
     B: KeyOf<Req, Key = K>,
-    X: Background<Refresh<S, Req, K, V, Policy<B, T, W, R, J, X>>>,
+    X: Refresher<Refresh<S, Req, K, V, Policy<B, T, W, R, J, X>>>,
     Policy<B, T, W, R, J, X>: Judge<K, S::Response, S::Error, Kept = V>,
 {
     type Response = S::Response;
@@ -91,7 +93,7 @@ where
             return self.give(&entry, Status::Hit);
         }
         let key = key.into_owned();
-        self.renew(key, request, entry, age, |refresh| rules.policy.background.run(refresh))
+        self.renew(key, request, entry, age, |refresh| rules.policy.background.refresh(refresh))
     }
 }
 
@@ -124,13 +126,12 @@ where
         stale: Option<Arc<Entry<V>>>,
     ) -> CacheFuture<S, Req, K, V, P> {
         let rules = &self.rules;
-        let is_of_use =
-            |entry: &Entry<V>| matches!(rules.settings.age(entry), Age::Fresh | Age::Due);
+        let as_it_is = |entry: &Entry<V>| rules.settings.as_it_is(entry);
         // Before it has a place, which nobody would give up after a panic.
         let call = Call::new(self.inner.clone(), request);
-        let seat = match rules.shared.join(&key, rules.settings.single_flight, is_of_use) {
+        let seat = match rules.shared.join(&key, rules.settings.single_flight, as_it_is) {
             Ok(seat) => seat,
-            Err(entry) => return self.give(&entry, Status::Hit),
+            Err((entry, status)) => return self.give(&entry, status),
         };
         CacheFuture::waiting(Member::new(rules, seat, key, call, stale, false))
     }
@@ -152,7 +153,8 @@ where
             Age::Expired => return self.wait(key, request, Some(entry)),
         };
         let call = Call::new(self.inner.clone(), request);
-        let Some(seat) = self.rules.shared.refresh(&key, &entry) else {
+        let is_on = |pause: Pause| pause.is_on(Instant::now());
+        let Some(seat) = self.rules.shared.refresh(&key, &entry, is_on) else {
             return self.give(&entry, status);
         };
         let member = Member::new(&self.rules, seat, key, call, Some(Arc::clone(&entry)), true);

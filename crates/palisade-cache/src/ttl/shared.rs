@@ -11,9 +11,11 @@ use foldhash::quality::RandomState;
 
 use super::{
     flight::Flight,
+    pause::Pause,
+    rules::Status,
     store::{Bounds, Entry, Removed, Store},
 };
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How many calls are made one after the other for those who wait, before each
 /// of them makes its own.
@@ -65,6 +67,9 @@ pub(crate) struct Seat<V, C> {
     pub(crate) place: usize,
 }
 
+/// An answer, and as what it is given.
+pub(crate) type Given<V> = (Arc<Entry<V>>, Status);
+
 impl<V, C> Seat<V, C> {
     fn in_flight(flight: Flying<V, C>) -> Self {
         let place = flight.enter();
@@ -85,35 +90,44 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
         &self,
         key: &K,
         shares: bool,
-        is_of_use: impl FnOnce(&Entry<V>) -> bool,
-    ) -> Result<Seat<V, C>, Arc<Entry<V>>> {
-        let mut flights = lock(&self.flights);
+        as_it_is: impl FnOnce(&Entry<V>) -> Option<Status>,
+    ) -> Result<Seat<V, C>, Given<V>> {
+        let flights = lock(&self.flights);
         let flight = flights.get(key).filter(|flight| flight.is_open());
         match flight {
             Some(flight) if shares => return Ok(Seat::in_flight(Arc::clone(flight))),
             Some(_) => return Ok(Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)))),
             None => {}
         }
-        match self.store.peek(key).filter(|entry| is_of_use(entry)) {
-            Some(entry) => Err(entry),
-            None => Ok(Self::begin(&mut flights, key)),
+        let kept = self.store.peek(key);
+        match kept.and_then(|entry| as_it_is(&entry).map(|status| (entry, status))) {
+            Some(kept) => Err(kept),
+            None => Ok(Self::begin(flights, key)),
         }
     }
 
     /// Begins a flight for a key that has an answer, unless there is one, or
-    /// another answer.
-    pub(crate) fn refresh(&self, key: &K, seen: &Arc<Entry<V>>) -> Option<Seat<V, C>> {
-        let mut flights = lock(&self.flights);
+    /// another answer, or the last one has come to nothing only now.
+    pub(crate) fn refresh(
+        &self,
+        key: &K,
+        seen: &Arc<Entry<V>>,
+        is_on: impl FnOnce(Pause) -> bool,
+    ) -> Option<Seat<V, C>> {
+        let flights = lock(&self.flights);
         let flies = flights.get(key).is_some_and(|flight| flight.is_open());
         let current = self.store.peek(key);
         let is_seen = current.is_none_or(|entry| Arc::ptr_eq(&entry, seen));
-        (is_seen && !flies).then(|| Self::begin(&mut flights, key))
+        (is_seen && !flies && !is_on(seen.pause())).then(|| Self::begin(flights, key))
     }
 
-    fn begin(flights: &mut Flights<K, V, C>, key: &K) -> Seat<V, C> {
+    fn begin(mut flights: MutexGuard<'_, Flights<K, V, C>>, key: &K) -> Seat<V, C> {
         let seat = Seat::in_flight(Arc::new(Flight::new(ATTEMPTS)));
-        // One that is over may still be there. Who has a place in it holds it, too.
+        // One that is over may still be there.
+        let over = flights.remove_entry(key);
         flights.insert(key.clone(), Arc::clone(&seat.flight));
+        drop(flights);
+        drop(over);
         seat
     }
 

@@ -10,7 +10,10 @@ use std::{
 use foldhash::quality::RandomState;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as QuickCache};
 
-use super::freshness::Freshness;
+use tokio::time::Instant;
+
+use super::{freshness::Freshness, pause::Pause};
+use crate::sync::{Mutex, lock};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,23 @@ pub(crate) struct Entry<V> {
     pub(crate) answer: V,
     pub(crate) freshness: Freshness,
     pub(crate) weight: u64,
+    pause: Mutex<Pause>,
+}
+
+impl<V> Entry<V> {
+    pub(crate) fn new(answer: V, freshness: Freshness, weight: u64) -> Self {
+        Self { answer, freshness, weight, pause: Mutex::default() }
+    }
+
+    /// For how long no call is made for another one.
+    pub(crate) fn pause(&self) -> Pause {
+        *lock(&self.pause)
+    }
+
+    /// A call for another one has come to nothing.
+    pub(crate) fn begin_pause(&self, now: Instant, failed: bool) {
+        lock(&self.pause).begin(now, failed);
+    }
 }
 
 /// What was taken out. It is dropped when no lock is held: what users keep may do
@@ -202,7 +222,7 @@ mod tests {
     use super::*;
 
     fn entry(weight: u64) -> Arc<Entry<u64>> {
-        Arc::new(Entry { answer: weight, freshness: Freshness::FOREVER, weight })
+        Arc::new(Entry::new(weight, Freshness::FOREVER, weight))
     }
 
     fn insert(store: &Store<u64, u64>, key: u64, weight: u64) -> usize {

@@ -202,6 +202,20 @@ async fn an_error_is_the_leaders_and_others_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_that_take_long_do_not_send_all_at_once() {
+    let origin = Origin::of([failure().after(6 * SECOND)]);
+    let start = Instant::now();
+    let layer = private();
+    let all = at_once(&origin, &layer, 50).await;
+    assert_eq!((origin.calls(), start.elapsed()), (3, 18 * SECOND));
+    assert_eq!(all.iter().filter(|got| got.is_err()).count(), 3);
+    assert!(all.iter().flatten().all(|got| got.status == 504));
+    // Who comes later tries anew.
+    assert_eq!(at_once(&origin, &layer, 1).await.len(), 1);
+    assert_eq!(origin.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_an_error_to_all() {
     let steps = [chunk("one"), Step::Wait(SECOND), Step::Fail];
     let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
@@ -245,14 +259,49 @@ async fn who_waits_for_too_long_asks_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_on_is_joined_however_long_it_takes() {
+    let steps = (0..20).flat_map(|_| [chunk("x"), Step::Wait(4 * SECOND)]);
+    let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
+    let client = client(&private().collapse(Collapse::default().timeout(5 * SECOND)), &origin);
+    let leader = client.clone();
+    let leader = tokio::spawn(async move { leader.get("/x", &[]).await });
+    tokio::time::sleep(70 * SECOND).await;
+    let got = client.get("/x", &[]).await;
+    assert_eq!((got.cache, got.text().len()), (CacheStatus::Collapsed, 20));
+    assert_eq!((leader.await.unwrap().text().len(), origin.calls()), (20, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_go_on_is_asked_for_once_more() {
+    // Neither a head that does not come, nor a body that stops.
+    for stuck in [
+        reply(200, &[FRESH], "old").after(100 * SECOND),
+        reply(200, &[FRESH], "").body([chunk("ol"), Step::Wait(100 * SECOND), chunk("d")]),
+    ] {
+        let origin = Origin::of([stuck, reply(200, &[FRESH], "new").after(SECOND)]);
+        let layer = private().collapse(Collapse::default().timeout(5 * SECOND));
+        let first = client(&layer, &origin);
+        let first = tokio::spawn(async move { first.get("/x", &[]).await });
+        tokio::time::sleep(6 * SECOND).await;
+        let all = at_once(&origin, &layer, 10).await;
+        assert!(all.iter().flatten().all(|got| got.text() == "new"));
+        assert_eq!((first.await.unwrap().text(), origin.calls()), ("old", 2));
+        // What was asked for later is what stays.
+        let client = client(&layer, &origin);
+        let got = client.get("/x", &[]).await;
+        assert_eq!((got.cache, got.text()), (CacheStatus::Hit, "new"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_asks_for_something_else_does_not_join() {
-    for fields in [
-        &[("range", "bytes=0-1")][..],
-        &[("if-none-match", "\"a\"")],
-        &[("cache-control", "no-cache")],
-        &[("cache-control", "max-age=0")],
-        &[("cache-control", "no-store")],
-        &[("authorization", "a")],
+    for (fields, status) in [
+        (&[("range", "bytes=0-1")][..], CacheStatus::Miss),
+        (&[("if-none-match", "\"a\"")], CacheStatus::Miss),
+        (&[("cache-control", "no-cache")], CacheStatus::Miss),
+        (&[("cache-control", "max-age=0")], CacheStatus::Miss),
+        (&[("cache-control", "no-store")], CacheStatus::Bypass),
+        (&[("authorization", "a")], CacheStatus::Miss),
     ] {
         let origin = Origin::of([reply(200, &[FRESH], "one").after(SECOND)]);
         let client = client(&private(), &origin);
@@ -260,7 +309,7 @@ async fn who_asks_for_something_else_does_not_join() {
         let leader = tokio::spawn(async move { leader.get("/x", &[]).await });
         tokio::task::yield_now().await;
         let other = client.get("/x", fields).await;
-        assert_eq!(other.cache, CacheStatus::Miss, "{fields:?}");
+        assert_eq!(other.cache, status, "{fields:?}");
         leader.await.unwrap();
         assert_eq!(origin.calls(), 2, "{fields:?}");
     }

@@ -41,7 +41,7 @@ async fn keeps_it_when_everything_is_stored() {
     let layer = || {
         HttpCacheLayer::shared(store())
             .route(forced())
-            .stale_on_error(Duration::from_secs(60))
+            .stale_if_error(Duration::from_secs(60))
             .observer(observer.clone())
     };
     Contract::new(layer, layer)

@@ -13,7 +13,7 @@ async fn bob_does_not_get_what_alice_got_when_the_origin_is_down() {
     let plain = [("cache-control", "max-age=1")];
     for fields in [&vary[..], &plain] {
         let origin = Origin::of([reply(200, fields, "alice's"), failure()]);
-        let layer = private().stale_on_error(std::time::Duration::from_secs(60));
+        let layer = private().stale_if_error(std::time::Duration::from_secs(60));
         let client = client(&layer, &origin);
         client.get("/x", &alice).await;
         pass(5).await;

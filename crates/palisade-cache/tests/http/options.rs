@@ -44,7 +44,7 @@ async fn a_route_says_which_statuses_are_stored() {
 async fn modes_are_those_of_fetch() {
     for (mode, fresh, stale, stored) in [
         (CacheMode::Default, CacheStatus::Hit, CacheStatus::Revalidated, true),
-        (CacheMode::NoStore, CacheStatus::Miss, CacheStatus::Miss, false),
+        (CacheMode::NoStore, CacheStatus::Bypass, CacheStatus::Bypass, false),
         (CacheMode::Reload, CacheStatus::Miss, CacheStatus::Miss, true),
         (CacheMode::NoCache, CacheStatus::Revalidated, CacheStatus::Revalidated, true),
         (CacheMode::ForceCache, CacheStatus::Hit, CacheStatus::Stale, true),

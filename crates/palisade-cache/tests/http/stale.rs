@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use palisade_cache::{CacheStatus, Collapse, spawn_fn};
+use palisade_cache::{CacheStatus, Collapse, background_fn};
 
 use crate::support::{Origin, ask, client, failure, pass, private, reply};
 
@@ -9,7 +9,7 @@ async fn stale_is_served_while_it_is_revalidated_in_the_background() {
     let fields = [("cache-control", "max-age=4, stale-while-revalidate=9"), ("etag", "\"a\"")];
     let slow = Duration::from_secs(3);
     let origin = Origin::of([reply(200, &fields, "one"), reply(200, &fields, "two").after(slow)]);
-    let layer = private().executor(spawn_fn(|work| {
+    let layer = private().background(background_fn(|work| {
         tokio::spawn(work);
     }));
     let client = client(&layer, &origin);
@@ -32,7 +32,7 @@ async fn stale_is_served_while_it_is_revalidated_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_executor_it_is_revalidated_first() {
+async fn without_a_background_it_is_revalidated_first() {
     let fields = [("cache-control", "max-age=1, stale-while-revalidate=9"), ("etag", "\"a\"")];
     let origin = Origin::of([reply(200, &fields, "one"), reply(304, &[], "")]);
     let client = client(&private(), &origin);
@@ -55,7 +55,7 @@ async fn stale_is_better_than_an_error_for_as_long_as_is_said() {
     ] {
         for down in [failure(), reply(500, &[], ""), reply(502, &[], ""), reply(504, &[], "")] {
             let origin = Origin::of([reply(200, &[("cache-control", control)], "one"), down]);
-            let layer = private().stale_on_error(Duration::from_secs(30));
+            let layer = private().stale_if_error(Duration::from_secs(30));
             let client = client(&layer, &origin);
             client.get("/x", &[]).await;
             pass(seconds).await;
@@ -71,7 +71,7 @@ async fn an_error_that_is_no_failure_of_the_origin_is_not_replaced() {
     let fields = [("cache-control", "max-age=1")];
     for status in [400, 404, 501, 429] {
         let origin = Origin::of([reply(200, &fields, "one"), reply(status, &[], "")]);
-        let layer = private().stale_on_error(Duration::from_secs(30));
+        let layer = private().stale_if_error(Duration::from_secs(30));
         let client = client(&layer, &origin);
         client.get("/x", &[]).await;
         pass(5).await;
@@ -83,10 +83,10 @@ async fn an_error_that_is_no_failure_of_the_origin_is_not_replaced() {
 async fn who_wants_no_call_gets_what_is_stale_and_none_is_made() {
     let fields = [("cache-control", "max-age=1, stale-while-revalidate=9")];
     let origin = Origin::of([reply(200, &fields, "one")]);
-    let executor = spawn_fn(|work| {
+    let background = background_fn(|work| {
         tokio::spawn(work);
     });
-    for layer in [private(), private().executor(executor)] {
+    for layer in [private(), private().background(background)] {
         let client = client(&layer, &origin);
         client.get("/x", &[]).await;
         let calls = origin.calls();
@@ -103,10 +103,10 @@ async fn one_revalidation_is_enough_even_where_requests_do_not_collapse() {
     let fields = [("cache-control", "max-age=9, stale-while-revalidate=9")];
     let slow = Duration::from_secs(1);
     let origin = Origin::of([reply(200, &fields, "one"), reply(200, &fields, "two").after(slow)]);
-    let executor = spawn_fn(|work| {
+    let background = background_fn(|work| {
         tokio::spawn(work);
     });
-    let layer = private().collapse(Collapse::off()).executor(executor);
+    let layer = private().collapse(Collapse::off()).background(background);
     let client = client(&layer, &origin);
     client.get("/x", &[]).await;
     pass(12).await;

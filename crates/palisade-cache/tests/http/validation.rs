@@ -39,7 +39,7 @@ async fn a_200_to_a_validation_replaces_what_is_stored() {
 async fn what_cannot_be_stored_any_more_is_not_used_any_more() {
     let secret = [("cache-control", "no-store")];
     let origin = Origin::of([reply(200, TAGGED, "one"), reply(200, &secret, "two"), failure()]);
-    let client = client(&private().stale_on_error(std::time::Duration::from_secs(99)), &origin);
+    let client = client(&private().stale_if_error(std::time::Duration::from_secs(99)), &origin);
     client.get("/x", &[]).await;
     pass(5).await;
     assert_eq!(client.get("/x", &[]).await.text(), "two");

@@ -1,10 +1,13 @@
-//! Attacks. Those that are ignored as defects fail as long as the cache has these.
+//! Attacks.
 
 use std::{
+    any::Any,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -18,21 +21,19 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_leader_that_is_not_polled_any_more_hangs_the_others() {
+async fn a_leader_that_is_not_polled_any_more_holds_nobody_up() {
     let api = Api::default();
     let cache = CacheLayer::new(SECOND).layer(api.watch());
     // Kept, as the loser of a select that goes on later.
     let mut leader = cache.clone().oneshot(7);
     assert!(poll_once(&mut leader).is_pending());
     let follower = tokio::spawn(cache.clone().oneshot(7));
-    assert_eq!(timeout(LONG, follower).await.expect("it hangs").unwrap(), Ok((7, 1)));
+    assert_eq!(timeout(LONG, follower).await.unwrap().unwrap(), Ok((7, 1)));
     assert_eq!(leader.await, Ok((7, 1)));
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_one_task_that_waits_twice_hangs_itself() {
+async fn a_hedge_is_answered_though_the_first_try_is_not_polled_any_more() {
     let api = Api::default();
     let cache = CacheLayer::new(SECOND).layer(api.watch());
     let slow = cache.clone().oneshot(7);
@@ -44,12 +45,44 @@ async fn defect_one_task_that_waits_twice_hangs_itself() {
     assert_eq!(early, None);
     // In a new task, as a hedge.
     let hedge = tokio::spawn(cache.oneshot(7));
-    assert_eq!(timeout(LONG, hedge).await.expect("it hangs").unwrap(), Ok((7, 1)));
+    assert_eq!(timeout(LONG, hedge).await.unwrap().unwrap(), Ok((7, 1)));
+}
+
+/// Keeps what is dropped with it.
+struct Holds(#[expect(dead_code, reason = "it is only dropped")] Mutex<Box<dyn Any + Send>>);
+
+impl Wake for Holds {
+    fn wake(self: Arc<Self>) {}
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_background_that_stops_hangs_all_who_come() {
+async fn a_waker_may_take_others_along_when_it_is_dropped() {
+    // Who waits is polled by another one, or leaves.
+    for leaves in [false, true] {
+        let api = Api::default();
+        let layer = CacheLayer::new(SECOND);
+        let handle = layer.handle();
+        let cache = layer.layer(api.watch());
+        let mut all = [(); 3].map(|()| Box::pin(cache.clone().oneshot(7)));
+        for one in &mut all {
+            assert!(poll_once(one).is_pending());
+        }
+        let [mut stays, mut other, held] = all;
+        let waker = Waker::from(Arc::new(Holds(Mutex::new(Box::new(held)))));
+        assert!(Pin::new(&mut other).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        match leaves {
+            true => drop(other),
+            false => assert!(poll_once(&mut other).is_pending()),
+        }
+        advance(SECOND).await;
+        assert!(poll_once(&mut stays).is_ready());
+        assert_eq!(handle.stats().in_flight, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_that_stops_holds_nobody_up() {
     let api = Api::default();
     let kept: Arc<Mutex<Vec<BoxTask>>> = Arc::default();
     let tasks = Arc::clone(&kept);
@@ -66,11 +99,11 @@ async fn defect_a_background_that_stops_hangs_all_who_come() {
     assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
     advance(10 * SECOND).await;
     let answer = tokio::spawn(cache.clone().oneshot(7));
-    assert!(timeout(LONG, answer).await.expect("it hangs").unwrap().is_ok());
+    assert!(timeout(LONG, answer).await.unwrap().unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_executor_that_drops_tasks_does_no_harm() {
+async fn a_background_that_drops_tasks_does_no_harm() {
     let api = Api::default();
     let layer = CacheLayer::new(SECOND).stale_while_revalidate(SECOND);
     let layer = layer.background(background_fn(|task: BoxTask| drop(task)));
@@ -171,8 +204,7 @@ async fn many_failures_end() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a defect"]
-async fn defect_a_service_that_fails_is_called_for_each_stale_answer() {
+async fn a_service_that_fails_is_left_alone_for_a_while() {
     let api = Api::default();
     api.takes(Duration::ZERO);
     let layer = CacheLayer::new(SECOND).stale_while_revalidate(600 * SECOND);
@@ -186,4 +218,28 @@ async fn defect_a_service_that_fails_is_called_for_each_stale_answer() {
         sleep(Duration::from_millis(1)).await;
     }
     assert!(api.calls() < 10, "{} calls in a tenth of a second", api.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_bounds_are_too_wide_or_too_narrow() {
+    let bounds = [1, 2, 31, 32, 33, u64::from(u32::MAX), 1 << 53, u64::MAX - 1, u64::MAX];
+    for most in bounds {
+        for largest in bounds {
+            let api = Api::default();
+            let layer = CacheLayer::new(Duration::MAX).max_entries(most);
+            let cache = layer.max_entry_weight(largest).layer(api.watch());
+            assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+            assert_eq!(cache.oneshot(7).await, Ok((7, 1)), "{most} {largest}");
+
+            let api = Api::default();
+            let weigh = weigh_fn(move |_: &u64, _: &(u64, usize)| largest);
+            let layer = CacheLayer::new(SECOND).max_weight(most, weigh);
+            let handle = layer.handle();
+            let cache = layer.layer(api.watch());
+            assert_eq!(cache.oneshot(7).await, Ok((7, 1)));
+            let stats = handle.stats();
+            assert_eq!(stats.entries as u64 + stats.oversized, 1, "{most} {largest}");
+            assert!(stats.weight <= most);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use palisade_cache::{CacheLayer, Ttl};
 use tokio::{task::JoinSet, time::advance};
-use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 use crate::support::{Api, Down, End, poll_once};
 
@@ -46,6 +46,29 @@ async fn a_thousand_have_one_call_and_are_polled_twice() {
     assert_eq!((api.calls(), api.polls(), api.alive()), (1, 2, 0));
     let most = polls.iter().map(|polls| polls.load(Ordering::SeqCst)).max();
     assert_eq!(most, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_polled_as_often_as_the_call_can_go_on() {
+    const STEPS: usize = 10;
+    let steps = service_fn(|request: u64| async move {
+        for _ in 0..STEPS / 2 {
+            tokio::time::sleep(SECOND).await;
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, Down>(request)
+    });
+    let cache = CacheLayer::new(SECOND).layer(steps);
+    let polls: Vec<_> = (0..1000).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+    let mut tasks = JoinSet::new();
+    for polls in &polls {
+        tasks.spawn(Counted(Box::pin(cache.clone().oneshot(7)), polls.clone()));
+    }
+    while let Some(answer) = tasks.join_next().await {
+        assert_eq!(answer.unwrap(), Ok(7));
+    }
+    let most = polls.iter().map(|polls| polls.load(Ordering::SeqCst)).max();
+    assert!(most.is_some_and(|most| most <= STEPS + 2), "{most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,5 +11,6 @@ mod contract;
 mod cost;
 mod flights;
 mod handle;
+mod liveness;
 mod random;
 mod stale;

@@ -7,7 +7,7 @@ use palisade_core::{Outcome, classify_fn};
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 
-use crate::support::{Api, Down, End};
+use crate::support::{Api, Down, End, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,7 +48,7 @@ async fn a_stale_answer_is_given_at_once_and_refreshed_by_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_executor_the_first_waits_for_the_refresh() {
+async fn without_a_background_the_first_waits_for_the_refresh() {
     let api = Api::default();
     let cache = CacheLayer::new(SECOND).stale_while_revalidate(5 * SECOND).layer(api.watch());
     let ask = || cache.clone().oneshot(7);
@@ -87,7 +87,8 @@ async fn a_refresh_that_fails_leaves_what_there_is() {
             assert_eq!(ask().await, Ok((7, 1)), "{inline}");
             settle().await;
         }
-        assert_eq!(api.calls(), 4, "{inline}");
+        // Two seconds after the second failure it is not called yet.
+        assert_eq!(api.calls(), 3, "{inline}");
         advance(5 * SECOND).await;
         assert_eq!(ask().await, Err(Down), "{inline}");
     }
@@ -142,9 +143,91 @@ async fn a_response_may_be_a_failure() {
     advance(2 * SECOND).await;
     assert_eq!(ask().await, Ok((7, 1)));
     api.end(End::Fails);
+    advance(SECOND).await;
     assert_eq!(ask().await, Err(Down));
     api.end(End::Answers);
     assert_eq!(ask().await, Ok((7, 4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_down_is_called_ever_less() {
+    #[derive(Clone, Copy, Debug)]
+    enum Given {
+        WhileRevalidated,
+        IfError,
+        Early,
+    }
+    for given in [Given::WhileRevalidated, Given::IfError, Given::Early] {
+        for end in [End::Fails, End::Panics] {
+            let api = Api::default();
+            let layer = CacheLayer::new(SECOND);
+            let cache = match given {
+                Given::WhileRevalidated => layer.stale_while_revalidate(600 * SECOND),
+                Given::IfError => layer.stale_if_error(600 * SECOND),
+                Given::Early => CacheLayer::new(600 * SECOND).early_refresh(1e9),
+            };
+            let cache = cache.layer(api.watch());
+            let ask = || tokio::spawn(cache.clone().oneshot(7));
+            ask().await.unwrap().unwrap();
+            api.end(end);
+            advance(SECOND).await;
+            for millis in 1..=30_000 {
+                advance(Duration::from_millis(1)).await;
+                if millis % 10 == 0 {
+                    // To whom it comes up, the panic goes.
+                    let _ = ask().await;
+                }
+            }
+            // And one when it is fetched: after 1, 2, 4, 8 and 16 seconds.
+            assert!((5..=7).contains(&api.calls()), "{given:?} {end:?}: {}", api.calls());
+            // Once it is well again, there is no pause.
+            api.end(End::Answers);
+            tokio::time::sleep(60 * SECOND).await;
+            let before = api.calls();
+            assert_eq!(ask().await.unwrap(), Ok((7, before + 1)), "{given:?} {end:?}");
+            advance(SECOND).await;
+            assert_eq!(ask().await.unwrap(), Ok((7, before + 2)), "{given:?} {end:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_no_failure_is_no_excuse() {
+    let api = Api::default();
+    api.takes(Duration::ZERO);
+    let layer = CacheLayer::new(SECOND)
+        .stale_while_revalidate(10 * SECOND)
+        .stale_if_error(100 * SECOND)
+        .failures(classify_fn(|_: Result<&(u64, usize), &Down>| Outcome::Rejected));
+    let cache = layer.layer(api.watch());
+    let ask = || cache.clone().oneshot(7);
+    ask().await.unwrap();
+    api.end(End::Fails);
+    // To whom it comes up, the error goes, and after that it is not asked for a while.
+    for (millis, answer) in [(10_900, Err(Down)), (50, Ok((7, 1))), (50, Err(Down)), (1, Err(Down))]
+    {
+        advance(Duration::from_millis(millis)).await;
+        assert_eq!(ask().await, answer);
+    }
+    assert_eq!(api.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_was_kept_stands_in_for_nothing() {
+    let api = Api::default();
+    api.takes(Duration::ZERO);
+    api.end(End::Fails);
+    let layer = CacheLayer::new(SECOND).stale_if_error(100 * SECOND).share_errors(SECOND);
+    let handle = layer.handle();
+    let cache = layer.layer(api.watch());
+    for call in 1..4 {
+        assert_eq!(cache.clone().oneshot(7).await, Err(Down));
+        assert_eq!(handle.stats().misses, call);
+        advance(SECOND).await;
+    }
+    api.end(End::Answers);
+    assert_eq!(cache.oneshot(7).await, Ok((7, 4)));
+    assert_eq!(handle.stats().stale, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,6 +270,30 @@ async fn is_refreshed_early_while_it_is_given() {
     assert_eq!((stats.hits, stats.misses), (5000, 1));
     // In 500 seconds, each time a few before the hundredth.
     assert!((5..8).contains(&stats.refreshed), "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_call_took_is_known_whoever_ends_it() {
+    let api = Api::default();
+    api.takes(10 * SECOND);
+    let cache = CacheLayer::new(100 * SECOND).early_refresh(1.0).seed(7).layer(api.watch());
+    // It waits before it is polled, and is not polled any more after that.
+    let mut leader = Box::pin(cache.clone().oneshot(7));
+    advance(1000 * SECOND).await;
+    assert!(poll_once(&mut leader).is_pending());
+    advance(Duration::from_millis(9_900)).await;
+    assert_eq!(cache.clone().oneshot(7).await, Ok((7, 1)));
+    api.takes(Duration::ZERO);
+    let ask = async |times, every| {
+        for _ in 0..times {
+            advance(every).await;
+            cache.clone().oneshot(7).await.unwrap();
+        }
+        api.calls()
+    };
+    // By a lead of ten seconds, it is not refreshed at once, but well before the end.
+    assert_eq!(ask(50, SECOND / 100).await, 1);
+    assert_eq!(ask(90, SECOND).await, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,13 +57,17 @@ impl Work for Frames {
         (false, SizeHint::new())
     }
 
-    fn finish(self: Pin<&mut Self>, chunks: Option<&VecDeque<Bytes>>) -> bool {
-        assert_eq!(chunks.map(VecDeque::len), Some(usize::from(self.frames)));
+    fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, _: Option<&HeaderMap>) -> bool {
+        assert_eq!(pieces.map(Pieces::end), Some(u64::from(self.frames)));
         self.finished.fetch_add(1, Ordering::SeqCst);
         true
     }
 
     fn close(self: Pin<&mut Self>) {}
+}
+
+fn join(fill: &Arc<dyn Follow<u8>>) -> Option<Seat<u8>> {
+    Seat::take(fill, Instant::now(), Duration::from_secs(3600))
 }
 
 /// Not by `park`, which shuttle lets return without a reason: nobody would see
@@ -101,7 +105,7 @@ fn together(readers: usize, leavers: usize, frames: u8) {
     let (fill, first) = Fill::begin(work);
     let follow: Arc<dyn Follow<u8>> = fill.clone();
     // All are there before the first one may be the last to leave.
-    let others = (1..readers + leavers).map(|_| Seat::take(&follow).expect("it is open"));
+    let others = (1..readers + leavers).map(|_| join(&follow).expect("it is open"));
     let seats: Vec<_> = std::iter::once(first).chain(others).collect();
     let threads: Vec<_> = seats
         .into_iter()
@@ -149,7 +153,7 @@ fn the_last_one_to_leave_ends_the_work() {
             let work = Frames { wire: Arc::clone(&wire), taken: 0, frames: 2, finished };
             let (fill, first) = Fill::begin(work);
             let follow: Arc<dyn Follow<u8>> = fill;
-            let other = Seat::take(&follow).expect("it is open");
+            let other = join(&follow).expect("it is open");
             let threads = [first, other].map(|seat| thread::spawn(|| read(seat, 2, Some(2))));
             let waker = {
                 let mut wire = lock(&wire);
@@ -162,7 +166,7 @@ fn the_last_one_to_leave_ends_the_work() {
             }
             drop(lock(&wire).waker.take());
             assert_eq!(Arc::strong_count(&wire), 1);
-            assert!(Seat::take(&follow).is_none());
+            assert!(join(&follow).is_none());
         },
         3000,
     );

@@ -8,19 +8,35 @@ use std::{
 
 use shuttle::{
     rand::{Rng, thread_rng},
-    sync::Mutex as Lock,
-    thread::{self, Thread},
+    sync::{Condvar, Mutex as Lock},
+    thread,
 };
 
 use super::*;
 
-/// Lets a thread go on that has parked. It may go on without that as well.
-struct Unpark(Thread, Count);
+/// Wakes a thread that sleeps.
+///
+/// Not by `park`, which shuttle lets return without a reason: nobody would see
+/// that a wake is missing.
+#[derive(Default)]
+struct Alarm {
+    rings: Lock<bool>,
+    heard: Condvar,
+    count: Count,
+}
 
-impl Wake for Unpark {
+impl Alarm {
+    fn sleep(&self) {
+        let rings = self.rings.lock().unwrap();
+        *self.heard.wait_while(rings, |rings| !*rings).unwrap() = false;
+    }
+}
+
+impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.unpark();
+        self.count.fetch_add(1, Ordering::SeqCst);
+        *self.rings.lock().unwrap() = true;
+        self.heard.notify_one();
     }
 }
 
@@ -101,8 +117,8 @@ enum End {
 /// Waits as a caller does, and leaves after some polls, if it does. Says how often
 /// it was woken.
 fn wait(flight: &Flight<u32, Work>, own: Work, leaves_after: usize) -> (End, usize) {
-    let unpark = Arc::new(Unpark(thread::current(), Count::new(0)));
-    let waker = Waker::from(Arc::clone(&unpark));
+    let alarm = Arc::new(Alarm::default());
+    let waker = Waker::from(Arc::clone(&alarm));
     let cx = Context::from_waker(&waker);
     let mut own = Some(own);
     let place = flight.enter();
@@ -113,8 +129,8 @@ fn wait(flight: &Flight<u32, Work>, own: Work, leaves_after: usize) -> (End, usi
             break End::Left;
         }
         polls += 1;
-        match flight.poll(place, &mut own, &cx) {
-            Turn::Wait if polls < leaves_after => thread::park(),
+        match flight.poll(place, &mut own, || None, &cx) {
+            Turn::Wait if polls < leaves_after => alarm.sleep(),
             Turn::Wait => {}
             Turn::Landed(answer) => break End::Answer(answer),
             Turn::Alone(_) => break End::Alone,
@@ -127,7 +143,7 @@ fn wait(flight: &Flight<u32, Work>, own: Work, leaves_after: usize) -> (End, usi
         }
     };
     flight.leave(place);
-    (end, unpark.1.load(Ordering::SeqCst))
+    (end, alarm.count.load(Ordering::SeqCst))
 }
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -198,6 +214,49 @@ fn who_leaves_leaves_the_call_to_the_others() {
         stepper.join().unwrap();
         assert!(flight.is_empty());
         // A call that nobody waited for any more was left to the next one.
+        assert_eq!(world.begun.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn who_is_not_polled_any_more_keeps_nobody_waiting() {
+    check(|| {
+        let world = Arc::new(World::default());
+        let flight = Arc::new(Flight::new(3));
+        // They keep their places, as losers of a select do that is not over.
+        let idle = || {
+            let (flight, world) = (Arc::clone(&flight), Arc::clone(&world));
+            thread::spawn(move || {
+                let (place, mut own) = (flight.enter(), Some(Work::new(&world, Ok(7))));
+                let cx = Context::from_waker(Waker::noop());
+                for _ in 0..thread_rng().gen_range(1..3) {
+                    if let Turn::Over(Ok(answer), driving) =
+                        flight.poll(place, &mut own, || None, &cx)
+                    {
+                        driving.land(Some(answer));
+                    }
+                }
+                place
+            })
+        };
+        let waits = || {
+            let (flight, world) = (Arc::clone(&flight), Arc::clone(&world));
+            thread::spawn(move || wait(&flight, Work::new(&world, Ok(7)), STAYS))
+        };
+        let place = flight.enter();
+        let (idle, waiting) = ([idle(), idle()], [waits(), waits()]);
+        let stepper = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.step())
+        };
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap().0, End::Answer(7));
+        }
+        stepper.join().unwrap();
+        for thread in idle {
+            flight.leave(thread.join().unwrap());
+        }
+        assert!(flight.leave(place));
         assert_eq!(world.begun.load(Ordering::SeqCst), 1);
     });
 }

@@ -56,7 +56,7 @@ impl<'f> Caller<'f> {
     /// Whether there is an answer.
     fn poll(&mut self) -> Option<u32> {
         let waker = Waker::from(Arc::clone(&self.woken));
-        match self.flight.poll(self.place, &mut self.own, &Context::from_waker(&waker)) {
+        match self.flight.poll(self.place, &mut self.own, || None, &Context::from_waker(&waker)) {
             Turn::Wait => None,
             Turn::Landed(answer) => Some(answer),
             Turn::Over((), driving) => {
@@ -77,7 +77,7 @@ impl<'f> Caller<'f> {
 }
 
 #[test]
-fn the_driver_alone_is_woken_and_then_each_once() {
+fn each_is_woken_once_when_the_call_can_go_on_and_the_first_ends_it() {
     let (flight, work) = (Flight::new(3), Work::default());
     let mut callers = [(); 4].map(|()| Caller::of(&flight, &work));
     for caller in &mut callers {
@@ -86,33 +86,50 @@ fn the_driver_alone_is_woken_and_then_each_once() {
     // One call is polled, and once.
     assert_eq!(work.polls.get(), 1);
     work.end();
-    assert_eq!(callers.each_ref().map(Caller::woken), [1, 0, 0, 0]);
-    assert_eq!(callers[0].poll(), Some(7));
+    assert_eq!(callers.each_ref().map(Caller::woken), [1, 1, 1, 1]);
+    assert_eq!(callers[2].poll(), Some(7));
     assert_eq!(callers.each_ref().map(Caller::woken), [1, 1, 1, 1]);
     assert!(callers.iter_mut().all(|caller| caller.poll() == Some(7)));
     assert_eq!(callers.map(Caller::leave), [false, false, false, true]);
 }
 
 #[test]
-fn another_is_woken_in_place_of_a_driver_that_leaves() {
-    // Before it could go on, and after.
-    for rung in [false, true] {
+fn nobody_depends_on_who_drove_it_before() {
+    // It leaves before the call can go on, or after, or is not polled any more.
+    for leaves in [Some(true), Some(false), None] {
         let (flight, work) = (Flight::new(3), Work::default());
         let [mut first, mut second, mut third] = [(); 3].map(|()| Caller::of(&flight, &work));
         for caller in [&mut first, &mut second, &mut third] {
             assert_eq!(caller.poll(), None);
         }
-        if rung {
-            work.end();
+        let mut first = Some(first);
+        if leaves == Some(true) {
+            first.take().map(Caller::leave);
         }
-        first.leave();
-        if !rung {
-            work.end();
+        work.end();
+        if leaves == Some(false) {
+            first.take().map(Caller::leave);
         }
-        assert_eq!((second.woken(), third.woken()), (1, 0));
-        assert_eq!(second.poll(), Some(7));
-        assert_eq!((third.woken(), third.poll()), (1, Some(7)));
+        assert_eq!((second.woken(), third.woken()), (1, 1));
+        assert_eq!((third.poll(), second.poll()), (Some(7), Some(7)));
+        assert!(first.is_none_or(|mut first| first.poll() == Some(7)));
+        // It is polled when it can go on, and at no other time.
+        assert_eq!((work.polls.get(), second.woken(), third.woken()), (2, 1, 1));
     }
+}
+
+#[test]
+fn a_call_that_can_go_on_at_once_wakes_all_who_came_meanwhile() {
+    let (flight, work) = (Flight::new(3), Work::default());
+    // It rings while it is polled, and others come before it is put back.
+    let [first, second, third] = [(); 3].map(|()| Caller::of(&flight, &work));
+    flight.bell.line().begin(first.place);
+    flight.bell.line().park(second.place, &Waker::from(Arc::clone(&second.woken)));
+    flight.waker.wake_by_ref();
+    assert_eq!(second.woken(), 0);
+    let woken = flight.bell.line().put_back(first.place, Waker::from(Arc::clone(&first.woken)));
+    woken.wake();
+    assert_eq!((first.woken(), second.woken(), third.woken()), (1, 1, 0));
 }
 
 #[test]
@@ -136,7 +153,7 @@ fn who_happens_to_be_there_goes_on_with_the_call() {
     work.end();
     assert_eq!(second.poll(), Some(7));
     assert_eq!(first.poll(), Some(7));
-    assert_eq!((first.woken(), work.polls.get()), (2, 2));
+    assert_eq!((first.woken(), work.polls.get()), (1, 2));
 }
 
 #[test]

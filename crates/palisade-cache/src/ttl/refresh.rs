@@ -2,75 +2,41 @@ use std::{
     fmt,
     hash::Hash,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{Judge, member::Member};
+use crate::Background;
 
-/// Runs what nobody waits for.
-pub trait Background<F> {
-    /// Runs this to its end, or returns it: then the caller whom it came up for
+/// Says who gets a new answer in place of one that grows old: the caller whom it
+/// comes up for, by [`Inline`], or any [`Background`].
+pub trait Refresher<F> {
+    /// Sees to it that this comes to its end, or returns it: then the caller
     /// waits for it.
-    fn run(&self, future: F) -> Option<F>;
+    fn refresh(&self, refresh: F) -> Option<F>;
 }
 
 /// Nothing is done in the background: a caller waits for what comes up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inline;
 
-impl<F> Background<F> for Inline {
+impl<F> Refresher<F> for Inline {
     #[inline]
-    fn run(&self, future: F) -> Option<F> {
-        Some(future)
+    fn refresh(&self, refresh: F) -> Option<F> {
+        Some(refresh)
     }
 }
 
-impl<F, X: Background<F> + ?Sized> Background<F> for Arc<X> {
-    fn run(&self, future: F) -> Option<F> {
-        (**self).run(future)
-    }
-}
-
-/// Runs in the background what a function is given, such as one that spawns a
-/// task.
-///
-/// ```
-/// use palisade_cache::background_fn;
-///
-/// let background = background_fn(|future| drop(tokio::spawn(future)));
-/// # let _ = background;
-/// ```
-pub fn background_fn<F>(spawn: F) -> BackgroundFn<F>
+impl<F, X> Refresher<F> for X
 where
-    F: Fn(BoxTask),
+    F: Future<Output = ()> + Send + 'static,
+    X: Background,
 {
-    BackgroundFn(spawn)
-}
-
-/// What is done in the background.
-pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Made by [`background_fn`].
-#[derive(Clone, Copy)]
-pub struct BackgroundFn<F>(F);
-
-impl<T, F> Background<T> for BackgroundFn<F>
-where
-    T: Future<Output = ()> + Send + 'static,
-    F: Fn(BoxTask),
-{
-    fn run(&self, future: T) -> Option<T> {
-        self.0(Box::pin(future));
+    fn refresh(&self, refresh: F) -> Option<F> {
+        self.run(Box::pin(refresh));
         None
-    }
-}
-
-impl<F> fmt::Debug for BackgroundFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BackgroundFn(..)")
     }
 }
 
