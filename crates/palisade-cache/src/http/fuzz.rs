@@ -27,6 +27,7 @@ pub fn fuzz_stored_head(bytes: &[u8]) {
     let again = Variant::from_bytes(written.clone(), body).expect("it was written");
     assert_eq!(again.head_to_bytes(), written);
     assert_eq!(again.head().headers(), read.head().headers());
+    assert_eq!(again.head().trailers(), read.head().trailers());
     assert!(again.weight() == read.weight() && again.stamp() == read.stamp());
     assert!(again.head().keep() == read.head().keep());
     use_it(&read);

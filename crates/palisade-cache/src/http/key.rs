@@ -1,7 +1,7 @@
 //! Under what responses are stored.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     hash::{Hash, Hasher},
 };
 
@@ -120,7 +120,11 @@ impl CacheKey {
     /// The same with a URI of its own: as it came, it keeps the buffer alive that
     /// it was read into.
     pub(crate) fn compacted(&self) -> Self {
-        let copy = Uri::try_from(self.uri.to_string()).ok();
+        let mut written = BytesMut::with_capacity(16 + self.len());
+        let copy = match write!(written, "{}", self.uri) {
+            Ok(()) => Uri::from_maybe_shared(written.freeze()).ok(),
+            Err(_) => None,
+        };
         let copy = copy.filter(|copy| same_target(copy, &self.uri));
         Self { uri: copy.unwrap_or_else(|| self.uri.clone()), ..self.clone() }
     }

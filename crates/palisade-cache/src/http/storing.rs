@@ -86,6 +86,9 @@ impl<T: Store> Plan<T> {
         if length.is_some_and(|length| length != total) {
             return false;
         }
+        if trailers.is_some_and(|trailers| !fields::has_room(trailers)) {
+            return true;
+        }
         let Some(head) = self.with_part(head, total) else {
             return true;
         };

@@ -836,7 +836,7 @@ async fn an_origin_that_fails_is_asked_less_and_less_until_it_does_not() {
         true => failure(),
         false => reply(200, &[stale], "x"),
     });
-    let layer = private().executor(spawn_fn(|work| {
+    let layer = private().background(background_fn(|work| {
         tokio::spawn(work);
     }));
     let client = client(&layer, &origin);
@@ -871,7 +871,7 @@ async fn a_revalidation_lets_go_of_what_is_not_for_it() {
         failure(),
     ] {
         let origin = Origin::of([reply(200, &[stale], "one"), down]);
-        let layer = private().executor(spawn_fn(|work| {
+        let layer = private().background(background_fn(|work| {
             tokio::spawn(work);
         }));
         let client = client(&layer, &origin);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use super::{StoredHead, Variant};
 use crate::{
     http::{secret::Secret, store::Stamp},
-    rules::{fields, partial::Part, policy::Policy, vary::Selector},
+    rules::{fields::has_room, partial::Part, policy::Policy, vary::Selector},
     wire::{DecodeError, Reader, put_bytes, put_number, put_option, start},
 };
 
@@ -27,8 +27,8 @@ impl Variant {
     /// All but the [body](Self::body), as bytes: for a store that keeps nothing
     /// else. The two are kept apart so that a 304 rewrites the head alone.
     ///
-    /// What is written holds the header fields of the response, those of the
-    /// request that `Vary` names, and the stamp: keep it as safe as the body. It
+    /// What is written holds the header fields and trailers of the response, those of
+    /// the request that `Vary` names, and the stamp: keep it as safe as the body. It
     /// begins with a version of the format; other versions of this crate may
     /// write another one, and then read this one as an error.
     pub fn head_to_bytes(&self) -> Bytes {
@@ -43,12 +43,8 @@ impl Variant {
         head.policy.encode(&mut out);
         put_option(&mut out, head.part.as_ref(), |out, part| part.encode(out));
         head.selector.encode(&mut out);
-        put_number(&mut out, head.headers.len() as u64);
-        for (name, value) in &head.headers {
-            put_bytes(&mut out, name.as_str().as_bytes());
-            out.put_u8(value.is_sensitive().into());
-            put_bytes(&mut out, value.as_bytes());
-        }
+        put_fields(&mut out, &head.headers);
+        put_option(&mut out, head.trailers.as_ref(), put_fields);
         out.freeze()
     }
 
@@ -101,23 +97,32 @@ impl StoredHead {
             return Err(corrupt);
         }
         let selector = Selector::decode(bytes)?;
-        let headers = headers(bytes)?;
+        let (headers, trailers) = (fields(bytes)?, bytes.option(fields)?);
         let received = policy.received().ok_or(corrupt)?;
-        Ok(Self { status, version, headers, policy, selector, part, received })
+        Ok(Self { status, version, headers, policy, selector, part, trailers, received })
     }
 }
 
-fn headers(bytes: &mut Reader) -> Result<HeaderMap, DecodeError> {
-    let mut headers = HeaderMap::new();
+fn put_fields(out: &mut BytesMut, fields: &HeaderMap) {
+    put_number(out, fields.len() as u64);
+    for (name, value) in fields {
+        put_bytes(out, name.as_str().as_bytes());
+        out.put_u8(value.is_sensitive().into());
+        put_bytes(out, value.as_bytes());
+    }
+}
+
+fn fields(bytes: &mut Reader) -> Result<HeaderMap, DecodeError> {
+    let mut fields = HeaderMap::new();
     for _ in 0..bytes.number(u64::MAX)? {
         let name = HeaderName::from_bytes(&bytes.bytes()?).map_err(|_| DecodeError::Corrupt)?;
         let sensitive = bytes.option(|_| Ok(()))?.is_some();
         let value = HeaderValue::from_maybe_shared(bytes.bytes()?);
         let mut value = value.map_err(|_| DecodeError::Corrupt)?;
         value.set_sensitive(sensitive);
-        headers.try_append(name, value).map_err(|_| DecodeError::Corrupt)?;
+        fields.try_append(name, value).map_err(|_| DecodeError::Corrupt)?;
     }
-    if fields::has_room(&headers) { Ok(headers) } else { Err(DecodeError::Corrupt) }
+    if has_room(&fields) { Ok(fields) } else { Err(DecodeError::Corrupt) }
 }
 
 /// How long the body is that a head was written for.
@@ -176,6 +181,7 @@ mod tests {
             policy: admitted.policy,
             selector: admitted.selector,
             part: part.filter(|_| status == StatusCode::PARTIAL_CONTENT),
+            trailers: (status == StatusCode::NOT_FOUND).then(|| map(&[("x-sum", "9")])),
             received,
         };
         Variant::new(Arc::new(head), Bytes::copy_from_slice(body.as_bytes()), Stamp::new(1000))
@@ -211,7 +217,7 @@ mod tests {
             let read = Variant::from_bytes(bytes.clone(), body).unwrap();
             let (one, other) = (&*stored.head, &*read.head);
             assert_eq!((one.status, one.version), (other.status, other.version));
-            assert_eq!(one.headers, other.headers);
+            assert_eq!((&one.headers, &one.trailers), (&other.headers, &other.trailers));
             let sensitive = |head: &StoredHead| {
                 head.headers.values().map(HeaderValue::is_sensitive).collect::<Vec<_>>()
             };
@@ -322,18 +328,18 @@ mod tests {
     fn version_1_is_written_like_this() {
         let expected: [&[u8]; 4] = [
             b"PLCH\x01\x00\xe8\x07\xc8\x01\x14\xfb\xa0\xf1\xc2\xb14\x00<\x00\t\x00\x00\x00\x00\
-              \x01\rcache-control\x00\x1cmax-age=60, stale-if-error=9",
+              \x01\rcache-control\x00\x1cmax-age=60, stale-if-error=9\x00",
             b"PLCH\x01\x05\xe8\x07\x94\x03\x14\xfb\xa0\xf1\xc2\xb14\x00<\x00\t\x00\x00\x03\x03\
               foo\x01\x03a,b\x0faccept-language\x02\nde,\x01\xf4en,\x03\xe8\x03bar\x00\x01\x02en\
               \x01\x0cen, de;q=0.5\x05\rcache-control\x00\x1cmax-age=60, stale-if-error=9\x04var\
               y\x00\x19Foo, Accept-Language, Bar\x10content-language\x00\x02en\x03x-a\x01\x011\
-              \x03x-a\x00\x02\xc3\xa9",
+              \x03x-a\x00\x02\xc3\xa9\x01\x01\x05x-sum\x00\x019",
             b"PLCH\x01\x03\xe8\x07\xce\x01\x14\xfb\xa0\xf1\xc2\xb14\x00<\x00\tH\x01\x01\x01\
               \x02\x01\x04\x02\x04\x04\x01\t\x00\x00\x03\rcache-control\x00\x1cmax-age=60, stale\
-              -if-error=9\rcontent-range\x00\x0bbytes 2-4/9\x04etag\x00\x03\"a\"",
+              -if-error=9\rcontent-range\x00\x0bbytes 2-4/9\x04etag\x00\x03\"a\"\x00",
             b"PLCH\x01\x01\xe8\x07\xce\x01\x14\xfb\xa0\xf1\xc2\xb14\x00<\x00\t@\x01\x01\x00\
               \x07\x02\x08\x02\x00\x00\x00\x02\rcache-control\x00\x1cmax-age=60, stale-if-error=\
-              9\rcontent-range\x00\x0bbytes 2-8/*",
+              9\rcontent-range\x00\x0bbytes 2-8/*\x00",
         ];
         for (stored, expected) in some().iter().zip(expected) {
             let written = stored.head_to_bytes();
