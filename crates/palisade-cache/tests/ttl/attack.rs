@@ -5,14 +5,16 @@ use std::{
     hash::{Hash, Hasher},
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
     time::Duration,
 };
 
-use palisade_cache::{BoxTask, CacheLayer, Ttl, background_fn, key_fn, ttl_fn, weigh_fn};
+use palisade_cache::{
+    BoxTask, CacheHandle, CacheLayer, Ttl, background_fn, key_fn, ttl_fn, weigh_fn,
+};
 use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
@@ -248,6 +250,52 @@ async fn a_clone_that_panics_harms_nobody_else() {
         assert_eq!((panicked, answered), (panics, 16 - panics), "{at}");
         assert_eq!(handle.stats().in_flight, 0, "{at}");
     }
+}
+
+/// Looks into the cache, and changes it, when it is dropped.
+#[derive(Clone)]
+struct Meddles(Arc<OnceLock<CacheHandle<u64, Self>>>);
+
+impl Drop for Meddles {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.get() {
+            let before = handle.stats();
+            handle.invalidate(&(before.misses % 3));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_may_change_the_cache_when_they_are_dropped() {
+    let within = Arc::new(OnceLock::new());
+    let answer = Meddles(Arc::clone(&within));
+    let echo = service_fn(move |_: u64| {
+        let answer = answer.clone();
+        async move {
+            sleep(SECOND).await;
+            Ok::<_, Down>(answer)
+        }
+    });
+    let layer = CacheLayer::new(5 * SECOND).max_entries(2).stale_while_revalidate(5 * SECOND);
+    let handle = layer.handle();
+    assert!(within.set(handle.clone()).is_ok());
+    let cache = layer.layer(echo);
+    for round in 0..30 {
+        let all: Vec<_> =
+            (0..9).map(|request| tokio::spawn(cache.clone().oneshot(request % 3))).collect();
+        if round % 3 == 0 {
+            all[0].abort();
+            handle.insert(1, Meddles(Arc::clone(&within)), SECOND);
+        }
+        if round % 5 == 0 {
+            handle.clear();
+        }
+        for one in all {
+            let _ = timeout(LONG, one).await.unwrap();
+        }
+        advance(SECOND).await;
+    }
+    assert_eq!(handle.stats().in_flight, 0);
 }
 
 #[tokio::test(start_paused = true)]
