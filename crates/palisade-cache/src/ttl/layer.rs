@@ -180,8 +180,9 @@ where
         self.swap(|_, t, w, r, j, x| (by, t, w, r, j, x))
     }
 
-    /// Sets how long each response is kept. Defaults to what the layer was made
-    /// with.
+    /// Sets how long each response is kept, from when a caller takes it from the
+    /// call: it is older than that if none of them was polled for a while. Defaults
+    /// to what the layer was made with.
     pub fn ttl<D>(self, lifetime: D) -> CacheLayer<K, V, C, Policy<B, D, W, R, J, X>> {
         self.swap(|b, _, w, r, j, x| (b, lifetime, w, r, j, x))
     }

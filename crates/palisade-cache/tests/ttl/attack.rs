@@ -2,18 +2,21 @@
 
 use std::{
     any::Any,
+    hash::{Hash, Hasher},
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
     time::Duration,
 };
 
-use palisade_cache::{BoxTask, CacheLayer, Ttl, background_fn, key_fn, ttl_fn, weigh_fn};
+use palisade_cache::{
+    BoxTask, CacheHandle, CacheLayer, Ttl, background_fn, key_fn, ttl_fn, weigh_fn,
+};
 use tokio::time::{advance, sleep, timeout};
-use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 use crate::support::{Api, Down, End, lock, poll_once};
 
@@ -186,6 +189,113 @@ async fn panics_of_what_users_give_hang_nobody() {
         }
         assert_eq!((panicked, api.alive(), handle.stats().in_flight), (1, 0, 0), "{at}");
     }
+}
+
+/// Equal to all that have the same number; a clone of it may panic, once.
+#[derive(Debug)]
+struct Fragile(u64, Arc<AtomicUsize>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        if self.1.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::panic::resume_unwind(Box::new("scripted"));
+        }
+        Self(self.0, Arc::clone(&self.1))
+    }
+}
+
+impl PartialEq for Fragile {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Fragile {}
+
+impl Hash for Fragile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_panics_harms_nobody_else() {
+    for at in 1..30 {
+        let left = Arc::new(AtomicUsize::new(at));
+        let echo = service_fn(|request: Fragile| async move {
+            sleep(SECOND).await;
+            Ok::<_, Down>(request)
+        });
+        let layer = CacheLayer::new(SECOND).stale_while_revalidate(SECOND);
+        let handle = layer.handle();
+        let cache = layer.layer(echo);
+        let (mut panicked, mut answered) = (0, 0);
+        // The last ones find it past its time.
+        for wait in [0, 0, 500, 500] {
+            sleep(Duration::from_millis(wait)).await;
+            let all: Vec<_> = (0..4)
+                .map(|_| {
+                    let (cache, request) = (cache.clone(), Fragile(7, Arc::clone(&left)));
+                    tokio::spawn(async move { cache.oneshot(request).await })
+                })
+                .collect();
+            for one in all {
+                match timeout(LONG, one).await.unwrap() {
+                    Ok(answer) => answered += usize::from(answer.is_ok()),
+                    Err(_) => panicked += 1,
+                }
+            }
+        }
+        let panics = usize::from(!(1..=at).contains(&left.load(Ordering::SeqCst)));
+        assert_eq!((panicked, answered), (panics, 16 - panics), "{at}");
+        assert_eq!(handle.stats().in_flight, 0, "{at}");
+    }
+}
+
+/// Looks into the cache, and changes it, when it is dropped.
+#[derive(Clone)]
+struct Meddles(Arc<OnceLock<CacheHandle<u64, Self>>>);
+
+impl Drop for Meddles {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.get() {
+            let before = handle.stats();
+            handle.invalidate(&(before.misses % 3));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_may_change_the_cache_when_they_are_dropped() {
+    let within = Arc::new(OnceLock::new());
+    let answer = Meddles(Arc::clone(&within));
+    let echo = service_fn(move |_: u64| {
+        let answer = answer.clone();
+        async move {
+            sleep(SECOND).await;
+            Ok::<_, Down>(answer)
+        }
+    });
+    let layer = CacheLayer::new(5 * SECOND).max_entries(2).stale_while_revalidate(5 * SECOND);
+    let handle = layer.handle();
+    assert!(within.set(handle.clone()).is_ok());
+    let cache = layer.layer(echo);
+    for round in 0..30 {
+        let all: Vec<_> =
+            (0..9).map(|request| tokio::spawn(cache.clone().oneshot(request % 3))).collect();
+        if round % 3 == 0 {
+            all[0].abort();
+            handle.insert(1, Meddles(Arc::clone(&within)), SECOND);
+        }
+        if round % 5 == 0 {
+            handle.clear();
+        }
+        for one in all {
+            let _ = timeout(LONG, one).await.unwrap();
+        }
+        advance(SECOND).await;
+    }
+    assert_eq!(handle.stats().in_flight, 0);
 }
 
 #[tokio::test(start_paused = true)]
