@@ -139,6 +139,11 @@ impl Store for ByteStore {
         });
     }
 
+    fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
+        let digest = key.to_key().digest(&self.secret);
+        self.invalid.lock().unwrap().get(&digest).is_none_or(|at| *at <= asked)
+    }
+
     fn max_body(&self) -> u64 {
         1 << 20
     }
@@ -193,6 +198,10 @@ impl Store for Tiers {
         self.stamp();
         self.memory.invalidate(key);
         self.remote.invalidate(key);
+    }
+
+    fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
+        self.memory.is_current(key, asked) && self.remote.is_current(key, asked)
     }
 
     fn max_body(&self) -> u64 {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
-    ByCredentials, CachePartition, CacheStatus, Collapse, HttpCacheLayer, InMemory, MemoryStore,
-    Secret, Store,
+    ByCredentials, CacheKey, CachePartition, CacheStatus, Collapse, HttpCacheLayer, InMemory,
+    MemoryStore, Secret, Store,
 };
 use tower::{Layer, ServiceExt};
 
@@ -350,6 +350,28 @@ async fn memory_stands_in_front_of_a_store_elsewhere() {
         settled().await;
         assert_eq!([&one, &two].map(|layer| layer.store().memory.len()), in_memory);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_fetch_of_what_was_made_invalid_elsewhere_in_the_process() {
+    let mut calls = 0;
+    let origin = Origin::new(move |_| {
+        calls += 1;
+        reply(200, &[FRESH], &calls.to_string()).after(Duration::from_secs(5))
+    });
+    let (store, layer) = remote();
+    let client = client(&layer, &origin);
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("/x", &[]).await.body }
+    });
+    pass(1).await;
+    let key = CacheKey::new(CachePartition::common(), "http://a.example/x".parse().unwrap());
+    store.invalidate(key.borrowed());
+    assert_eq!(client.get("/x", &[]).await.text(), "2");
+    assert_eq!(first.await.unwrap().unwrap(), "1");
+    settled().await;
+    assert_eq!(client.get("/x", &[]).await.text(), "2");
 }
 
 #[tokio::test(start_paused = true)]
