@@ -23,6 +23,7 @@ mod readers;
 mod recent;
 mod respond;
 mod route;
+mod seat;
 mod service;
 mod settings;
 mod spawn;

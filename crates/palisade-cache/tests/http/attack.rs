@@ -648,6 +648,12 @@ struct PanicBody {
     panics: Panics,
 }
 
+impl Drop for PanicBody {
+    fn drop(&mut self) {
+        self.panics.boom("drop");
+    }
+}
+
 impl Body for PanicBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -668,7 +674,7 @@ impl Body for PanicBody {
 
 #[tokio::test(start_paused = true)]
 async fn panics_leave_nothing_behind() {
-    for at in ["ready", "call", "future", "body", "end"] {
+    for at in ["ready", "call", "future", "body", "end", "drop"] {
         let steps = [chunk("a"), Step::Wait(SECOND), chunk("b")];
         let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
         let inner = Panics { at, origin: origin.clone(), armed: Arc::new(AtomicBool::new(true)) };
