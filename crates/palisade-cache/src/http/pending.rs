@@ -215,6 +215,9 @@ where
 
     /// Fetches it for nobody, so that it is there for others.
     fn refresh(mut self: Box<Self>, executor: &dyn Spawn) {
+        if self.core.flights.rests(&self.ask.key) {
+            return;
+        }
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -226,10 +229,7 @@ where
         }
         self.why = Forward::Stale;
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
-        // One is enough, and if nothing comes of it, the next one has time.
-        if core.flights.rests(&key) {
-            return;
-        }
+        // One is enough.
         let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };
