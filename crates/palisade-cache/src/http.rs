@@ -25,6 +25,7 @@ mod readers;
 mod recent;
 mod respond;
 mod route;
+mod seat;
 mod secret;
 mod service;
 mod settings;

@@ -51,7 +51,15 @@
 //! A response is read while it is stored, and it is stored only if it is
 //! complete. Requests for the same thing at the same time are sent as one, which
 //! whoever polls drives: nothing is spawned, and nobody who leaves takes
-//! anything from others. Who waits for another one holds a timer of tokio.
+//! anything from others. Who waits for another one, or for a store that is not in
+//! memory, holds a timer of tokio.
+//!
+//! Nobody joins a response of which nothing has come for a while, that is stale by
+//! now, or that was asked for before something that made it invalid.
+//! [`Collapse`] says what becomes of those who wait for one that fails. A
+//! revalidation in the background of which nothing comes is not repeated by the
+//! next request: there is a second until then, and twice as long each further
+//! time, up to thirty.
 //!
 //! Responses are kept in a [`MemoryStore`], or in whatever a [`Store`] makes of
 //! them: bytes, if it likes, which several processes share that have a [`Secret`]

@@ -12,7 +12,7 @@ use palisade_core::BoxError;
 use pin_project_lite::pin_project;
 
 use super::{
-    entry::StoredHead, fill::Seat, outcome::Heard, status::CacheStatus, upstream::to_bytes,
+    entry::StoredHead, outcome::Heard, seat::Seat, status::CacheStatus, upstream::to_bytes,
 };
 
 pin_project! {

@@ -13,11 +13,12 @@ use tower_service::Service;
 
 use super::{
     body::CachedBody,
-    fill::{Head, Polled, Work},
+    fill::{Head, Work},
     outcome::{Heard, Lead},
     pieces::Pieces,
     plan::{Judged, Plan},
     respond,
+    seat::Polled,
     splice::Splice,
     status::CacheStatus,
     store::Store,

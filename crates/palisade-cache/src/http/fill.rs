@@ -9,7 +9,6 @@
 use std::{
     mem,
     pin::Pin,
-    ptr,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -21,7 +20,11 @@ use http_body::{Frame, SizeHint};
 use palisade_core::BoxError;
 use tokio::time::Instant;
 
-use super::{pieces::Pieces, readers::Readers};
+use super::{
+    pieces::Pieces,
+    readers::Readers,
+    seat::{Begin, Follow, Polled, Seat},
+};
 use crate::sync::{Mutex, lock};
 
 /// What is driven: a call, and then the body of its response.
@@ -48,77 +51,12 @@ pub(crate) trait Work: Send + 'static {
     fn close(self: Pin<&mut Self>);
 }
 
-pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-
 /// What has come of the head.
 pub(crate) struct Head<W: Work + ?Sized> {
     pub(crate) heard: W::Heard,
     pub(crate) lead: Option<W::Lead>,
     /// Whether the body is read by all, and how many bytes of it are kept.
     pub(crate) body: Option<u64>,
-}
-
-/// What a participant does, whatever the work is.
-pub(crate) trait Follow<H>: Send + Sync {
-    /// A seat, if what has come so far is all still there, and the latest of it
-    /// came no longer ago than this.
-    fn take_seat(&self, now: Instant, patience: Duration) -> Option<usize>;
-    /// What has come of the head; nothing, if the work panicked.
-    fn poll_head(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Poll<Option<H>>;
-    fn poll_frame(self: Arc<Self>, seat: usize, cx: &mut Context<'_>) -> Polled;
-    fn hint(&self, seat: usize) -> (bool, SizeHint);
-    /// Whether what comes is kept, so that it can be stored.
-    fn is_kept(&self) -> bool;
-    fn leave(&self, seat: usize);
-}
-
-/// What the one that began a fill does.
-pub(crate) trait Begin<L>: Send + Sync {
-    /// What it gets for itself, once the head has come.
-    fn take_lead(&self) -> Option<L>;
-}
-
-/// A place at a fill. Dropped, it is left; the last one to leave ends the work.
-pub(crate) struct Seat<H> {
-    fill: Arc<dyn Follow<H>>,
-    id: usize,
-}
-
-impl<H> Seat<H> {
-    pub(crate) fn take(
-        fill: &Arc<dyn Follow<H>>,
-        now: Instant,
-        patience: Duration,
-    ) -> Option<Self> {
-        let id = fill.take_seat(now, patience)?;
-        Some(Self { fill: Arc::clone(fill), id })
-    }
-
-    pub(crate) fn is_at(&self, fill: &Arc<dyn Follow<H>>) -> bool {
-        ptr::addr_eq(Arc::as_ptr(&self.fill), Arc::as_ptr(fill))
-    }
-
-    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<H>> {
-        Arc::clone(&self.fill).poll_head(self.id, cx)
-    }
-
-    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Polled {
-        Arc::clone(&self.fill).poll_frame(self.id, cx)
-    }
-
-    pub(crate) fn hint(&self) -> (bool, SizeHint) {
-        self.fill.hint(self.id)
-    }
-
-    pub(crate) fn is_kept(&self) -> bool {
-        self.fill.is_kept()
-    }
-}
-
-impl<H> Drop for Seat<H> {
-    fn drop(&mut self) {
-        self.fill.leave(self.id);
-    }
 }
 
 /// One response, fetched for several.
@@ -152,7 +90,7 @@ impl<W: Work> Fill<W> {
         let progressed = Instant::now();
         let state = Mutex::new(State { work, heard: None, lead: None, seats, progressed });
         let fill = Arc::new(Self { state });
-        let seat = Seat { fill: Arc::clone(&fill) as _, id };
+        let seat = Seat::new(Arc::clone(&fill) as _, id);
         (fill, seat)
     }
 
@@ -376,8 +314,9 @@ impl<W: Work> Driver<'_, W> {
         let own = state.seats.unpark(seat);
         let wakers = state.seats.wakers();
         drop(state);
-        drop((own, work));
+        // Before the rest is dropped, which may panic.
         wakers.into_iter().for_each(Waker::wake);
+        drop((own, work));
     }
 }
 

@@ -15,10 +15,10 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    fill::{Follow, Seat},
     key::CacheKey,
     outcome::Heard,
     recent::{Recent, Rest},
+    seat::{Follow, Seat},
     store::Stamp,
 };
 use crate::sync::{Mutex, lock};

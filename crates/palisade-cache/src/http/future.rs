@@ -14,10 +14,10 @@ use tower_service::Service;
 use super::{
     ask::Found,
     body::CachedBody,
-    fill::{Begin, Seat},
     outcome::{Heard, Lead},
     pending::Pending,
     respond,
+    seat::{Begin, Seat},
     status::CacheStatus,
     store::Store,
     upstream::Upstream,

@@ -21,7 +21,7 @@ use super::{
     body::CachedBody,
     entry::{StoredHead, Variant},
     fetch::Fetch,
-    fill::{Fill, Seat},
+    fill::Fill,
     flights::{Joined, Terms},
     future::Stage,
     key::CacheKey,
@@ -29,6 +29,7 @@ use super::{
     partition::COMMON,
     plan::{Plan, is_shared},
     respond,
+    seat::Seat,
     settings::Core,
     status::CacheStatus,
     store::{Stamp, Store},
@@ -216,6 +217,9 @@ where
 
     /// Fetches it for nobody, so that it is there for others.
     fn refresh(mut self: Box<Self>, background: &dyn Background) {
+        if self.core.flights.rests(&self.ask.key) {
+            return;
+        }
         if self.ask.method == Method::HEAD {
             *self.request.method_mut() = Method::GET;
             self.ask.method = Method::GET;
@@ -227,10 +231,7 @@ where
         }
         self.why = Forward::Stale;
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
-        // One is enough, and if nothing comes of it, the next one has time.
-        if core.flights.rests(&key) {
-            return;
-        }
+        // One is enough.
         let (Joined::Leads((_, seat)), _) = self.fly() else {
             return;
         };

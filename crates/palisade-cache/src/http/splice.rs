@@ -12,7 +12,7 @@ use http::{
 };
 use http_body::{Frame, SizeHint};
 
-use super::{ask::Ask, entry::Variant, error::FillError, fill::Polled, plan::Plan, store::Store};
+use super::{ask::Ask, entry::Variant, error::FillError, plan::Plan, seat::Polled, store::Store};
 use crate::rules::{etag::EntityTag, fields, partial, partial::Part, range::Slice, update};
 
 /// What stands before and after the rest that is fetched, which has so many

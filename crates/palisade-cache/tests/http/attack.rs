@@ -16,8 +16,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
-    CacheKey, CacheKeyRef, CacheMode, CacheStatus, Entry, FillError, HttpCacheLayer, InMemory,
-    MemoryStore, Peek, Route, Stamp, Store, Variant, background_fn,
+    CacheKey, CacheKeyRef, CacheMode, CacheStatus, CachedBody, Entry, FillError, HttpCacheLayer,
+    InMemory, MemoryStore, Peek, Route, Stamp, Store, Variant, background_fn,
 };
 use palisade_core::{BoxError, WallClock, find_cause};
 use palisade_testkit::RecordingObserver;
@@ -578,26 +578,85 @@ async fn frames_of_one_byte_take_little_more_than_their_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_does_not_read_bounds_what_is_held() {
-    let polls = Arc::new(AtomicUsize::new(0));
-    let frame = Bytes::from(vec![b'x'; 4096]);
-    let body = Endless { frame, polls, most: 100_000 };
-    let origin = service_fn(move |_: Request<Empty<Bytes>>| {
-        let response = Response::builder().header("cache-control", "max-age=60");
-        let response = response.body(body.clone()).unwrap();
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).clock(clock());
-    let service = layer.layer(origin);
-    let one = service.clone().oneshot(ask("GET", "/x", &[])).await.unwrap();
-    let two = service.clone().oneshot(ask("GET", "/x", &[])).await.unwrap();
-    let mut one = Box::pin(one.into_body());
-    let info = allocation_counter::measure(|| {
+    for (length, frames) in [(1, 300_000), (100, 10_000), (4096, 10_000)] {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let body = Endless { frame: Bytes::from(vec![b'x'; length]), polls, most: frames };
+        let origin = service_fn(move |_: Request<Empty<Bytes>>| {
+            let response = Response::builder().header("cache-control", "max-age=60");
+            let response = response.body(body.clone()).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let layer = HttpCacheLayer::private(MemoryStore::new(1 << 20)).clock(clock());
+        let service = layer.layer(origin);
+        let one = service.clone().oneshot(ask("GET", "/x", &[])).await.unwrap();
+        let two = service.clone().oneshot(ask("GET", "/x", &[])).await.unwrap();
+        let mut one = Box::pin(one.into_body());
+        let info = allocation_counter::measure(|| {
+            let cx = &mut Context::from_waker(Waker::noop());
+            while !matches!(one.as_mut().poll_frame(cx), Poll::Ready(None)) {}
+        });
+        // The largest body is 64 KiB.
+        assert!(info.bytes_max < 256 << 10, "{} bytes for {length}", info.bytes_max);
+        let error = two.into_body().collect().await.unwrap_err();
+        assert!(find_cause::<FillError>(&*error).unwrap().is_lagged());
+    }
+}
+
+type Shared = CachedBody<crate::support::OriginBody>;
+
+/// A waker that reads another body once it wakes, and lets go of it once it is dropped.
+struct Reenters {
+    body: Mutex<Option<Pin<Box<Shared>>>>,
+    read: Arc<AtomicUsize>,
+}
+
+impl std::task::Wake for Reenters {
+    fn wake(self: Arc<Self>) {
         let cx = &mut Context::from_waker(Waker::noop());
-        while !matches!(one.as_mut().poll_frame(cx), Poll::Ready(None)) {}
-    });
-    assert!(info.bytes_max < 1 << 20, "{}", info.bytes_max);
-    let error = two.into_body().collect().await.unwrap_err();
-    assert!(find_cause::<FillError>(&*error).unwrap().is_lagged());
+        let body = self.body.lock().unwrap().take();
+        let Some(mut body) = body else { return };
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
+            self.read.fetch_add(frame.unwrap().into_data().unwrap().len(), Ordering::SeqCst);
+        }
+        *self.body.lock().unwrap() = Some(body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakers_may_read_and_leave() {
+    for drops in [false, true] {
+        let steps = [chunk("a"), Step::Wait(SECOND), chunk("b"), Step::Wait(SECOND), chunk("c")];
+        let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
+        let layer = private();
+        let client = client(&layer, &origin);
+        let open = || client.service.clone().oneshot(ask("GET", "/x", &[]));
+        let [mut one, two] = [open().await.unwrap(), open().await.unwrap()]
+            .map(|response| Box::pin(response.into_body()));
+        let read = Arc::new(AtomicUsize::new(0));
+        let waker = Reenters { body: Mutex::new(Some(two)), read: Arc::clone(&read) };
+        let waker = Waker::from(Arc::new(waker));
+        let mut text = Vec::new();
+        let mut poll = |waker: &Waker| {
+            let cx = &mut Context::from_waker(waker);
+            while let Poll::Ready(Some(frame)) = one.as_mut().poll_frame(cx) {
+                text.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            }
+        };
+        poll(&waker);
+        drop(waker);
+        if drops {
+            // The fill has the last one, and drops it for this.
+            poll(Waker::noop());
+        }
+        sleep(SECOND).await;
+        poll(Waker::noop());
+        sleep(SECOND).await;
+        poll(Waker::noop());
+        assert_eq!(text, b"abc");
+        assert_eq!(read.load(Ordering::SeqCst), if drops { 0 } else { 2 });
+        assert!(!layer.store().is_empty());
+        assert_eq!(origin.alive(), 0);
+    }
 }
 
 // ---- many, failures, panics ----
@@ -678,6 +737,12 @@ struct PanicBody {
     panics: Panics,
 }
 
+impl Drop for PanicBody {
+    fn drop(&mut self) {
+        self.panics.boom("drop");
+    }
+}
+
 impl Body for PanicBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -698,7 +763,7 @@ impl Body for PanicBody {
 
 #[tokio::test(start_paused = true)]
 async fn panics_leave_nothing_behind() {
-    for at in ["ready", "call", "future", "body", "end"] {
+    for at in ["ready", "call", "future", "body", "end", "drop"] {
         let steps = [chunk("a"), Step::Wait(SECOND), chunk("b")];
         let origin = Origin::of([reply(200, &[FRESH], "").body(steps)]);
         let inner = Panics { at, origin: origin.clone(), armed: Arc::new(AtomicBool::new(true)) };
@@ -1152,6 +1217,11 @@ impl Store for Bad {
         self.store.stamp()
     }
 
+    fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
+        self.boom("current");
+        self.store.is_current(key, asked)
+    }
+
     fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
         self.boom("put");
         self.store.put(key, variant)
@@ -1174,7 +1244,7 @@ impl Store for Bad {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_hangs_nobody() {
-    for at in ["peek", "stamp", "put", "max", "invalidate"] {
+    for at in ["peek", "stamp", "current", "put", "max", "invalidate"] {
         let store = Bad { store: MemoryStore::new(1 << 20), at };
         let origin = Origin::of([reply(200, &[FRESH], "one").after(SECOND)]);
         let layer = HttpCacheLayer::private(store).clock(clock());

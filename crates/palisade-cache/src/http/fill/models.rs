@@ -9,6 +9,7 @@ use shuttle::{
 };
 
 use super::*;
+use crate::http::error::FillError;
 
 /// What comes from the network: so many steps have come.
 #[derive(Default)]
@@ -22,6 +23,8 @@ struct Frames {
     wire: Arc<Mutex<Wire>>,
     taken: usize,
     frames: u8,
+    // So many of them are kept.
+    most: u8,
     finished: Arc<AtomicUsize>,
 }
 
@@ -42,7 +45,7 @@ impl Work for Frames {
     type Lead = u8;
 
     fn poll_head(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head<Self>> {
-        self.poll_step(cx).map(|()| Head { heard: 7, lead: Some(8), body: Some(100) })
+        self.poll_step(cx).map(|()| Head { heard: 7, lead: Some(8), body: Some(self.most.into()) })
     }
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
@@ -58,7 +61,10 @@ impl Work for Frames {
     }
 
     fn finish(self: Pin<&mut Self>, pieces: Option<&Pieces>, _: Option<&HeaderMap>) -> bool {
-        assert_eq!(pieces.map(Pieces::end), Some(u64::from(self.frames)));
+        let kept = self.frames <= self.most;
+        assert_eq!(pieces.map(Pieces::end), kept.then_some(self.frames.into()));
+        // Others may come in the meantime.
+        thread::yield_now();
         self.finished.fetch_add(1, Ordering::SeqCst);
         true
     }
@@ -100,8 +106,13 @@ fn read(seat: Seat<u8>, frames: u8, leaves: Option<usize>) {
 fn together(readers: usize, leavers: usize, frames: u8) {
     let wire = Arc::new(Mutex::new(Wire::default()));
     let finished = Arc::new(AtomicUsize::new(0));
-    let work =
-        Frames { wire: Arc::clone(&wire), taken: 0, frames, finished: Arc::clone(&finished) };
+    let work = Frames {
+        wire: Arc::clone(&wire),
+        taken: 0,
+        frames,
+        most: 100,
+        finished: Arc::clone(&finished),
+    };
     let (fill, first) = Fill::begin(work);
     let follow: Arc<dyn Follow<u8>> = fill.clone();
     // All are there before the first one may be the last to leave.
@@ -150,7 +161,7 @@ fn the_last_one_to_leave_ends_the_work() {
         || {
             let wire = Arc::new(Mutex::new(Wire::default()));
             let finished = Arc::default();
-            let work = Frames { wire: Arc::clone(&wire), taken: 0, frames: 2, finished };
+            let work = Frames { wire: Arc::clone(&wire), taken: 0, frames: 2, most: 100, finished };
             let (fill, first) = Fill::begin(work);
             let follow: Arc<dyn Follow<u8>> = fill;
             let other = join(&follow).expect("it is open");
@@ -167,6 +178,80 @@ fn the_last_one_to_leave_ends_the_work() {
             drop(lock(&wire).waker.take());
             assert_eq!(Arc::strong_count(&wire), 1);
             assert!(join(&follow).is_none());
+        },
+        3000,
+    );
+}
+
+/// Reads to the end, or is left behind.
+fn read_or_lag(seat: &Seat<u8>, frames: u8) {
+    assert_eq!(wait(|cx| seat.poll_head(cx)), Some(7));
+    let mut read = Vec::new();
+    loop {
+        match wait(|cx| seat.poll_frame(cx)) {
+            Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap()),
+            Some(Err(error)) => {
+                assert!(error.downcast_ref::<FillError>().unwrap().is_lagged());
+                return;
+            }
+            None => break,
+        }
+    }
+    assert_eq!(read, (1..=frames).collect::<Vec<_>>());
+}
+
+/// Some come while the others read, and while the end is taken in.
+fn come_late(frames: u8, most: u8) {
+    let wire = Arc::new(Mutex::new(Wire { come: usize::from(frames) + 1, waker: None }));
+    let finished = Arc::new(AtomicUsize::new(0));
+    let work = Frames { wire, taken: 0, frames, most, finished: Arc::clone(&finished) };
+    let (fill, first) = Fill::begin(work);
+    let follow: Arc<dyn Follow<u8>> = fill;
+    let late: Vec<_> = (0..2)
+        .map(|_| {
+            let follow = Arc::clone(&follow);
+            thread::spawn(move || match join(&follow) {
+                Some(seat) => read_or_lag(&seat, frames),
+                // It is closed, or its readers are gone.
+                None => assert!(!follow.is_kept()),
+            })
+        })
+        .collect();
+    read_or_lag(&first, frames);
+    drop(first);
+    for thread in late {
+        thread.join().unwrap();
+    }
+    assert!(finished.load(Ordering::SeqCst) <= 1);
+}
+
+#[test]
+fn who_comes_late_reads_all_of_it_or_does_not_join() {
+    for (frames, most) in [(2, 100), (4, 2)] {
+        shuttle::check_random(move || come_late(frames, most), 5000);
+        shuttle::check_pct(move || come_late(frames, most), 3000, 3);
+    }
+}
+
+#[test]
+fn who_comes_too_late_does_not_join_what_goes_on() {
+    shuttle::check_random(
+        || {
+            let wire = Arc::new(Mutex::new(Wire { come: 3, waker: None }));
+            let finished = Arc::default();
+            let work = Frames { wire, taken: 0, frames: 2, most: 100, finished };
+            let (fill, first) = Fill::begin(work);
+            let follow: Arc<dyn Follow<u8>> = fill;
+            let late = thread::spawn(move || {
+                let later = Instant::now() + Duration::from_secs(60);
+                // What is complete can be read at any time.
+                if let Some(seat) = Seat::take(&follow, later, Duration::from_secs(1)) {
+                    assert_eq!(seat.hint().1.exact(), Some(2));
+                    read(seat, 2, None);
+                }
+            });
+            read(first, 2, None);
+            late.join().unwrap();
         },
         3000,
     );
