@@ -1,6 +1,6 @@
 //! What a request asks for, and what is found for it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use palisade_core::{Endpoint, Target, is_safe};
@@ -87,8 +87,8 @@ pub(crate) fn answer(method: &Method, request: &HeaderMap, variant: &Variant) ->
 /// What is stored for a request: in its own partition, and for all.
 #[derive(Clone, Default)]
 pub(crate) struct Found {
-    pub(crate) own: Option<Arc<Entry>>,
-    pub(crate) common: Option<Arc<Entry>>,
+    pub(crate) own: Option<Entry>,
+    pub(crate) common: Option<Entry>,
     /// What is for all was looked for.
     pub(crate) looked: bool,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Found {
 /// A stored response that is for a request.
 #[derive(Clone)]
 pub(crate) struct Selected {
-    pub(crate) variant: Arc<Variant>,
+    pub(crate) variant: Variant,
     /// It is stored for all.
     pub(crate) common: bool,
 }
@@ -138,7 +138,7 @@ impl Found {
         demand: &Demand,
         now: SystemTime,
     ) -> Option<Selected> {
-        let selected = |variant, common| Selected { variant: Arc::clone(variant), common };
+        let selected = |variant, common| Selected { variant: Variant::clone(variant), common };
         let own = self.own.as_ref().and_then(|own| own.select(request));
         let common = self.common.as_ref().and_then(|common| common.select_public(request));
         match (own, common) {
@@ -160,7 +160,7 @@ impl Found {
 /// What is to be done with a request.
 pub(crate) enum Decision {
     /// It is answered with what is stored.
-    Answer { variant: Arc<Variant>, answer: Answer, age: u32, status: CacheStatus },
+    Answer { variant: Variant, answer: Answer, age: u32, status: CacheStatus },
     /// The same, and the origin is asked meanwhile.
     Refresh { selected: Selected, answer: Answer, age: u32 },
     /// The origin is asked.
@@ -194,7 +194,7 @@ impl Decision {
             };
         }
         let hit = |age, status| {
-            let variant = Arc::clone(variant);
+            let variant = variant.clone();
             Self::Answer { variant, answer, age, status }
         };
         match demand.look_up(&variant.head.policy, now) {

@@ -2,7 +2,11 @@
 
 mod wire;
 
-use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    fmt, iter,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
@@ -24,14 +28,15 @@ const MAX_VARIANTS: usize = 8;
 const FIXED: usize = 256;
 
 /// The responses that are stored for one URI, each for other requests: the
-/// newest first. It does not change: a store puts another one in its place.
+/// newest first. It does not change: a store puts another one in its place. Clones
+/// share it.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    variants: Vec<Arc<Variant>>,
+    variants: Option<Arc<[Variant]>>,
     weight: usize,
 }
 
-/// One stored response.
+/// One stored response. Clones share it.
 #[derive(Clone)]
 pub struct Variant {
     pub(crate) head: Arc<StoredHead>,
@@ -57,12 +62,12 @@ pub struct StoredHead {
 impl Entry {
     /// No variants yet.
     pub const fn new() -> Self {
-        Self { variants: Vec::new(), weight: 0 }
+        Self { variants: None, weight: 0 }
     }
 
     /// The variants, the newest first.
-    pub fn variants(&self) -> &[Arc<Variant>] {
-        &self.variants
+    pub fn variants(&self) -> &[Variant] {
+        self.variants.as_deref().unwrap_or_default()
     }
 
     /// How many bytes all of it takes, by a careful guess.
@@ -72,44 +77,51 @@ impl Entry {
 
     /// The same with another variant, in place of what it replaces. There are
     /// eight variants at most, of at most so many bytes; the oldest go.
-    pub fn with(&self, variant: Arc<Variant>, most: usize) -> Self {
-        let mut kept = vec![variant];
-        let mut weight = kept[0].weight();
-        for old in &self.variants {
-            let fits = kept.len() < MAX_VARIANTS && weight + old.weight() <= most;
-            if fits && !old.is_for_the_same(&kept[0]) {
-                weight += old.weight();
-                kept.push(Arc::clone(old));
+    pub fn with(&self, variant: Variant, most: usize) -> Self {
+        let mut weight = variant.weight();
+        let mut left = MAX_VARIANTS - 1;
+        let mut keeps = |old: &&Variant| {
+            let keeps =
+                !old.is_for_the_same(&variant) && left != 0 && weight + old.weight() <= most;
+            if keeps {
+                (left, weight) = (left - 1, weight + old.weight());
             }
-        }
-        Self { variants: kept, weight }
+            keeps
+        };
+        let others: Vec<_> = self.variants().iter().filter(&mut keeps).cloned().collect();
+        // Most are alone, and then there is but one allocation.
+        let variants: Arc<[Variant]> = match others.is_empty() {
+            true => Arc::new([variant]),
+            false => iter::once(variant).chain(others).collect(),
+        };
+        Self { variants: Some(variants), weight }
     }
 
     /// The same, with a fresh variant in place of a stale one. Nothing, if that is
     /// not there.
-    pub fn freshened(&self, stale: &Variant, fresh: Arc<Variant>) -> Option<Self> {
-        let at = self.variants.iter().position(|stored| stored.stamp == stale.stamp)?;
-        let weight = self.weight - self.variants[at].weight() + fresh.weight();
-        let mut variants = self.variants.clone();
+    pub fn freshened(&self, stale: &Variant, fresh: Variant) -> Option<Self> {
+        let (stored, stamp) = (self.variants(), stale.stamp);
+        let old = stored.iter().find(|stored| stored.stamp == stamp)?;
+        let weight = self.weight - old.weight() + fresh.weight();
+        let others = stored.iter().filter(|stored| stored.stamp != stamp);
         // It is the newest now.
-        variants.remove(at);
-        variants.insert(0, fresh);
-        Some(Self { variants, weight })
+        let variants = iter::once(fresh).chain(others.cloned()).collect();
+        Some(Self { variants: Some(variants), weight })
     }
 
     /// Whether something that a variant would replace was asked for later.
     pub fn outdates(&self, variant: &Variant) -> bool {
-        let later = |old: &&Arc<Variant>| variant.stamp < old.stamp;
-        self.variants.iter().filter(later).any(|old| old.is_for_the_same(variant))
+        let later = |old: &&Variant| variant.stamp < old.stamp;
+        self.variants().iter().filter(later).any(|old| old.is_for_the_same(variant))
     }
 
     /// The newest one that is for such a request.
-    pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
+    pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Variant> {
         self.select_if(request, |_| true)
     }
 
     /// The same, of those that are for all, whoever asks.
-    pub(crate) fn select_public(&self, request: &HeaderMap) -> Option<&Arc<Variant>> {
+    pub(crate) fn select_public(&self, request: &HeaderMap) -> Option<&Variant> {
         self.select_if(request, |head| head.policy.is_public())
     }
 
@@ -119,10 +131,10 @@ impl Entry {
         &self,
         request: &HeaderMap,
         may: impl Fn(&StoredHead) -> bool,
-    ) -> Option<&Arc<Variant>> {
+    ) -> Option<&Variant> {
         let is_for =
-            |variant: &&Arc<Variant>| may(&variant.head) && variant.head.selector.matches(request);
-        let mut matching = self.variants.iter().filter(is_for);
+            |variant: &&Variant| may(&variant.head) && variant.head.selector.matches(request);
+        let mut matching = self.variants().iter().filter(is_for);
         let newest = matching.next()?;
         if !newest.head.selector.is_for_all() {
             return Some(newest);
@@ -159,6 +171,11 @@ impl Variant {
     /// How many bytes it takes, by a careful guess.
     pub fn weight(&self) -> usize {
         FIXED + self.body.len() + self.head.weight()
+    }
+
+    /// Whether it is this very one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.head, &other.head)
     }
 
     pub(crate) fn is_fresh(&self, demand: &Demand, now: SystemTime) -> bool {

@@ -2,10 +2,12 @@
 
 use std::{
     fmt::{self, Write},
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
+    sync::LazyLock,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use foldhash::fast::RandomState;
 use http::Uri;
 use quick_cache::Equivalent;
 
@@ -29,6 +31,8 @@ pub struct CacheKey {
     uri: Uri,
     body: Option<u128>,
     shared: bool,
+    // Of the URI, which takes the longest: several maps are asked for one request.
+    hash: u64,
 }
 
 /// A [`CacheKey`] that is looked up. It hashes as that does.
@@ -38,12 +42,23 @@ pub struct CacheKeyRef<'k> {
     uri: &'k Uri,
     body: Option<u128>,
     shared: bool,
+    hash: u64,
+}
+
+/// Keyed like this, URIs are hashed once for all maps.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+fn hash_of(uri: &Uri) -> u64 {
+    let mut hasher = HASHER.build_hasher();
+    hash_target(uri, &mut hasher);
+    hasher.finish()
 }
 
 impl CacheKey {
     /// The key of a URI in a partition of a private cache.
     pub fn new(partition: CachePartition, uri: Uri) -> Self {
-        Self { partition, uri, body: None, shared: false }
+        let hash = hash_of(&uri);
+        Self { partition, uri, body: None, shared: false, hash }
     }
 
     /// The same in a shared cache.
@@ -65,7 +80,8 @@ impl CacheKey {
         let written = [bytes.bytes()?, bytes.bytes()?, bytes.bytes()?];
         bytes.end()?;
         let uri = of_normal(&written).ok_or(DecodeError::Corrupt)?;
-        Ok(Self { partition, uri, body, shared })
+        let hash = hash_of(&uri);
+        Ok(Self { partition, uri, body, shared, hash })
     }
 
     /// The partition.
@@ -113,8 +129,8 @@ impl CacheKey {
 
     /// How it is looked up.
     pub fn borrowed(&self) -> CacheKeyRef<'_> {
-        let Self { ref partition, ref uri, body, shared } = *self;
-        CacheKeyRef { partition, uri, body, shared }
+        let Self { ref partition, ref uri, body, shared, hash } = *self;
+        CacheKeyRef { partition, uri, body, shared, hash }
     }
 
     /// The same with a URI of its own: as it came, it keeps the buffer alive that
@@ -144,12 +160,21 @@ impl<'k> CacheKeyRef<'k> {
         body: Option<u128>,
         shared: bool,
     ) -> Self {
-        Self { partition, uri, body, shared }
+        Self { partition, uri, body, shared, hash: hash_of(uri) }
     }
 
     /// The same in another partition.
     pub(crate) fn within(self, partition: &'k CachePartition) -> Self {
         Self { partition, ..self }
+    }
+
+    /// The same for a request without a body.
+    pub(crate) fn without_body(self) -> Self {
+        Self { body: None, ..self }
+    }
+
+    pub(crate) fn has_body(self) -> bool {
+        self.body.is_some()
     }
 
     pub(crate) fn is_of_credentials(self) -> bool {
@@ -158,12 +183,13 @@ impl<'k> CacheKeyRef<'k> {
 
     /// The key to store.
     pub fn to_key(self) -> CacheKey {
-        let Self { partition, uri, body, shared } = self;
-        CacheKey { partition: partition.clone(), uri: uri.clone(), body, shared }
+        let Self { partition, uri, body, shared, hash } = self;
+        CacheKey { partition: partition.clone(), uri: uri.clone(), body, shared, hash }
     }
 
     fn is(self, other: CacheKeyRef<'_>) -> bool {
-        self.body == other.body
+        self.hash == other.hash
+            && self.body == other.body
             && self.shared == other.shared
             && self.partition == other.partition
             && same_target(self.uri, other.uri)
@@ -173,7 +199,7 @@ impl<'k> CacheKeyRef<'k> {
 impl Hash for CacheKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.partition.hash(state);
-        hash_target(self.uri, state);
+        state.write_u64(self.hash);
         self.body.hash(state);
         self.shared.hash(state);
     }

@@ -58,7 +58,7 @@ pub struct MemoryStore {
 }
 
 struct Shared {
-    entries: Cache<CacheKey, Arc<Entry>, ByWeight, RandomState>,
+    entries: Cache<CacheKey, Entry, ByWeight, RandomState>,
     stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
     sequence: AtomicU64,
@@ -85,16 +85,24 @@ impl Stripe {
         self.recent.push_back((hash, now));
     }
 
-    fn invalidates(&self, hash: u64, asked: Stamp) -> bool {
-        asked < self.floor || self.recent.iter().any(|(key, at)| *key == hash && asked < *at)
+    fn invalidates(&self, key: Hashes, asked: Stamp) -> bool {
+        let is_of = |hash: u64| hash == key.own || hash == key.without_body;
+        asked < self.floor || self.recent.iter().any(|(hash, at)| is_of(*hash) && asked < *at)
     }
+}
+
+/// Of a key, and of the same without what identifies a body.
+#[derive(Clone, Copy)]
+struct Hashes {
+    own: u64,
+    without_body: u64,
 }
 
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<CacheKey, Arc<Entry>> for ByWeight {
-    fn weight(&self, key: &CacheKey, entry: &Arc<Entry>) -> u64 {
+impl Weighter<CacheKey, Entry> for ByWeight {
+    fn weight(&self, key: &CacheKey, entry: &Entry) -> u64 {
         (key.len() + entry.weight() + KEY) as u64
     }
 }
@@ -185,23 +193,36 @@ impl MemoryStore {
         }
     }
 
-    /// Who writes to a key holds this. With it comes the hash of the key.
-    fn stripe(&self, key: CacheKeyRef<'_>) -> (MutexGuard<'_, Stripe>, u64) {
-        let hash = self.shared.hasher.hash_one(key);
-        (lock(&self.shared.stripes[hash as usize % STRIPES]), hash)
+    /// Who writes to a key holds this. With it come hashes of what makes it invalid.
+    fn stripe(&self, key: CacheKeyRef<'_>) -> (MutexGuard<'_, Stripe>, Hashes) {
+        let without_body = self.shared.hasher.hash_one(key.without_body());
+        let own = if key.has_body() { self.shared.hasher.hash_one(key) } else { without_body };
+        let stripe = &self.shared.stripes[without_body as usize % STRIPES];
+        (lock(stripe), Hashes { own, without_body })
+    }
+
+    fn find(&self, key: CacheKeyRef<'_>) -> Option<Entry> {
+        let entry = self.shared.entries.get(&key)?;
+        if key.has_body() {
+            // What was made invalid without a body is not looked for by each of them.
+            let (stripe, hashes) = self.stripe(key);
+            let current = |variant: &Variant| !stripe.invalidates(hashes, variant.stamp());
+            return entry.variants().iter().all(current).then_some(entry);
+        }
+        Some(entry)
     }
 }
 
 impl Store for MemoryStore {
-    type Get = Ready<Option<Arc<Entry>>>;
+    type Get = Ready<Option<Entry>>;
 
     #[inline]
     fn peek(&self, key: CacheKeyRef<'_>) -> Peek {
-        self.shared.entries.get(&key).map_or(Peek::Absent, Peek::Found)
+        self.find(key).map_or(Peek::Absent, Peek::Found)
     }
 
     fn get(&self, key: &CacheKey) -> Self::Get {
-        ready(self.shared.entries.get(&key.borrowed()))
+        ready(self.find(key.borrowed()))
     }
 
     fn stamp(&self) -> Stamp {
@@ -209,16 +230,16 @@ impl Store for MemoryStore {
     }
 
     fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
-        let (stripe, hash) = self.stripe(key);
-        !stripe.invalidates(hash, asked)
+        let (stripe, hashes) = self.stripe(key);
+        !stripe.invalidates(hashes, asked)
     }
 
-    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
+    fn put(&self, key: &CacheKey, variant: Variant) -> bool {
         let shard = self.shared.entries.shard_capacity();
         let too_large = self.shared.max_body < variant.body().len() as u64
             || shard / 2 < (variant.weight() + key.len() + KEY) as u64;
-        let (stripe, hash) = self.stripe(key.borrowed());
-        if too_large || stripe.invalidates(hash, variant.stamp()) {
+        let (stripe, hashes) = self.stripe(key.borrowed());
+        if too_large || stripe.invalidates(hashes, variant.stamp()) {
             return false;
         }
         let old = self.shared.entries.peek(&key.borrowed());
@@ -226,22 +247,22 @@ impl Store for MemoryStore {
             return false;
         }
         let most = usize::try_from(shard / 2).unwrap_or(usize::MAX);
-        let entry = old.as_deref().unwrap_or(&NOTHING).with(variant, most);
-        self.shared.entries.insert(key.compacted(), Arc::new(entry));
+        let entry = old.as_ref().unwrap_or(&NOTHING).with(variant, most);
+        self.shared.entries.insert(key.compacted(), entry);
         true
     }
 
-    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Variant) {
         let _stripe = self.stripe(key.borrowed());
         let old = self.shared.entries.peek(&key.borrowed());
         if let Some(entry) = old.and_then(|old| old.freshened(stale, fresh)) {
-            self.shared.entries.insert(key.compacted(), Arc::new(entry));
+            self.shared.entries.insert(key.compacted(), entry);
         }
     }
 
     fn invalidate(&self, key: CacheKeyRef<'_>) {
-        let (mut stripe, hash) = self.stripe(key);
-        stripe.invalidate(hash, self.stamp());
+        let (mut stripe, hashes) = self.stripe(key);
+        stripe.invalidate(hashes.own, self.stamp());
         self.shared.entries.remove(&key);
     }
 

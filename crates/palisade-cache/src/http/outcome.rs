@@ -16,7 +16,7 @@ pub(crate) enum Heard {
     /// It may be for them, and its body is read by all.
     Streams(Arc<StoredHead>),
     /// What is stored may be for them, for this reason.
-    Stored(Arc<Variant>, CacheStatus),
+    Stored(Variant, CacheStatus),
     /// It cannot be shared.
     Released,
     /// There is none: it failed.

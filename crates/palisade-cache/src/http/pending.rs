@@ -127,7 +127,7 @@ where
             }
             Decision::Refresh { selected, answer, age } => {
                 if let Some(background) = self.core.settings.background.clone() {
-                    let variant = Arc::clone(&selected.variant);
+                    let variant = selected.variant.clone();
                     let stage = self.answer(&variant, answer, age, CacheStatus::Stale);
                     (self.found, self.selected) = (found, Some(selected));
                     self.refresh(&*background);

@@ -41,12 +41,12 @@ pub(crate) struct Plan<T: Store> {
     pub(crate) why: Forward,
     selected: Option<Selected>,
     // A part of what is asked for, of which the rest is fetched.
-    part: Option<Arc<Variant>>,
+    part: Option<Variant>,
     // The whole of which a part is asked for that cannot be cut out of it.
-    whole: Option<Arc<Variant>>,
+    whole: Option<Variant>,
     splice: Option<Splice>,
     // Others that the origin may choose from.
-    offered: Option<Arc<Entry>>,
+    offered: Option<Entry>,
     validates: bool,
     asked: SystemTime,
     pub(super) stamp: Stamp,
@@ -64,7 +64,7 @@ pub(crate) enum Judged {
     /// The same, and it is stored.
     Store(Arc<StoredHead>),
     /// What is stored.
-    Answer(Arc<Variant>, CacheStatus),
+    Answer(Variant, CacheStatus),
     /// The origin makes no sense.
     Confused,
 }
@@ -115,7 +115,7 @@ impl<T: Store> Plan<T> {
 
     /// The request is about to be sent. Says what was stored meanwhile, and is
     /// the answer.
-    pub(crate) fn start(&mut self) -> Option<Arc<Variant>> {
+    pub(crate) fn start(&mut self) -> Option<Variant> {
         if std::mem::replace(&mut self.started, true) {
             return None;
         }
@@ -148,7 +148,7 @@ impl<T: Store> Plan<T> {
 
     /// Looks once more, now that others can join: what was fetched by another
     /// one meanwhile is answered.
-    fn look_again(&mut self) -> Option<Arc<Variant>> {
+    fn look_again(&mut self) -> Option<Variant> {
         if self.id == 0 || !self.ask.demand.reads() {
             return None;
         }
@@ -174,7 +174,7 @@ impl<T: Store> Plan<T> {
         let selected = self.selected.as_ref()?;
         let now = self.core.settings.now();
         self.ask.demand.in_place_of_error(&selected.variant.head.policy, now)?;
-        Some(Judged::Answer(Arc::clone(&selected.variant), CacheStatus::Stale))
+        Some(Judged::Answer(selected.variant.clone(), CacheStatus::Stale))
     }
 
     /// Decides on a response. One that is a stream is passed on.
@@ -248,7 +248,7 @@ impl<T: Store> Plan<T> {
     }
 
     /// The rest of what is stored has come.
-    fn complete(&mut self, part: &Arc<Variant>, parts: &mut Parts) -> Judged {
+    fn complete(&mut self, part: &Variant, parts: &mut Parts) -> Judged {
         let splice = self.splice(part, parts);
         let storing = splice.as_ref().and_then(|splice| self.admit(parts, &splice.size()));
         let Some(storing) = storing else {
@@ -296,9 +296,9 @@ impl<T: Store> Plan<T> {
         let selected = self.selected.iter().map(|selected| &selected.variant);
         let offered = self.offered.iter().flat_map(|entry| entry.variants());
         let mut candidates: Vec<_> = selected.chain(offered).collect();
-        candidates.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        candidates.dedup_by(|one, other| one.is(other));
         let sole = candidates.len() == 1;
-        let about = |variant: &&&Arc<Variant>| {
+        let about = |variant: &&&Variant| {
             update::is_about(update, &variant.head.headers, sole)
                 && (sole || variant.head.part.is_none())
         };
@@ -309,7 +309,7 @@ impl<T: Store> Plan<T> {
             // The origin found its tag among one: that one is still the same, but nothing that
             // this says is about it. Some name the tag of another encoding here.
             Some(selected) if sole => {
-                Judged::Answer(Arc::clone(&selected.variant), CacheStatus::Revalidated)
+                Judged::Answer(selected.variant.clone(), CacheStatus::Revalidated)
             }
             // Without them, the next request gets an answer.
             _ => {
@@ -320,12 +320,12 @@ impl<T: Store> Plan<T> {
     }
 
     /// Updates a stored head, and says what is stored now.
-    fn freshen(&self, variant: &Arc<Variant>, update: &HeaderMap) -> Arc<Variant> {
+    fn freshen(&self, variant: &Variant, update: &HeaderMap) -> Variant {
         let (received, options) = (self.core.settings.now(), self.options());
         let stored = &variant.head;
         let mut headers = stored.headers.clone();
         let selected = self.selected.as_ref();
-        let own = selected.filter(|selected| Arc::ptr_eq(&selected.variant, variant));
+        let own = selected.filter(|selected| selected.variant.is(variant));
         // What is for all stays as it is, unless this is for all too.
         let own = own.filter(|selected| !selected.common || update::is_for_all(update));
         let common = own.is_some_and(|selected| selected.common);
@@ -336,17 +336,17 @@ impl<T: Store> Plan<T> {
             if own.is_some() {
                 self.core.store.invalidate(self.key(common));
             }
-            return Arc::new(variant.with_head(head, self.stamp));
+            return variant.with_head(head, self.stamp);
         };
         head.policy = admitted.policy;
         head.selector = admitted.selector;
-        let fresh = Arc::new(variant.with_head(head, self.stamp));
+        let fresh = variant.with_head(head, self.stamp);
         if own.is_some() {
             let key = self.key(common).to_key();
-            self.core.store.freshen(&key, variant, Arc::clone(&fresh));
+            self.core.store.freshen(&key, variant, fresh.clone());
         } else {
             // One that was stored for other requests is for this one too.
-            self.core.store.put(&self.ask.key, Arc::clone(&fresh));
+            self.core.store.put(&self.ask.key, fresh.clone());
         }
         fresh
     }

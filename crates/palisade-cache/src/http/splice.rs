@@ -1,6 +1,6 @@
 //! A stored part of a body, and the rest of it that is fetched: RFC 9111, section 3.4.
 
-use std::{sync::Arc, task::Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{
@@ -80,7 +80,7 @@ pub(crate) fn ask_for_rest(request: &mut HeaderMap, variant: &Variant) -> bool {
 impl<T: Store> Plan<T> {
     /// Makes the head of the whole out of that of the rest. Nothing, if they are
     /// not of the same.
-    pub(super) fn splice(&self, variant: &Arc<Variant>, parts: &mut Parts) -> Option<Splice> {
+    pub(super) fn splice(&self, variant: &Variant, parts: &mut Parts) -> Option<Splice> {
         let stored = &variant.head;
         let (slice, _) = Slice::of(&parts.headers)?;
         let rest = Part::of(&HeaderMap::new(), &parts.headers, slice.len())?;

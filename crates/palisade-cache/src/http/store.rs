@@ -1,7 +1,5 @@
 //! Where responses are kept.
 
-use std::sync::Arc;
-
 use super::{
     entry::{Entry, Variant},
     key::{CacheKey, CacheKeyRef},
@@ -42,7 +40,7 @@ use super::{
 ///   can read there reads what is private.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Waits for what is stored under a key.
-    type Get: Future<Output = Option<Arc<Entry>>> + Send;
+    type Get: Future<Output = Option<Entry>> + Send;
 
     /// Looks without waiting. Allocates nothing: it is what a hit costs.
     /// Defaults to [`Peek::Ask`].
@@ -79,15 +77,16 @@ pub trait Store: Clone + Send + Sync + 'static {
     ///
     /// One whose [stamp](Variant::stamp) is older than the last invalidation of
     /// the key, or than what would be replaced, is not stored.
-    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool;
+    fn put(&self, key: &CacheKey, variant: Variant) -> bool;
 
     /// Puts another head on a stored variant, whose body stays as it is: the
     /// fresh one has the same. Where the stale one is not stored any more, that is
     /// all there is to do.
-    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>);
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Variant);
 
     /// Forgets all variants that are stored under a key, and those that were
-    /// asked for before.
+    /// asked for before. With a key of no [body](CacheKey::body) go all that differ
+    /// from it by theirs alone: a write makes the answers to QUERY invalid too.
     fn invalidate(&self, key: CacheKeyRef<'_>);
 
     /// How many bytes the largest body may have.
@@ -99,7 +98,7 @@ pub trait Store: Clone + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Peek {
     /// What is stored under the key.
-    Found(Arc<Entry>),
+    Found(Entry),
     /// There is nothing.
     Absent,
     /// It has to be [waited for](Store::get).

@@ -99,7 +99,7 @@ impl<T: Store> Plan<T> {
         let body = body.freeze();
         // The first clone allocates: better now than on a hit.
         drop(body.clone());
-        let variant = Arc::new(Variant::new(head, body, self.stamp));
+        let variant = Variant::new(head, body, self.stamp);
         let key = self.key(common).to_key();
         let stored = self.core.store.put(&key, variant);
         if stored {

@@ -64,7 +64,7 @@ impl ByteStore {
 }
 
 impl Store for ByteStore {
-    type Get = Pin<Box<dyn Future<Output = Option<Arc<Entry>>> + Send>>;
+    type Get = Pin<Box<dyn Future<Output = Option<Entry>> + Send>>;
 
     fn get(&self, key: &CacheKey) -> Self::Get {
         let (store, digest) = (self.clone(), key.digest(&self.secret));
@@ -73,9 +73,8 @@ impl Store for ByteStore {
             Moment(POLLS).await;
             let entry = store.remote.lock().unwrap().read(&Place { digest, key });
             let invalid = store.invalid.lock().unwrap().get(&digest).copied();
-            let older = |variant: &Arc<Variant>| Some(variant.stamp()) < invalid;
-            (!entry.variants().is_empty() && !entry.variants().iter().any(older))
-                .then(|| Arc::new(entry))
+            let older = |variant: &Variant| Some(variant.stamp()) < invalid;
+            (!entry.variants().is_empty() && !entry.variants().iter().any(older)).then_some(entry)
         })
     }
 
@@ -88,7 +87,7 @@ impl Store for ByteStore {
         Stamp::new(next(last).unwrap())
     }
 
-    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
+    fn put(&self, key: &CacheKey, variant: Variant) -> bool {
         let place = Place { digest: key.digest(&self.secret), key: key.to_bytes() };
         let secret = self.secret.clone();
         self.later(move |remote| {
@@ -97,7 +96,7 @@ impl Store for ByteStore {
             if Some(variant.stamp()) < invalid || old.outdates(&variant) {
                 return;
             }
-            let entry = old.with(Arc::clone(&variant), usize::MAX);
+            let entry = old.with(variant.clone(), usize::MAX);
             let kept = entry.variants().iter().map(|kept| kept.selector_digest(&secret));
             remote.keep(&place, &kept.collect::<Vec<_>>());
             let slot = variant.selector_digest(&secret);
@@ -107,11 +106,11 @@ impl Store for ByteStore {
         true
     }
 
-    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Variant) {
         let place = Place { digest: key.digest(&self.secret), key: key.to_bytes() };
         let (secret, stale) = (self.secret.clone(), stale.clone());
         self.later(move |remote| {
-            let Some(entry) = remote.read(&place).freshened(&stale, Arc::clone(&fresh)) else {
+            let Some(entry) = remote.read(&place).freshened(&stale, fresh.clone()) else {
                 return;
             };
             let kept = entry.variants().iter().map(|kept| kept.selector_digest(&secret));
@@ -171,7 +170,7 @@ impl Store for Tiers {
         Box::pin(async move {
             let found = remote.await?;
             for variant in found.variants().iter().rev() {
-                memory.put(&key, Arc::clone(variant));
+                memory.put(&key, variant.clone());
             }
             Some(found)
         })
@@ -183,14 +182,14 @@ impl Store for Tiers {
         stamp
     }
 
-    fn put(&self, key: &CacheKey, variant: Arc<Variant>) -> bool {
+    fn put(&self, key: &CacheKey, variant: Variant) -> bool {
         // What does not fit into memory fits in there.
-        self.memory.put(key, Arc::clone(&variant));
+        self.memory.put(key, variant.clone());
         self.remote.put(key, variant)
     }
 
-    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Arc<Variant>) {
-        self.memory.freshen(key, stale, Arc::clone(&fresh));
+    fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Variant) {
+        self.memory.freshen(key, stale, fresh.clone());
         self.remote.freshen(key, stale, fresh);
     }
 
@@ -236,7 +235,7 @@ impl Remote {
             let [head, body] =
                 [b'h', b'b'].map(|kind| Bytes::copy_from_slice(value(place.name(kind, slot))));
             match Variant::from_bytes(head, body) {
-                Ok(variant) => entry.with(Arc::new(variant), usize::MAX),
+                Ok(variant) => entry.with(variant, usize::MAX),
                 Err(_) => entry,
             }
         })
