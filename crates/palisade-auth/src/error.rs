@@ -3,6 +3,8 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use http::StatusCode;
 use palisade_core::BoxError;
 
+use crate::InvalidToken;
+
 /// There are no credentials for a request. Clones share the cause.
 ///
 /// It never shows a token, a secret or the body of a response.
@@ -135,6 +137,13 @@ impl fmt::Display for AuthError {
             Some(description) => write!(f, " ({description})"),
             None => Ok(()),
         }
+    }
+}
+
+/// What was given for a token can be none.
+impl From<InvalidToken> for AuthError {
+    fn from(invalid: InvalidToken) -> Self {
+        Self::new("what was given is no token", Recovery::Fatal).with_source(invalid)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use crate::{AuthError, Moment, Token};
+use crate::{AuthError, Chain, Moment, Token};
 
 /// A future of a token.
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send + 'a>>;
@@ -18,6 +18,14 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// If there is none, with what can be done about it.
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a>;
+
+    /// This one, or else another one, if this one cannot be used: see [`Chain`].
+    fn or<S: TokenSource>(self, other: S) -> Chain
+    where
+        Self: Sized,
+    {
+        Chain::new(self).or(other)
+    }
 }
 
 impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {

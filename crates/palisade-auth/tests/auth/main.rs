@@ -1,0 +1,7 @@
+//! Credentials as a black box, over services in place of servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
+
+mod endpoint;
+mod sources;
+mod token_server;
