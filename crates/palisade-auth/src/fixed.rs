@@ -18,11 +18,15 @@ type Never = Ready<Result<(), AuthError>>;
 /// One that does is kept fresh by [`Tokens`](crate::Tokens).
 ///
 /// ```
-/// use palisade_auth::Bearer;
+/// use palisade_auth::{AuthLayer, Bearer};
+/// use palisade_core::Origins;
 ///
-/// assert!(Bearer::new("t0ps3cret").is_ok());
+/// let bearer = Bearer::new("t0ps3cret")?;
+/// let layer = AuthLayer::new(bearer, Origins::new(["https://api.example"]));
+///
 /// // The line break at the end of a file.
 /// assert!(Bearer::new("t0ps3cret\n").is_err());
+/// # Ok::<_, palisade_auth::InvalidToken>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Bearer(Token);
@@ -205,6 +209,13 @@ impl ApiKey {
 
 impl Authenticator for ApiKey {
     type Wait = Never;
+
+    fn has_own<B>(&self, request: &Request<B>) -> bool {
+        match &self.place {
+            Place::Header(name, _) => request.headers().contains_key(name),
+            Place::Query(_) | Place::Cookie(_) => false,
+        }
+    }
 
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
         let put = match &self.place {

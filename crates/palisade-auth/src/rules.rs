@@ -49,6 +49,14 @@ pub(crate) struct Limits {
     pub(crate) serve_expired: Duration,
 }
 
+impl Limits {
+    /// For how long who has to have a token waits, or anybody believes in a
+    /// flight. It should end by itself before that.
+    pub(crate) fn lost_after(self) -> Duration {
+        self.load_timeout.saturating_add(SECOND)
+    }
+}
+
 pub(crate) fn decide(state: &State<'_>, limits: Limits, now: Moment) -> Use {
     let resting = state.failed.filter(|failed| failed.left(now).is_some());
     let (left, serves) = match state.age {
@@ -70,7 +78,7 @@ pub(crate) fn decide(state: &State<'_>, limits: Limits, now: Moment) -> Use {
             let until = left.saturating_sub(SECOND).max(left / 2).min(limits.load_timeout);
             Use::Join { fallback: true, until }
         }
-        _ => Use::Join { fallback: false, until: limits.load_timeout },
+        _ => Use::Join { fallback: false, until: limits.lost_after() },
     }
 }
 

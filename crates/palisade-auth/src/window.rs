@@ -80,7 +80,7 @@ impl RefreshWindow {
     /// The ages at which a token is refreshed in the background, and waited for.
     pub(crate) fn ages(&self, lifetime: Duration, random: f64) -> (Duration, Duration) {
         let part = |fraction: f64| lifetime.mul_f64(fraction);
-        let wait = self.wait.unwrap_or(part(0.1).min(MINUTE)).min(lifetime / 4);
+        let wait = self.wait.unwrap_or_else(|| part(0.1).min(MINUTE)).min(lifetime / 4);
         let ahead = match self.ahead {
             Ahead::Derived => wait.saturating_add(part(0.2).min(4 * MINUTE)),
             Ahead::Fraction(fraction) => part(fraction),
@@ -132,6 +132,12 @@ impl Life {
     /// Until it is refused.
     pub(crate) fn endless(from: Moment) -> Self {
         Self { from, soft: Duration::MAX, hard: Duration::MAX, end: Duration::MAX }
+    }
+
+    /// The same, over from the start.
+    pub(crate) fn ended(self) -> Self {
+        let zero = Duration::ZERO;
+        Self { soft: zero, hard: zero, end: zero, ..self }
     }
 
     #[inline]
