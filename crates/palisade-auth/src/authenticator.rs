@@ -1,4 +1,4 @@
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 
 use crate::AuthError;
 
@@ -8,6 +8,12 @@ use crate::AuthError;
 pub trait Authenticator: Clone + Send + Sync + 'static {
     /// Waits until there are credentials, or others.
     type Wait: Future<Output = Result<(), AuthError>> + Send + 'static;
+
+    /// Whether a request has credentials of its caller already. Defaults to
+    /// whether it has a field `Authorization`.
+    fn has_own<B>(&self, request: &Request<B>) -> bool {
+        request.headers().contains_key(AUTHORIZATION)
+    }
 
     /// Puts them on a request, if they are there.
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Self::Wait>;

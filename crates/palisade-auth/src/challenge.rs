@@ -94,7 +94,6 @@ pub(crate) enum Verdict {
     Other,
 }
 
-#[allow(dead_code, reason = "the layer is to ask")]
 pub(crate) fn verdict(headers: &HeaderMap) -> Verdict {
     let challenges = challenges(headers);
     let ours =

@@ -1,7 +1,13 @@
+mod coarse;
+mod paused;
+
 use std::{
     fmt::Debug,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+pub use self::{coarse::CoarseClock, paused::TokioClock};
 
 /// A moment by two clocks: the time of day, which may be set, and one that only
 /// runs forwards, which may stand still while a machine sleeps.
@@ -25,6 +31,11 @@ impl Moment {
         self.wall
     }
 
+    /// How long the steady clock has run.
+    pub fn steady(self) -> Duration {
+        self.steady
+    }
+
     /// How long ago an earlier moment was: by the clock that ran faster.
     pub fn since(self, earlier: Self) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
@@ -36,4 +47,10 @@ impl Moment {
 pub trait Clock: Debug + Send + Sync {
     /// What it is now.
     fn now(&self) -> Moment;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Moment {
+        (**self).now()
+    }
 }

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, ErrorKind, Refusal};
 
 use crate::InvalidToken;
 
@@ -19,6 +19,8 @@ struct Inner {
     recovery: Recovery,
     oauth: Option<OAuthError>,
     source: Option<BoxError>,
+    // Tells layers outside that the request was not sent, and when it may be.
+    refusal: Refusal,
 }
 
 /// What can be done about it.
@@ -51,21 +53,34 @@ pub struct OAuthError {
 impl AuthError {
     /// An error, in one lower-case line without a full stop.
     pub fn new(message: &'static str, recovery: Recovery) -> Self {
-        Self { inner: Arc::new(Inner { message, recovery, oauth: None, source: None }) }
+        Self::of(message, recovery, None, None)
     }
 
     /// The same, and what it came from.
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         let Inner { message, recovery, .. } = *self.inner;
         let oauth = self.inner.oauth.clone();
-        let source = Some(source.into());
-        Self { inner: Arc::new(Inner { message, recovery, oauth, source }) }
+        Self::of(message, recovery, oauth, Some(source.into()))
     }
 
     /// The same, and what the token endpoint said.
     pub fn with_oauth(self, oauth: OAuthError) -> Self {
         let Inner { message, recovery, .. } = *self.inner;
-        Self { inner: Arc::new(Inner { message, recovery, oauth: Some(oauth), source: None }) }
+        Self::of(message, recovery, Some(oauth), None)
+    }
+
+    fn of(
+        message: &'static str,
+        recovery: Recovery,
+        oauth: Option<OAuthError>,
+        source: Option<BoxError>,
+    ) -> Self {
+        let refusal = Refusal::new(ErrorKind::Auth);
+        let refusal = match recovery {
+            Recovery::Retry { after: Some(after) } => refusal.after(after),
+            _ => refusal,
+        };
+        Self { inner: Arc::new(Inner { message, recovery, oauth, source, refusal }) }
     }
 
     /// What can be done about it.
@@ -149,6 +164,9 @@ impl From<InvalidToken> for AuthError {
 
 impl Error for AuthError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.inner.source.as_ref().map(|source| &**source as _)
+        match &self.inner.source {
+            Some(source) => Some(&**source),
+            None => Some(&self.inner.refusal),
+        }
     }
 }
