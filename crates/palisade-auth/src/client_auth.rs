@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// How a client shows a token endpoint who it is: RFC 6749, section 2.3, and
-/// RFC 7523, section 2.2. Clones share it.
+/// RFC 7523, section 2.2.
+///
+/// It is asked once for each token, so what it holds is boxed, and it has no type
+/// parameter that all grants would have as well.
 #[derive(Clone)]
 #[must_use]
 pub struct ClientAuth {
@@ -52,7 +55,8 @@ impl ClientAuth {
     #[cfg(feature = "jwt")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "jwt")))]
     pub fn secret_jwt(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
-        Self::private_key_jwt(id, crate::JwtKey::hs256(secret))
+        let secret: Secret = secret.into();
+        Self::private_key_jwt(id, crate::JwtKey::hs256(secret.expose().as_bytes()))
     }
 
     /// A token that is signed with a key (`private_key_jwt`), of which the server
