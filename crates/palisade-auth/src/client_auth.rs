@@ -61,12 +61,29 @@ impl ClientAuth {
 
     /// A token that is signed with a key (`private_key_jwt`), of which the server
     /// has the public half. It is good for a minute and for one use.
+    ///
+    /// So a layer of retries below the endpoint should send such a request again only
+    /// if it surely was not processed: a server refuses a token that it has seen.
     pub fn private_key_jwt(id: impl Into<String>, signer: impl JwtSigner) -> Self {
         let signer = Arc::new(signer);
         Self { method: Method::Assertion { id: id.into(), signer, audience: None } }
     }
 
-    /// Whatever a function adds to the request. Such a request is not sent twice.
+    /// Whatever a function adds to the request, which counts as one that must not be
+    /// sent twice.
+    ///
+    /// ```
+    /// use palisade_auth::{ClientAuth, Secret};
+    ///
+    /// // A token that the platform keeps in a file, in place of a signed one.
+    /// let client = ClientAuth::custom(|request| {
+    ///     let token = Secret::from_file("/var/run/secrets/token")?;
+    ///     request.param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    ///     request.param("client_assertion", token);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(format!("{client:?}"), "ClientAuth { method: \"custom\", .. }");
+    /// ```
     pub fn custom<F>(apply: F) -> Self
     where
         F: Fn(&mut TokenRequest) -> Result<(), AuthError> + Send + Sync + 'static,

@@ -133,7 +133,7 @@ impl TokenEndpoint {
 
 fn unreachable(error: BoxError) -> AuthError {
     let after = find_cause::<Refusal>(&*error).and_then(Refusal::retry_after);
-    AuthError::new("the token endpoint was not reached", Recovery::Retry { after })
+    AuthError::new("the token endpoint did not answer", Recovery::Retry { after })
         .with_source(error)
 }
 
