@@ -74,6 +74,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let rules = &self.rules;
         let way = rules.gate.way(&rules.authenticator, &request);
@@ -81,9 +82,7 @@ where
             return self.call_otherwise(way, request);
         }
 
-        let (parts, body) = request.into_parts();
-        let (body, kept) = rules.bodies.first(body);
-        let mut request = Request::from_parts(parts, body);
+        let (mut request, kept) = rules.bodies.first(request);
         // As it was before, so that nothing is put there twice. The ready instance
         // is called; the second try asks this clone first.
         let kept = kept.map(|body| Box::new(Kept::new(&request, body, self.inner.clone())));
@@ -122,7 +121,7 @@ impl<S, A, M> Auth<S, A, M> {
     {
         match way.refusal() {
             None => {
-                let request = request.map(|body| self.rules.bodies.first(body).0);
+                let (request, _) = self.rules.bodies.first(request);
                 ResponseFuture::called(self.inner.call(request), None)
             }
             Some((reason, error)) => {
