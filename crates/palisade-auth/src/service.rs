@@ -85,7 +85,8 @@ where
         let (mut request, kept) = rules.bodies.first(request);
         // As it was before, so that nothing is put there twice. The ready instance
         // is called; the second try asks this clone first.
-        let kept = kept.map(|body| Box::new(Kept::new(&request, body, self.inner.clone())));
+        let kept = kept.and_then(|body| Kept::new(&request, body, self.inner.clone()));
+        let kept = kept.map(Box::new);
         match rules.authenticator.apply(&mut request) {
             Applied::Done(stamp) => {
                 let sent = Sent::new(Arc::clone(rules), stamp, kept);
