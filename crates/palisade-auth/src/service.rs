@@ -85,12 +85,14 @@ where
         let (mut request, kept) = rules.bodies.first(request);
         // As it was before, so that nothing is put there twice. The ready instance
         // is called; the second try asks this clone first.
+        let may_change = rules.authenticator.may_change();
+        let kept = kept.filter(|_| may_change);
         let kept = kept.and_then(|body| Kept::new(&request, body, self.inner.clone()));
         let kept = kept.map(Box::new);
         match rules.authenticator.apply(&mut request) {
             Applied::Done(stamp) => {
-                let sent = Sent::new(Arc::clone(rules), stamp, kept);
-                ResponseFuture::called(self.inner.call(request), Some(sent))
+                let sent = may_change.then(|| Sent::new(Arc::clone(rules), stamp, kept));
+                ResponseFuture::called(self.inner.call(request), sent)
             }
             Applied::Wait(wait) => {
                 // Nobody keeps the one that is ready: what it holds may be what
