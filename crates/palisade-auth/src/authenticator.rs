@@ -15,6 +15,12 @@ pub trait Authenticator: Clone + Send + Sync + 'static {
         request.headers().contains_key(AUTHORIZATION)
     }
 
+    /// Whether there may be others once some were refused; if not, nothing is
+    /// kept of requests, and a 401 stands. Defaults to true.
+    fn may_change(&self) -> bool {
+        true
+    }
+
     /// Puts them on a request, if they are there.
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Self::Wait>;
 

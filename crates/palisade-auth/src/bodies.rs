@@ -1,3 +1,4 @@
+use http::Request;
 use http_body::Body;
 use palisade_body::{Replay, ReplayBody};
 
@@ -12,9 +13,9 @@ pub trait Bodies<B> {
     /// What is kept of it.
     type Kept;
 
-    /// The body that is sent, and what is kept. Nothing, if the request is sent
-    /// once; its head is not kept either then.
-    fn first(&self, body: B) -> (Self::Body, Option<Self::Kept>);
+    /// The request with the body that is sent, and what is kept of that. Nothing,
+    /// if the request is sent once; its head is not kept either then.
+    fn first(&self, request: Request<B>) -> (Request<Self::Body>, Option<Self::Kept>);
 
     /// The body that is sent again, if that can be.
     fn again(&self, kept: Self::Kept) -> Option<Self::Body>;
@@ -28,9 +29,10 @@ impl<B: Clone> Bodies<B> for CloneBody {
     type Body = B;
     type Kept = B;
 
-    #[inline]
-    fn first(&self, body: B) -> (B, Option<B>) {
-        (body.clone(), Some(body))
+    #[inline(always)]
+    fn first(&self, request: Request<B>) -> (Request<B>, Option<B>) {
+        let kept = request.body().clone();
+        (request, Some(kept))
     }
 
     fn again(&self, kept: B) -> Option<B> {
@@ -60,10 +62,11 @@ impl<B: Body> Bodies<B> for ReplayBodies {
     type Body = ReplayBody<B>;
     type Kept = Replay<B>;
 
-    fn first(&self, body: B) -> (ReplayBody<B>, Option<Replay<B>>) {
+    fn first(&self, request: Request<B>) -> (Request<ReplayBody<B>>, Option<Replay<B>>) {
+        let (parts, body) = request.into_parts();
         let (body, replay) = ReplayBody::new(body, self.cap);
         let replay = replay.replayable().is_ok().then_some(replay);
-        (body, replay)
+        (Request::from_parts(parts, body), replay)
     }
 
     fn again(&self, kept: Replay<B>) -> Option<ReplayBody<B>> {
@@ -81,9 +84,9 @@ impl<B> Bodies<B> for SendOnce {
     // Nothing is.
     type Kept = std::convert::Infallible;
 
-    #[inline]
-    fn first(&self, body: B) -> (B, Option<Self::Kept>) {
-        (body, None)
+    #[inline(always)]
+    fn first(&self, request: Request<B>) -> (Request<B>, Option<Self::Kept>) {
+        (request, None)
     }
 
     fn again(&self, kept: Self::Kept) -> Option<B> {

@@ -45,6 +45,10 @@ impl Bearer {
 impl Authenticator for Bearer {
     type Wait = Never;
 
+    fn may_change(&self) -> bool {
+        false
+    }
+
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
         put(request, &AUTHORIZATION, self.0.header())
@@ -58,6 +62,10 @@ impl Authenticator for Bearer {
 /// A token that is used until it is refused, and longer.
 impl Authenticator for Token {
     type Wait = Never;
+
+    fn may_change(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
@@ -109,6 +117,10 @@ impl Basic {
 
 impl Authenticator for Basic {
     type Wait = Never;
+
+    fn may_change(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
@@ -209,6 +221,10 @@ impl ApiKey {
 
 impl Authenticator for ApiKey {
     type Wait = Never;
+
+    fn may_change(&self) -> bool {
+        false
+    }
 
     fn has_own<B>(&self, request: &Request<B>) -> bool {
         match &self.place {

@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use palisade_body::Drain;
-use palisade_core::{Attempt, BoxError};
+use palisade_core::{BoxError, HeadCopy};
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
@@ -62,7 +62,7 @@ pub(crate) struct Sent<S, A, M, K> {
 /// What a second try is made of.
 pub(crate) struct Kept<S, K> {
     inner: S,
-    head: Request<()>,
+    head: HeadCopy,
     body: K,
 }
 
@@ -125,12 +125,12 @@ impl<S, A, M, K> Sent<S, A, M, K> {
         let Some(kept) = kept else {
             return Verdict::Stands(response);
         };
-        let Kept { inner, head, body } = *kept;
+        let Kept { inner, mut head, body } = *kept;
         let Some(body) = rules.bodies.again(body) else {
             return Verdict::Stands(response);
         };
-        let mut request = head.map(|()| body);
-        Attempt::count_resend(request.extensions_mut());
+        head.count_resend();
+        let request = head.rebuild().map(|()| body);
         let drain = Some(Drain::new(response.into_body(), DRAIN));
         Verdict::Again(Box::new(Pending {
             rules,
@@ -147,14 +147,9 @@ impl<S, A, M, K> Sent<S, A, M, K> {
 }
 
 impl<S, K> Kept<S, K> {
-    pub(crate) fn new<B>(request: &Request<B>, body: K, inner: S) -> Self {
-        let mut head = Request::new(());
-        head.method_mut().clone_from(request.method());
-        head.uri_mut().clone_from(request.uri());
-        *head.version_mut() = request.version();
-        head.headers_mut().clone_from(request.headers());
-        head.extensions_mut().clone_from(request.extensions());
-        Self { inner, head, body }
+    /// Nothing, if the head is longer than any server reads.
+    pub(crate) fn new<B>(request: &Request<B>, body: K, inner: S) -> Option<Self> {
+        Some(Self { inner, head: HeadCopy::of(request)?, body })
     }
 }
 

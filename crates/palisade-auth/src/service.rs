@@ -74,6 +74,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let rules = &self.rules;
         let way = rules.gate.way(&rules.authenticator, &request);
@@ -81,16 +82,17 @@ where
             return self.call_otherwise(way, request);
         }
 
-        let (parts, body) = request.into_parts();
-        let (body, kept) = rules.bodies.first(body);
-        let mut request = Request::from_parts(parts, body);
+        let (mut request, kept) = rules.bodies.first(request);
         // As it was before, so that nothing is put there twice. The ready instance
         // is called; the second try asks this clone first.
-        let kept = kept.map(|body| Box::new(Kept::new(&request, body, self.inner.clone())));
+        let may_change = rules.authenticator.may_change();
+        let kept = kept.filter(|_| may_change);
+        let kept = kept.and_then(|body| Kept::new(&request, body, self.inner.clone()));
+        let kept = kept.map(Box::new);
         match rules.authenticator.apply(&mut request) {
             Applied::Done(stamp) => {
-                let sent = Sent::new(Arc::clone(rules), stamp, kept);
-                ResponseFuture::called(self.inner.call(request), Some(sent))
+                let sent = may_change.then(|| Sent::new(Arc::clone(rules), stamp, kept));
+                ResponseFuture::called(self.inner.call(request), sent)
             }
             Applied::Wait(wait) => {
                 // Nobody keeps the one that is ready: what it holds may be what
@@ -122,7 +124,7 @@ impl<S, A, M> Auth<S, A, M> {
     {
         match way.refusal() {
             None => {
-                let request = request.map(|body| self.rules.bodies.first(body).0);
+                let (request, _) = self.rules.bodies.first(request);
                 ResponseFuture::called(self.inner.call(request), None)
             }
             Some((reason, error)) => {

@@ -25,7 +25,7 @@
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`] |
-//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`] |
+//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`] |
 //! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
 //!
@@ -41,6 +41,7 @@
 
 mod attempt;
 mod classify;
+mod copy;
 mod deadline;
 mod endpoint;
 mod error;
@@ -60,6 +61,7 @@ mod time;
 pub use self::{
     attempt::Attempt,
     classify::{HttpClassify, Trailers},
+    copy::HeadCopy,
     deadline::Deadline,
     endpoint::Endpoint,
     error::{BoxError, Boxed, ErrorRef, Fault, Refusal, Typed, causes, find_cause},

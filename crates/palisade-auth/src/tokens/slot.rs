@@ -140,6 +140,7 @@ impl<F: Clone> Slot<F> {
         }
     }
 
+    #[cold]
     fn is_quiet(&self, held: &Held, now: Moment) -> bool {
         !held.refused
             && held.life.age(now) == Age::Soft
