@@ -44,6 +44,9 @@ pub use self::{
         Chain, ClientCredentials, CustomGrant, FromEnv, FromFile, JwtBearer, SelfSigned,
         TokenExchange, TokenFn, token_fn,
     },
-    store::{Record, StoreFuture, StoreLock, TokenStore, Version},
+    store::{
+        FileTokenStore, MemoryTokenStore, Record, StoreFuture, StoreLock, TokenFileError,
+        TokenStore, Version,
+    },
     token::{InvalidToken, Token},
 };

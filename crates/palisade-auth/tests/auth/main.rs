@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 
+mod directory;
 mod endpoint;
 mod sources;
+mod store;
 mod token_server;
