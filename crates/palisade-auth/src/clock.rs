@@ -25,6 +25,11 @@ impl Moment {
         self.wall
     }
 
+    /// How long the steady clock has run.
+    pub fn steady(self) -> Duration {
+        self.steady
+    }
+
     /// How long ago an earlier moment was: by the clock that ran faster.
     pub fn since(self, earlier: Self) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();

@@ -41,8 +41,8 @@ pub use self::{
     secret::Secret,
     source::{Reason, TokenFuture, TokenSource, Wanted},
     sources::{
-        Chain, ClientCredentials, CustomGrant, FromEnv, FromFile, JwtBearer, SelfSigned,
-        TokenExchange, TokenFn, token_fn,
+        Chain, ClientCredentials, CustomGrant, FromEnv, FromFile, JwtBearer, RefreshToken,
+        SelfSigned, TokenExchange, TokenFn, token_fn,
     },
     store::{
         FileTokenStore, MemoryTokenStore, Record, StoreFuture, StoreLock, TokenFileError,
