@@ -144,10 +144,13 @@ pub use self::{
     service::Auth,
     source::{Reason, TokenFuture, TokenSource, Wanted},
     sources::{
-        Chain, ClientCredentials, CustomGrant, FromEnv, FromFile, JwtBearer, SelfSigned,
-        TokenExchange, TokenFn, token_fn,
+        Chain, ClientCredentials, CustomGrant, FromEnv, FromFile, JwtBearer, RefreshToken,
+        SelfSigned, TokenExchange, TokenFn, token_fn,
     },
-    store::{Record, StoreFuture, StoreLock, TokenStore, Version},
+    store::{
+        FileTokenStore, MemoryTokenStore, Record, StoreFuture, StoreLock, TokenFileError,
+        TokenStore, Version,
+    },
     token::{InvalidToken, Token},
     tokens::{Credential, Tokens, TokensByKey, Wait},
     window::RefreshWindow,

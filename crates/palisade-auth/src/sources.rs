@@ -8,6 +8,7 @@ mod from_file;
 mod function;
 mod jwt_bearer;
 mod kept;
+mod refresh_token;
 mod self_signed;
 mod template;
 mod token_exchange;
@@ -20,6 +21,7 @@ pub use self::{
     from_file::FromFile,
     function::{TokenFn, token_fn},
     jwt_bearer::JwtBearer,
+    refresh_token::RefreshToken,
     self_signed::SelfSigned,
     token_exchange::TokenExchange,
 };

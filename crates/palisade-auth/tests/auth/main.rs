@@ -5,11 +5,13 @@
 
 mod contract;
 mod cost;
+mod directory;
 mod endpoint;
 mod keyed;
 mod layer;
 mod refused;
 mod sources;
+mod store;
 mod support;
 mod token_server;
 mod tokens;
