@@ -110,6 +110,17 @@ impl Fixture {
         self.control("revoke_access", json!({})).await;
     }
 
+    /// The refresh token of a new login of this client.
+    pub(crate) async fn log_in(&self, client: &str) -> String {
+        let login = self.control("login", json!({ "client": client })).await;
+        login["refresh_token"].as_str().expect("the client may log in").to_owned()
+    }
+
+    /// Ends a login: its next refresh is refused.
+    pub(crate) async fn revoke_login(&self, refresh_token: &str) {
+        self.control("revoke_login", json!({ "refresh_token": refresh_token })).await;
+    }
+
     pub(crate) async fn counters(&self) -> Counters {
         Counters(self.control("counters", json!({})).await)
     }
