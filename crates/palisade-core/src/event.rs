@@ -155,6 +155,14 @@ pub enum Event {
         /// How long that took.
         took: Duration,
     },
+    /// A login that several processes may share was renewed, or could not be.
+    Login {
+        /// What became of it, in snake case: `renewed`; `adopted`, as another
+        /// one had renewed it; `overtaken`, as another one has logged in
+        /// meanwhile; `unsaved`, as it could not be written, and will be lost
+        /// with the process; or `lost`, as there is none that works.
+        change: &'static str,
+    },
 }
 
 /// What an attempt came to.

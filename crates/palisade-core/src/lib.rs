@@ -25,7 +25,7 @@
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`] |
-//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`] |
+//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`] |
 //! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
 //!
@@ -41,12 +41,14 @@
 
 mod attempt;
 mod classify;
+mod copy;
 mod deadline;
 mod endpoint;
 mod error;
 mod event;
 mod foreign;
 mod head;
+mod idempotent;
 mod key;
 mod kind;
 mod method;
@@ -59,11 +61,13 @@ mod time;
 pub use self::{
     attempt::Attempt,
     classify::{HttpClassify, Trailers},
+    copy::HeadCopy,
     deadline::Deadline,
     endpoint::Endpoint,
     error::{BoxError, Boxed, ErrorRef, Fault, Refusal, Typed, causes, find_cause},
     event::{Cause, Event, Observer, Target},
     head::Head,
+    idempotent::Idempotent,
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},

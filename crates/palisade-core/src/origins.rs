@@ -30,6 +30,8 @@ struct Origin {
     scheme: String,
     host: String,
     port: u16,
+    // As it is mostly written: without the port of the scheme.
+    authority: String,
 }
 
 impl Origins {
@@ -70,10 +72,17 @@ impl Origins {
         let Some(listed) = &self.listed else {
             return true;
         };
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return false;
         };
-        let Some(port) = port_of(uri) else {
+        // No need to take apart what is written in the same way.
+        let same = |origin: &Origin| {
+            origin.authority == authority.as_str() && origin.scheme.eq_ignore_ascii_case(scheme)
+        };
+        if listed.iter().any(same) {
+            return true;
+        }
+        let (host, Some(port)) = (authority.host(), port_of(uri)) else {
             return false;
         };
         listed.iter().any(|origin| {
@@ -102,7 +111,12 @@ impl Origin {
             return Err(fail(Reason::Incomplete));
         }
         let port = port_of(&uri).ok_or_else(|| fail(Reason::Port))?;
-        Ok(Self { scheme: scheme.to_owned(), host: authority.host().to_owned(), port })
+        let (scheme, host) = (scheme.to_owned(), authority.host().to_owned());
+        let authority = match default_port(&scheme) {
+            Some(default) if default == port => host.clone(),
+            _ => format!("{host}:{port}"),
+        };
+        Ok(Self { scheme, host, port, authority })
     }
 }
 
@@ -114,12 +128,16 @@ fn port_of(uri: &Uri) -> Option<u16> {
     let after_host = after_host.get(uri.host()?.len()..)?;
     match after_host.strip_prefix(':').unwrap_or(after_host) {
         // RFC 3986, section 3.2.3: an empty port is none.
-        "" => match uri.scheme_str()? {
-            scheme if scheme.eq_ignore_ascii_case("http") => Some(80),
-            scheme if scheme.eq_ignore_ascii_case("https") => Some(443),
-            _ => None,
-        },
+        "" => default_port(uri.scheme_str()?),
         port => port.parse().ok(),
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        scheme if scheme.eq_ignore_ascii_case("http") => Some(80),
+        scheme if scheme.eq_ignore_ascii_case("https") => Some(443),
+        _ => None,
     }
 }
 

@@ -149,7 +149,6 @@ mod requests;
 mod retrying;
 mod rules;
 mod service;
-mod snapshot;
 mod sync;
 mod timeout;
 #[cfg(feature = "tower")]

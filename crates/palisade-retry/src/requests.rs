@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{HeaderName, Method, header::UPGRADE};
-use palisade_core::{Head, is_idempotent};
+use palisade_core::{Head, Idempotent, is_idempotent};
 
 /// Whether a request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// | request | may be sent again |
 /// |---|---|
 /// | `CONNECT`, `Upgrade` | never |
-/// | idempotent method, or `Idempotency-Key` | always |
+/// | idempotent method, or `Idempotency-Key`, or marked as [`Idempotent`] | always |
 /// | others | if unsent |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByMethod;
@@ -46,11 +46,15 @@ impl Requests for ByMethod {
         if *head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
             return Repeatable::Never;
         }
-        if is_idempotent(head.method) || head.headers.contains_key(IDEMPOTENCY_KEY) {
-            return Repeatable::Always;
-        }
-        Repeatable::IfUnsent
+        if may_repeat(head) { Repeatable::Always } else { Repeatable::IfUnsent }
     }
+}
+
+/// By its method, first: most of what is posted has neither key nor mark.
+fn may_repeat(head: Head<'_>) -> bool {
+    is_idempotent(head.method)
+        || head.headers.contains_key(IDEMPOTENCY_KEY)
+        || Idempotent::is(head.extensions)
 }
 
 /// As [`ByMethod`], but what is not idempotent is never sent again, not even
@@ -63,8 +67,7 @@ pub struct IdempotentOnly;
 
 impl Requests for IdempotentOnly {
     fn repeatable(&self, head: Head<'_>) -> Repeatable {
-        // The cheapest question first: most of what is posted has no key.
-        if !is_idempotent(head.method) && !head.headers.contains_key(IDEMPOTENCY_KEY) {
+        if !may_repeat(head) {
             return Repeatable::Never;
         }
         ByMethod.repeatable(head)
@@ -137,6 +140,21 @@ mod tests {
             let head = Head::of(&request);
             assert_eq!(ByMethod.repeatable(head), by_method, "{method} {header:?}");
             assert_eq!(IdempotentOnly.repeatable(head), idempotent_only, "{method} {header:?}");
+        }
+    }
+
+    #[test]
+    fn goes_by_what_the_maker_of_a_request_says() {
+        for (method, expected) in [
+            ("POST", Repeatable::Always),
+            ("GET", Repeatable::Always),
+            ("CONNECT", Repeatable::Never),
+        ] {
+            let mut request = Request::builder().method(method).body(()).unwrap();
+            request.extensions_mut().insert(Idempotent);
+            let head = Head::of(&request);
+            assert_eq!(ByMethod.repeatable(head), expected, "{method}");
+            assert_eq!(IdempotentOnly.repeatable(head), expected, "{method}");
         }
     }
 }

@@ -3,13 +3,12 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use http::{Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use palisade_body::Drain;
-use palisade_core::{Classify, Event, Outcome};
+use palisade_core::{Classify, Event, HeadCopy, Outcome};
 
 use crate::{
     AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
     attempts::Attempts,
     rules::{Call, Plan},
-    snapshot::Snapshot,
     wait::{Fallback, Original, Wait},
 };
 
@@ -19,7 +18,7 @@ pub(crate) struct Retrying<S, R, Kept, Account, Tk> {
     inner: S,
     rules: Arc<R>,
     attempts: Attempts<Account, Tk>,
-    head: Snapshot,
+    head: HeadCopy,
     kept: Kept,
 }
 
@@ -36,7 +35,7 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         inner: S,
         rules: Arc<Rules<C, Q, K, G, M, T>>,
         plan: Plan,
-        head: Snapshot,
+        head: HeadCopy,
         kept: Kept,
         account: Account,
     ) -> Self {

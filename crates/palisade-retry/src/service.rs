@@ -6,13 +6,12 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use palisade_core::{Classify, Head};
+use palisade_core::{Classify, Head, HeadCopy};
 use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
     AttemptLimit, Bodies, Budget, Requests, ResponseFuture, Rules, Schedule, retrying::Retrying,
-    snapshot::Snapshot,
 };
 
 /// Retries requests that failed in a way that may pass.
@@ -87,7 +86,7 @@ where
         let timer = rules.timeout.timer();
         let kept = rules.plan(&request, Instant::now).and_then(|mut plan| {
             rules.mark(&mut request, &mut plan);
-            Some((plan, Snapshot::of(&request)?))
+            Some((plan, HeadCopy::of(&request)?))
         });
         let Some((plan, head)) = kept else {
             let request = request.map(|body| rules.bodies.once(body));

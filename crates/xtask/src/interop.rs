@@ -1,6 +1,8 @@
 //! `cargo xtask interop`: what others make of what we write and do.
 
+mod auth;
 mod cache;
+mod server;
 mod verdict;
 
 use std::{collections::BTreeSet, fs};
@@ -13,6 +15,18 @@ const PROMTOOL: Tool = Tool {
     name: "promtool",
     probe: "promtool --version",
     install: "apt-get install --no-install-recommends prometheus",
+};
+
+const NODE: Tool = Tool {
+    name: "node",
+    probe: "node --version",
+    install: "apt-get install --no-install-recommends nodejs",
+};
+
+const NPM: Tool = Tool {
+    name: "npm",
+    probe: "npm --version",
+    install: "apt-get install --no-install-recommends npm",
 };
 
 const RULES: &str = "contrib/prometheus/palisade.rules.yml";
@@ -31,6 +45,8 @@ enum Part {
     Metrics,
     /// What the HTTP working group's suite of cache tests makes of the cache
     Cache(cache::Options),
+    /// What an OAuth server makes of the requests for tokens, and of the tokens
+    Auth(auth::Options),
 }
 
 /// # Errors
@@ -40,7 +56,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
     match &options.part {
         Some(Part::Metrics) => metrics(),
         Some(Part::Cache(options)) => cache::run(options),
-        None => metrics().and_then(|()| cache::run(&cache::Options::default())),
+        Some(Part::Auth(options)) => auth::run(options),
+        None => {
+            metrics()?;
+            cache::run(&cache::Options::default())?;
+            auth::run(&auth::Options::default())
+        }
     }
 }
 

@@ -1,34 +1,21 @@
 //! `cargo xtask interop cache`: the suite of cache tests, through a proxy that is our cache.
 
-use std::{
-    fs,
-    io::{self, BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread::{self, JoinHandle},
-};
+use std::{fs, io};
 
 use clap::{Args, ValueEnum};
 
-use super::verdict::{Change, Kind, Mode, Test, Verdict, baseline, judge};
-use crate::run::{Failure, Outcome, Tool, command, line_of, succeed};
+use super::{
+    NODE, NPM,
+    server::Server,
+    verdict::{Change, Kind, Mode, Test, Verdict, baseline, judge},
+};
+use crate::run::{Failure, Outcome, Tool, command, succeed};
 
-const TOOLS: [Tool; 3] = [
-    Tool {
-        name: "node",
-        probe: "node --version",
-        install: "apt-get install --no-install-recommends nodejs",
-    },
-    Tool {
-        name: "npm",
-        probe: "npm --version",
-        install: "apt-get install --no-install-recommends npm",
-    },
-    Tool {
-        name: "http-cache-tests",
-        probe: "npm ls --prefix tests/cache-tests",
-        install: "npm ci --prefix tests/cache-tests",
-    },
-];
+const SUITE: Tool = Tool {
+    name: "http-cache-tests",
+    probe: "npm ls --prefix tests/cache-tests",
+    install: "npm ci --prefix tests/cache-tests",
+};
 
 const SUITE_DIR: &str = "tests/cache-tests";
 const SCRATCH_DIR: &str = "target/interop-cache";
@@ -51,9 +38,10 @@ pub(crate) struct Options {
 /// Fails when a test no longer passes that did, when the suite cannot be run, or when a tool is
 /// missing.
 pub(crate) fn run(options: &Options) -> Outcome {
-    TOOLS.iter().try_for_each(Tool::require)?;
+    [NODE, NPM, SUITE].iter().try_for_each(Tool::require)?;
     succeed(&mut command("cargo build --quiet --package palisade-tests --example cache-proxy"))?;
-    let origin = Server::start(&mut command(&format!("node {SUITE_DIR}/origin.mjs")))?;
+    let (_server, origin) =
+        Server::start(&mut command(&format!("node {SUITE_DIR}/origin.mjs")), authority)?;
 
     let modes = options.mode.map_or_else(|| Mode::value_variants().to_vec(), |mode| vec![mode]);
     let mut lost = 0;
@@ -78,20 +66,18 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 /// Runs the tests, or one of them.
-fn results(mode: Mode, origin: &Server, test: Option<&str>) -> Outcome<Vec<Test>> {
+fn results(mode: Mode, origin: &str, test: Option<&str>) -> Outcome<Vec<Test>> {
     let name = mode.name();
     // A cache that is new each time.
-    let proxy = Server::start(&mut command(&format!(
-        "cargo run --quiet --package palisade-tests --example cache-proxy -- --mode {name} {}",
-        origin.authority
-    )))?;
+    let mut proxy = command(&format!(
+        "cargo run --quiet --package palisade-tests --example cache-proxy -- --mode {name} {origin}"
+    ));
+    let (_server, proxy) = Server::start(&mut proxy, authority)?;
     let file = format!("{SCRATCH_DIR}/{name}.json");
     fs::create_dir_all(SCRATCH_DIR)
         .map_err(|error| Failure::new(format!("cannot create {SCRATCH_DIR}: {error}")))?;
-    let mut client = command(&format!(
-        "node --no-warnings {SUITE_DIR}/client.mjs {name} http://{} {file}",
-        proxy.authority
-    ));
+    let mut client =
+        command(&format!("node --no-warnings {SUITE_DIR}/client.mjs {name} http://{proxy} {file}"));
     succeed(client.args(test))?;
 
     let text = fs::read_to_string(&file)
@@ -101,53 +87,10 @@ fn results(mode: Mode, origin: &Server, test: Option<&str>) -> Outcome<Vec<Test>
     judge(mode, &written).ok_or_else(|| Failure::new(format!("{file} is not what a client writes")))
 }
 
-/// A program that serves until this is dropped.
-#[derive(Debug)]
-struct Server {
-    // Ends by itself when its standard input does, should this program be killed.
-    child: Child,
-    authority: String,
-    printer: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    /// Waits until the program says where it listens.
-    fn start(command: &mut Command) -> Outcome<Self> {
-        let name = line_of(command);
-        let failure = |what: &str| Failure::new(format!("cannot start {name}: {what}"));
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        // From here on, it is killed whatever happens.
-        let mut server = Self {
-            child: spawned.map_err(|error| failure(&error.to_string()))?,
-            authority: String::new(),
-            printer: None,
-        };
-        let output = server.child.stdout.take().ok_or_else(|| failure("it has no output"))?;
-        let (mut output, mut line) = (BufReader::new(output), String::new());
-        output.read_line(&mut line).map_err(|error| failure(&error.to_string()))?;
-        authority(&line)
-            .ok_or_else(|| failure(&format!("it says {line:?}")))?
-            .clone_into(&mut server.authority);
-        // If nobody read the rest, it would wait for that.
-        let print = move || drop(io::copy(&mut output, &mut io::stdout()));
-        server.printer = Some(thread::spawn(print));
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(printer) = self.printer.take() {
-            let _ = printer.join();
-        }
-    }
-}
-
 /// Finds where a server listens in what it says about that.
-fn authority(line: &str) -> Option<&str> {
-    line.trim_end().strip_prefix("Listening on http://")?.strip_suffix('/')
+fn authority(line: &str) -> Option<String> {
+    let authority = line.trim_end().strip_prefix("Listening on http://")?.strip_suffix('/')?;
+    Some(authority.to_owned())
 }
 
 /// Says how many pass, and why the others do not.
@@ -209,16 +152,10 @@ mod tests {
 
     #[test]
     fn finds_where_a_server_listens() {
-        assert_eq!(authority("Listening on http://127.0.0.1:80/\n"), Some("127.0.0.1:80"));
+        let found = authority("Listening on http://127.0.0.1:80/\n");
+        assert_eq!(found.as_deref(), Some("127.0.0.1:80"));
         for line in ["", "\n", "Listening on 127.0.0.1:80", "Error: EADDRINUSE http://[::]:80/"] {
             assert_eq!(authority(line), None);
         }
-    }
-
-    #[test]
-    fn kills_a_server_that_does_not_say_where_it_listens() {
-        let failure = Server::start(&mut command("echo hello")).unwrap_err();
-
-        assert_eq!(failure.to_string(), "cannot start echo hello: it says \"hello\\n\"");
     }
 }

@@ -1,18 +1,35 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::{
     Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::HOST,
     uri::{self, Authority, PathAndQuery, Scheme},
 };
-use palisade_core::{Attempt, Endpoint, Target};
 
-/// The head of a request, kept for further attempts, in one allocation.
+use crate::{Attempt, Endpoint, Target};
+
+/// The head of a request, kept in one allocation in case it is sent again.
 ///
 /// A clone of the head costs one for the map, and one for the target and for
 /// each value that owns its bytes: the first clone of [`Bytes`] moves them to
 /// shared storage. Here everything is copied into one buffer, and a map is
-/// built of slices of it only when there is a further attempt.
-pub(crate) struct Snapshot {
+/// built of slices of it only when it is sent again.
+///
+/// ```
+/// use http::Request;
+/// use palisade_core::{Attempt, HeadCopy};
+///
+/// let request = Request::get("https://api.example/users").header("accept", "a/b").body(())?;
+/// let mut copy = HeadCopy::of(&request).expect("it is short");
+/// copy.count_resend();
+/// let again = copy.rebuild();
+/// assert_eq!(again.uri(), request.uri());
+/// assert_eq!(again.headers(), request.headers());
+/// assert_eq!(Attempt::of(again.extensions()).resends(), 1);
+/// # Ok::<_, http::Error>(())
+/// ```
+pub struct HeadCopy {
     method: Method,
     version: Version,
     extensions: Extensions,
@@ -29,9 +46,9 @@ const MISSING: u32 = u32::MAX;
 /// Set in the length of a value that is sensitive.
 const SENSITIVE: u32 = 1 << 31;
 
-impl Snapshot {
+impl HeadCopy {
     /// Keeps a head. `None`, if a part of it is longer than two gigabytes.
-    pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let (uri, fields) = (request.uri(), request.headers());
         let target = [
             uri.scheme_str(),
@@ -67,12 +84,13 @@ impl Snapshot {
     }
 
     /// Counts in the extensions that the request is sent once more.
-    pub(crate) fn count_resend(&mut self) {
+    pub fn count_resend(&mut self) {
         Attempt::count_resend(&mut self.extensions);
     }
 
     /// Builds the head again.
-    pub(crate) fn rebuild(&self) -> Request<()> {
+    #[expect(clippy::missing_panics_doc, reason = "what was taken from a head makes one")]
+    pub fn rebuild(&self) -> Request<()> {
         let parts = Bytes::copy_from_slice(&self.parts);
         let share = |part: &[u8]| parts.slice_ref(part);
         let ([scheme, authority, path], fields) = read(&parts);
@@ -97,12 +115,18 @@ impl Snapshot {
     }
 
     /// Where the request goes.
-    pub(crate) fn target(&self) -> Target<'_> {
+    pub fn target(&self) -> Target<'_> {
         let ([_, authority, _], mut fields) = read(&self.parts);
         let host = || fields.find(|field| field.0 == HOST.as_str().as_bytes()).map(|field| field.1);
         let authority = authority.or_else(host);
         let authority = authority.and_then(|authority| str::from_utf8(authority).ok());
         Target::new(Endpoint::of(&self.extensions), Some(&self.method), authority)
+    }
+}
+
+impl fmt::Debug for HeadCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadCopy").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -132,6 +156,7 @@ impl<'p> Iterator for Fields<'p> {
     }
 }
 
+#[inline]
 fn length(length: usize) -> Option<u32> {
     u32::try_from(length).ok().filter(|length| *length < SENSITIVE)
 }
@@ -163,8 +188,8 @@ mod tests {
     use super::*;
 
     fn check(request: &Request<()>) {
-        let snapshot = Snapshot::of(request).unwrap();
-        for rebuilt in [snapshot.rebuild(), snapshot.rebuild()] {
+        let copy = HeadCopy::of(request).unwrap();
+        for rebuilt in [copy.rebuild(), copy.rebuild()] {
             assert_eq!(rebuilt.method(), request.method());
             assert_eq!(rebuilt.version(), request.version());
             assert_eq!(rebuilt.uri(), request.uri());
@@ -220,10 +245,10 @@ mod tests {
     fn extensions_are_kept_as_they_were() {
         let mut request = Request::new(());
         request.extensions_mut().insert(7_u32);
-        let snapshot = Snapshot::of(&request).unwrap();
-        let mut first = snapshot.rebuild();
+        let copy = HeadCopy::of(&request).unwrap();
+        let mut first = copy.rebuild();
         first.extensions_mut().insert("written by the first attempt");
-        let second = snapshot.rebuild();
+        let second = copy.rebuild();
         assert_eq!(second.extensions().get::<u32>(), Some(&7));
         assert!(second.extensions().get::<&str>().is_none());
     }
@@ -234,7 +259,7 @@ mod tests {
             let mut request = Request::get(uri).body(()).unwrap();
             request.headers_mut().insert("accept", HeaderValue::from_static("a/b"));
             request.headers_mut().insert(HOST, HeaderValue::from_static(host));
-            Snapshot::of(&request).unwrap().target().authority.map(ToOwned::to_owned)
+            HeadCopy::of(&request).unwrap().target().authority.map(ToOwned::to_owned)
         };
         assert_eq!(target("https://a.example/x", "b.example").as_deref(), Some("a.example"));
         assert_eq!(target("/x", "b.example").as_deref(), Some("b.example"));
@@ -248,10 +273,10 @@ mod tests {
             let name = HeaderName::from_bytes(format!("x-{field}").as_bytes()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_maybe_shared(value).unwrap());
         }
-        let mut snapshot = None;
-        let counted = allocation_counter::measure(|| snapshot = Snapshot::of(&request));
+        let mut copy = None;
+        let counted = allocation_counter::measure(|| copy = HeadCopy::of(&request));
         assert_eq!(counted.count_total, 1);
-        let kept = snapshot.unwrap().parts.len() as u64;
+        let kept = copy.unwrap().parts.len() as u64;
         assert!(counted.bytes_total <= kept + 9 * NAME as u64, "little is spare");
     }
 

@@ -1,0 +1,149 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use palisade_auth::{Applied, AuthError, AuthLayer, Authenticator, Credential, Token, TokensByKey};
+use palisade_core::{Origins, find_cause};
+use palisade_testkit::Random;
+use tokio::time::advance;
+use tower::{Layer, ServiceExt};
+
+use crate::support::{Answer, Api, MS, SECOND, Source, clock, get};
+
+/// A source for each tenant.
+#[derive(Clone, Default)]
+struct Sources(Arc<Mutex<HashMap<String, Source>>>);
+
+impl Sources {
+    fn of(&self, tenant: &str) -> Source {
+        let mut sources = self.0.lock().unwrap();
+        let make = || Source::named(&format!("{tenant}."));
+        sources.entry(tenant.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn tokens(&self) -> TokensByKey {
+        let sources = self.clone();
+        TokensByKey::new(move |tenant| sources.of(tenant.unwrap_or("nobody"))).clock(clock())
+    }
+}
+
+fn of(credential: Credential) -> Request<Full<Bytes>> {
+    let mut request = get();
+    request.extensions_mut().insert(credential);
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_tenant_has_a_token() {
+    let (api, sources) = (Api::new(), Sources::default());
+    let layer = AuthLayer::new(sources.tokens(), Origins::any());
+    let service = layer.layer(api.clone());
+    let token = Token::bearer("literal").unwrap();
+    for request in [
+        get(),
+        of(Credential::tenant("blue")),
+        of(Credential::tenant("red")),
+        of(Credential::tenant("blue")),
+        of(Credential::tenant("blue").scope("+read")),
+        of(Credential::default().scope("+read")),
+        of(Credential::token(token)),
+    ] {
+        let mut request = request;
+        // So that no answer calls for another token.
+        api.status(StatusCode::FORBIDDEN);
+        request.headers_mut().insert("x-number", api.calls().into());
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let expected =
+        ["nobody.t1", "blue.t1", "red.t1", "blue.t1", "blue.t2+read", "nobody.t2+read", "literal"];
+    assert_eq!(api.tokens(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_of_one_tenant() {
+    let (api, sources) = (Api::new(), Sources::default());
+    api.accept(&["blue.t2", "red.t1"]);
+    let service = AuthLayer::new(sources.tokens(), Origins::any()).layer(api.clone());
+    for tenant in ["red", "blue", "red", "blue"] {
+        let response = service.clone().oneshot(of(Credential::tenant(tenant))).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    assert_eq!(api.tokens(), ["red.t1", "blue.t1", "blue.t2", "red.t1", "blue.t2"]);
+    let literal = Credential::token(Token::bearer("literal").unwrap());
+    let response = service.clone().oneshot(of(literal)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(api.calls(), 6, "a token that the request brings is not replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_stays() {
+    let (api, sources) = (Api::new(), Sources::default());
+    api.accept(&["a.t1", "b.t1"]);
+    let tokens = sources.tokens().max_keys(2);
+    let service = AuthLayer::new(tokens.clone(), Origins::any()).layer(api.clone());
+    let call = |tenant: &'static str| {
+        tokio::spawn(service.clone().oneshot(of(Credential::tenant(tenant))))
+    };
+    let (one, other) = (call("a"), call("b"));
+    tokio::task::yield_now().await;
+    let error = call("c").await.unwrap().unwrap_err();
+    assert!(find_cause::<AuthError>(&*error).unwrap().to_string().contains("room"));
+    for call in [one, other] {
+        assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!((sources.of("a").asked(), sources.of("b").asked()), (1, 1));
+    api.accept(&["c.t1"]);
+    assert_eq!(call("c").await.unwrap().unwrap().status(), StatusCode::OK, "now there is room");
+    assert_eq!(tokens.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_token_is_sent_for_another_tenant() {
+    let (api, sources) = (Api::new(), Sources::default());
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        sources.of(name).answer(Answer::lifetime(2 * SECOND).after(20 * MS));
+    }
+    let tokens = sources.tokens().max_keys(3);
+    let service = AuthLayer::new(tokens.clone(), Origins::any()).layer(api.clone());
+    let mut random = Random::seeded(7);
+    let mut calls = Vec::new();
+    for number in 0..600_u64 {
+        let tenant = names[(random.number() % 6) as usize];
+        let mut request = of(Credential::tenant(tenant));
+        request.headers_mut().insert("x-tenant", tenant.parse().unwrap());
+        calls.push(tokio::spawn(service.clone().oneshot(request)));
+        if number % 3 == 0 {
+            advance(Duration::from_millis(random.number() % 40)).await;
+        }
+        assert!(tokens.len() <= 3);
+    }
+    for call in calls {
+        let _ = call.await.unwrap();
+    }
+    let received = api.received();
+    assert!(100 < received.len(), "{}", received.len());
+    for received in received {
+        let tenant = received.headers["x-tenant"].to_str().unwrap();
+        let token = received.token().unwrap();
+        assert!(token.starts_with(&format!("Bearer {tenant}.")), "{token} for {tenant}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_keeps_its_tokens() {
+    let sources = Sources::default();
+    let tokens = sources.tokens().max_keys(1);
+    let blue = tokens.tokens(&Credential::tenant("blue")).unwrap();
+    blue.warm_up().await.unwrap();
+    assert!(tokens.tokens(&Credential::tenant("red")).is_none());
+    let mut request = of(Credential::tenant("blue"));
+    assert!(matches!(tokens.apply(&mut request), Applied::Done(_)));
+    drop(blue);
+    assert!(tokens.tokens(&Credential::tenant("red")).is_some());
+}

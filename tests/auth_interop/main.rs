@@ -1,0 +1,78 @@
+//! Credentials of an OAuth server that others have made, for `cargo xtask interop auth`: it starts
+//! the server, and says in `PALISADE_OAUTH` where that is.
+//!
+//! `auth-interop [TEXT]` runs the scenarios whose names have the text in them, one after another, and
+//! says what came of each.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is tests")]
+
+mod clock;
+mod elsewhere;
+mod fixture;
+mod flight;
+mod grants;
+mod login;
+mod refused;
+mod told;
+
+use std::{env, pin::Pin, process::ExitCode, time::Duration};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use self::fixture::Fixture;
+
+/// What is done with the server. It says in a line for a person what was seen, and panics if that
+/// is not what it should be.
+struct Scenario {
+    name: &'static str,
+    run: Box<dyn FnOnce(Fixture) -> Seen>,
+}
+
+type Seen = Pin<Box<dyn Future<Output = String> + Send>>;
+
+impl Scenario {
+    fn new<F>(name: &'static str, run: impl FnOnce(Fixture) -> F + 'static) -> Self
+    where
+        F: Future<Output = String> + Send + 'static,
+    {
+        Self { name, run: Box::new(|fixture| Box::pin(run(fixture))) }
+    }
+}
+
+/// Far beyond what any takes: what is waited for does not come.
+const WITHIN: Duration = Duration::from_secs(60);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let wanted = env::args().nth(1).unwrap_or_default();
+    let Ok(address) = env::var("PALISADE_OAUTH") else {
+        eprintln!("auth-interop: run it by `cargo xtask interop auth`");
+        return ExitCode::FAILURE;
+    };
+    let fixture = Fixture::new(&address).await;
+
+    let all = [grants::all(), flight::all(), login::all(), refused::all(), elsewhere::all()];
+    let (mut passed, mut failed) = (0, 0);
+    for scenario in all.into_iter().flatten().filter(|one| one.name.contains(&wanted)) {
+        fixture.reset().await;
+        // By itself, so that a panic ends it alone.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(timeout(WITHIN, (scenario.run)(fixture.clone())));
+        match tasks.join_next().await {
+            Some(Ok(Ok(seen))) => {
+                passed += 1;
+                println!("ok      {}: {seen}", scenario.name);
+            }
+            ended => {
+                failed += 1;
+                let late = matches!(ended, Some(Ok(Err(_))));
+                println!("FAILED  {}{}", scenario.name, if late { ": it has no end" } else { "" });
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    match (passed, failed) {
+        (1.., 0) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
