@@ -4,6 +4,9 @@
 
 mod directory;
 mod endpoint;
+mod faulty_store;
+mod rotating_server;
+mod rotation;
 mod sources;
 mod store;
 mod token_server;
