@@ -118,7 +118,7 @@ pub(crate) fn verdict(headers: &HeaderMap) -> Verdict {
 
 const MAX_CHALLENGES: usize = 32;
 const MAX_PARAMS: usize = 32;
-const MAX_FIELD: usize = 16 * 1024;
+pub(crate) const MAX_FIELD: usize = 16 * 1024;
 
 /// Reads one field from left to right, and no byte more often than three times.
 struct Reader<'f> {

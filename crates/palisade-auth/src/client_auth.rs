@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// How a client shows a token endpoint who it is: RFC 6749, section 2.3, and
-/// RFC 7523, section 2.2. Clones share it.
+/// RFC 7523, section 2.2.
+///
+/// It is asked once for each token, so what it holds is boxed, and it has no type
+/// parameter that all grants would have as well.
 #[derive(Clone)]
 #[must_use]
 pub struct ClientAuth {
@@ -52,17 +55,35 @@ impl ClientAuth {
     #[cfg(feature = "jwt")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "jwt")))]
     pub fn secret_jwt(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
-        Self::private_key_jwt(id, crate::JwtKey::hs256(secret))
+        let secret: Secret = secret.into();
+        Self::private_key_jwt(id, crate::JwtKey::hs256(secret.expose().as_bytes()))
     }
 
     /// A token that is signed with a key (`private_key_jwt`), of which the server
     /// has the public half. It is good for a minute and for one use.
+    ///
+    /// So a layer of retries below the endpoint should send such a request again only
+    /// if it surely was not processed: a server refuses a token that it has seen.
     pub fn private_key_jwt(id: impl Into<String>, signer: impl JwtSigner) -> Self {
         let signer = Arc::new(signer);
         Self { method: Method::Assertion { id: id.into(), signer, audience: None } }
     }
 
-    /// Whatever a function adds to the request. Such a request is not sent twice.
+    /// Whatever a function adds to the request, which counts as one that must not be
+    /// sent twice.
+    ///
+    /// ```
+    /// use palisade_auth::{ClientAuth, Secret};
+    ///
+    /// // A token that the platform keeps in a file, in place of a signed one.
+    /// let client = ClientAuth::custom(|request| {
+    ///     let token = Secret::from_file("/var/run/secrets/token")?;
+    ///     request.param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    ///     request.param("client_assertion", token);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(format!("{client:?}"), "ClientAuth { method: \"custom\", .. }");
+    /// ```
     pub fn custom<F>(apply: F) -> Self
     where
         F: Fn(&mut TokenRequest) -> Result<(), AuthError> + Send + Sync + 'static,

@@ -23,15 +23,36 @@ use crate::{AuthError, ClientAuth, Moment, OAuthError, Recovery, Token};
 
 /// Where tokens are asked for, and the service that goes there. Clones share it.
 ///
-/// That is any tower HTTP service, such as a client, with whatever layers of retry,
-/// metrics and time-outs are around it. It may be the stack that the tokens are for:
-/// its [`AuthLayer`](crate::AuthBypass) passes these requests through.
+/// That is any tower HTTP service, such as the client of hyper-util, with whatever
+/// layers of retry, metrics and time-outs are around it. The body of its requests is
+/// any that is made of [`Bytes`]. It may be the very stack that the tokens are for:
+/// the requests are marked as [`AuthBypass`](crate::AuthBypass).
 ///
-/// It must not follow redirects: that would send secrets to who knows whom. Here, a
-/// redirect is an error. Of a response, 256 KiB are read.
+/// It must not follow redirects, as reqwest does unless told otherwise: that would
+/// send secrets to who knows whom. Here, a redirect is an error. Of a response,
+/// 256 KiB are read.
 ///
-/// Requests that may be sent twice are marked as [`Idempotent`](palisade_core::Idempotent);
-/// those that use up a refresh token, a code or a signed assertion are not.
+/// Requests that may be sent twice are marked as
+/// [`Idempotent`](palisade_core::Idempotent); those that use up a refresh token, a
+/// code or a signed assertion are not.
+///
+/// ```
+/// # use std::convert::Infallible;
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// use palisade_auth::TokenEndpoint;
+///
+/// # let client = tower::service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+/// # });
+/// let endpoint = TokenEndpoint::new("https://as.example/token", client.clone());
+/// assert_eq!(endpoint.uri().host(), Some("as.example"));
+///
+/// // Secrets are not sent in the clear, unless to this machine.
+/// assert!(TokenEndpoint::try_new("http://as.example/token", client.clone()).is_err());
+/// assert!(TokenEndpoint::try_new("http://127.0.0.1:8080/token", client).is_ok());
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct TokenEndpoint {
@@ -112,7 +133,7 @@ impl TokenEndpoint {
 
 fn unreachable(error: BoxError) -> AuthError {
     let after = find_cause::<Refusal>(&*error).and_then(Refusal::retry_after);
-    AuthError::new("the token endpoint was not reached", Recovery::Retry { after })
+    AuthError::new("the token endpoint did not answer", Recovery::Retry { after })
         .with_source(error)
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 
 use crate::{
     Moment, Recovery,
-    challenge::{Verdict, challenges, verdict},
+    challenge::{MAX_FIELD, Verdict, challenges, verdict},
     endpoint::parse,
 };
 
@@ -24,12 +24,13 @@ pub fn fuzz_challenge(headers: &HeaderMap) {
     }
     let mut written = HeaderMap::new();
     for challenge in &found {
-        if let Ok(value) = HeaderValue::from_str(&challenge.to_field()) {
-            written.append(WWW_AUTHENTICATE, value);
-        }
+        match HeaderValue::from_str(&challenge.to_field()) {
+            // Quotes make a field longer, and too long a one is not read to its end.
+            Ok(value) if value.len() <= MAX_FIELD => written.append(WWW_AUTHENTICATE, value),
+            _ => return,
+        };
     }
-    let small = challenges(&written).len() == found.len();
-    assert!(!small || challenges(&written) == found, "{found:?} became {:?}", challenges(&written));
+    assert_eq!(challenges(&written), found);
 }
 
 /// The answer of a token endpoint: a token is whole and lives for a time that can be

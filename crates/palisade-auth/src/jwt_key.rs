@@ -3,12 +3,22 @@ use std::{error::Error, fmt};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::aws_lc};
 use palisade_core::BoxError;
 
-use crate::{JwtSigner, Secret};
+use crate::JwtSigner;
 
 /// A key in memory that signs JSON Web Tokens, over [`jsonwebtoken`] and aws-lc.
 ///
 /// Which back end of `jsonwebtoken` the rest of a program has chosen does not matter
 /// here.
+///
+/// ```
+/// use palisade_auth::{JwtKey, JwtSigner};
+///
+/// # let pem = include_bytes!("../tests/keys/p256.pem");
+/// // `pem` begins with `-----BEGIN PRIVATE KEY-----`.
+/// let key = JwtKey::es256(pem)?.key_id("2027-01");
+/// assert_eq!((key.algorithm(), JwtSigner::key_id(&key)), ("ES256", Some("2027-01")));
+/// # Ok::<_, palisade_auth::InvalidKey>(())
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct JwtKey {
@@ -18,9 +28,9 @@ pub struct JwtKey {
 }
 
 impl JwtKey {
-    /// A secret that both sides know (HS256).
-    pub fn hs256(secret: impl Into<Secret>) -> Self {
-        let key = EncodingKey::from_secret(secret.into().expose().as_bytes());
+    /// A secret that both sides know (HS256). It should have at least 32 bytes.
+    pub fn hs256(secret: &[u8]) -> Self {
+        let key = EncodingKey::from_secret(secret);
         Self { algorithm: Algorithm::HS256, key, key_id: None }
     }
 
@@ -134,7 +144,7 @@ mod tests {
     #[test]
     fn the_other_half_of_a_key_verifies() {
         for (key, public, name) in [
-            (JwtKey::hs256("secret"), DecodingKey::from_secret(b"secret"), "HS256"),
+            (JwtKey::hs256(b"secret"), DecodingKey::from_secret(b"secret"), "HS256"),
             (JwtKey::rs256(RSA).unwrap(), DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), "RS256"),
             (
                 JwtKey::rs256(RSA_PKCS1).unwrap(),
@@ -155,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_is_that_of_the_specification() {
+        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+        // RFC 7515, appendix A.1.
+        let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+        let key = JwtKey::hs256(&BASE64_URL_SAFE_NO_PAD.decode(key).unwrap());
+        let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQog\
+                       Imh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()).unwrap());
+        assert_eq!(signature, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+    }
+
+    #[test]
     fn what_is_no_key_is_refused() {
         let read = [JwtKey::rs256, JwtKey::es256, JwtKey::ed25519];
         for text in [&b""[..], b"junk", RSA_PUBLIC, P256_PUBLIC, ED25519_PUBLIC] {
@@ -169,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_key_is_not_shown() {
-        let key = JwtKey::hs256("canary").key_id("1");
+        let key = JwtKey::hs256(b"canary").key_id("1");
         assert_eq!(format!("{key:?}"), r#"JwtKey { algorithm: HS256, key_id: Some("1"), .. }"#);
     }
 }

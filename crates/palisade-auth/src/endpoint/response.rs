@@ -228,6 +228,7 @@ mod tests {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     use http::HeaderValue;
     use palisade_core::find_cause;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -446,6 +447,25 @@ mod tests {
             let error = read_with(status, &headers, body).unwrap_err();
             let after = after.map(Duration::from_secs);
             assert_eq!(error.recovery(), Recovery::Retry { after }, "{status} {field}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read(status in 100..1000_u16, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let status = StatusCode::from_u16(status).unwrap();
+            let _ = parse(status, &HeaderMap::new(), Some(&body), asked(), None);
+        }
+
+        #[test]
+        fn a_token_lives_for_a_time_that_can_be_added(text in "-?[0-9]{1,25}(\\.[0-9]{1,5})?(e[0-9]{1,3})?") {
+            for value in [text.clone(), format!("{text:?}")] {
+                let body = format!(r#"{{"access_token":"t","expires_in":{value}}}"#);
+                if let Ok(token) = read(200, &body) {
+                    let lifetime = token.lifetime().unwrap_or_default();
+                    prop_assert!(asked().wall().checked_add(lifetime).is_some());
+                }
+            }
         }
     }
 }

@@ -17,6 +17,24 @@ use crate::{AuthError, Recovery, Token, TokenFuture, TokenSource, Wanted};
 /// the others in turn. If none gives one, the error is that of the first source.
 ///
 /// Clones remember together.
+///
+/// ```
+/// # use std::time::{Duration, SystemTime};
+/// # use palisade_auth::{AuthError, Moment, Wanted};
+/// use palisade_auth::{FromEnv, FromFile, TokenSource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), AuthError> {
+/// # let now = Moment::new(SystemTime::UNIX_EPOCH, Duration::ZERO);
+/// # // Cargo sets it.
+/// # const NAME: &str = "CARGO_PKG_NAME";
+/// let source = FromFile::new("/no/such/file").or(FromEnv::new(NAME));
+///
+/// let token = source.fetch(Wanted::first(now)).await?;
+/// assert_eq!(token.secret().expose(), "palisade-auth");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct Chain {

@@ -8,6 +8,39 @@ use crate::{AuthError, Token, TokenEndpoint, TokenFuture, TokenSource, Wanted, e
 ///
 /// That token comes from another source each time: [`SelfSigned`](crate::SelfSigned),
 /// or a file that somebody else renews, [`FromFile`](crate::FromFile).
+///
+/// ```
+/// # use std::{convert::Infallible, time::{Duration, SystemTime}};
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use palisade_auth::{AuthError, Moment, Wanted};
+/// use palisade_auth::{Claims, JwtBearer, SelfSigned, TokenEndpoint, TokenSource};
+/// # struct Key;
+/// # impl palisade_auth::JwtSigner for Key {
+/// #     fn algorithm(&self) -> &str { "none" }
+/// #     fn sign(&self, _: &[u8]) -> Result<Vec<u8>, palisade_core::BoxError> { Ok(Vec::new()) }
+/// # }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), AuthError> {
+/// # let now = Moment::new(SystemTime::UNIX_EPOCH, Duration::ZERO);
+/// # let client = tower::service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(r#"{"access_token":"t1"}"#)))
+/// # });
+/// # let key = Key;
+/// let endpoint = TokenEndpoint::new("https://as.example/token", client);
+/// let claims = Claims::new()
+///     .issuer("robot@project.example")
+///     .audience("https://as.example/token")
+///     .claim("scope", "storage:read");
+/// let source = JwtBearer::new(endpoint, SelfSigned::new(key, claims));
+///
+/// let token = source.fetch(Wanted::first(now)).await?;
+/// assert_eq!(token.header(), "Bearer t1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct JwtBearer {

@@ -8,6 +8,36 @@ use crate::{AuthError, Token, TokenEndpoint, TokenFuture, TokenSource, Wanted, e
 ///
 /// The other token comes from another source each time, such as the file in which
 /// Kubernetes puts it, [`FromFile`](crate::FromFile).
+///
+/// ```
+/// # use std::{convert::Infallible, time::{Duration, SystemTime}};
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use palisade_auth::{AuthError, Moment, Wanted};
+/// use palisade_auth::{FromFile, TokenEndpoint, TokenExchange, TokenSource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), AuthError> {
+/// # let now = Moment::new(SystemTime::UNIX_EPOCH, Duration::ZERO);
+/// # let client = tower::service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(r#"{"access_token":"t1"}"#)))
+/// # });
+/// # let dir = std::env::temp_dir().join(format!("palisade-{}", std::process::id()));
+/// # let path = dir.with_extension("token");
+/// # std::fs::write(&path, "workload\n").unwrap();
+/// // `path` is where the platform mounts it.
+/// let endpoint = TokenEndpoint::new("https://sts.example/v1/token", client);
+/// let source = TokenExchange::new(endpoint, FromFile::new(&path))
+///     .subject_type(TokenExchange::JWT)
+///     .audience("//iam.example/pools/1");
+///
+/// let token = source.fetch(Wanted::first(now)).await?;
+/// assert_eq!(token.header(), "Bearer t1");
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct TokenExchange {

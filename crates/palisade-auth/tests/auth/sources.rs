@@ -213,6 +213,15 @@ async fn a_token_is_taken_from_the_environment() {
 }
 
 #[test]
+fn a_file_is_read_without_a_runtime() {
+    let file = TestFile::new("alone");
+    file.write("one");
+    let source = FromFile::new(file.path());
+    let token = futures_util::FutureExt::now_or_never(fetch(&source));
+    assert_eq!(token.expect("nothing to wait for").unwrap().header(), "Bearer one");
+}
+
+#[test]
 fn a_secret_is_loaded() {
     let file = TestFile::new("secret");
     file.write("hunter2\n");
