@@ -5,6 +5,7 @@
 mod directory;
 mod endpoint;
 mod faulty_store;
+mod lease_store;
 mod rotating_server;
 mod rotation;
 mod sources;

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{join_all, join3},
+    future::{join, join_all, join3},
 };
 use palisade_auth::{
     AuthError, FileTokenStore, MemoryTokenStore, Reason, Record, Recovery, RefreshToken,
@@ -26,6 +26,7 @@ use proptest::prelude::*;
 use crate::{
     directory::Directory,
     faulty_store::{Failing, FaultyStore},
+    lease_store::LeaseStore,
     rotating_server::{Fault, RemoteServer, RotatingServer, SEED},
     token_server::{URI, now},
 };
@@ -156,6 +157,18 @@ async fn two_stores_on_one_file_never_lose_the_login() {
     }
     assert!(!server.is_revoked());
     assert!(500 <= server.count(), "{}", server.count());
+    assert_eq!(server.most_inside(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods, reason = "they are to meet")]
+async fn two_sources_with_leases_never_lose_the_login() {
+    let (server, store) = (RotatingServer::slow(2), LeaseStore::default());
+    let sources = [0, 1].map(|_| source(&server, store.clone()));
+    for task in sources.map(|source| tokio::spawn(refresh_often(source, 50))) {
+        task.await.unwrap();
+    }
+    assert!(!server.is_revoked());
     assert_eq!(server.most_inside(), 1);
 }
 
@@ -379,6 +392,18 @@ async fn a_login_that_the_server_refuses_gives_way_to_another() {
     source.log_out().await.unwrap();
     assert_eq!(store.load(NAME).await.unwrap(), None);
     assert_eq!(next(&source, None).await.unwrap_err().recovery(), Recovery::Reauthenticate);
+}
+
+#[tokio::test]
+async fn a_login_during_a_refresh_is_the_one_that_stays() {
+    let (server, store) = (RotatingServer::slow(5), FaultyStore::slow(1));
+    let source = source(&server, store.clone());
+    let login = Token::bearer("t").unwrap().refresh_token("canary-r1");
+    let (fetched, logged_in) = join(next(&source, None), source.log_in(&login)).await;
+    assert_eq!(text(&fetched.unwrap()), "canary-a1");
+    logged_in.unwrap();
+    assert_eq!(refresh_token(&store).await.as_deref(), Some("canary-r1"));
+    assert_eq!(text(&next(&source, None).await.unwrap()), "canary-a2");
 }
 
 /// Polls this often, and says whether that was enough.
