@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     pin::pin,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
@@ -179,7 +179,7 @@ fn child(address: SocketAddr, path: &Path, work: &str) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "rotation::is_another_process", "--nocapture"])
         .env(CHILD, format!("{address} {work} {}", path.display()))
-        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::null())
         .spawn()
         .unwrap()
 }
