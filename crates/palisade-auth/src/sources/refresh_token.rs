@@ -133,9 +133,9 @@ impl RefreshToken {
         self
     }
 
-    /// Sets for how long the lock of the store is waited for, and held at most by a
-    /// process that is gone. It should be longer than a token takes to come. Defaults
-    /// to 60 seconds.
+    /// Sets for how long the lock of the store is waited for, and then held at most:
+    /// an answer that takes longer is lost, and the login may be with it. Defaults to
+    /// 60 seconds.
     pub fn lock_time(mut self, lock_time: Duration) -> Self {
         self.keeper.lock_time = lock_time;
         self

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -16,10 +16,6 @@ impl Directory {
         let path = env::temp_dir().join(format!("palisade-auth-{}-{number}", process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     /// A file in it.

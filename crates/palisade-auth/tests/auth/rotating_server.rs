@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Unsent,
     /// It is answered with a 503.
     Busy,
+    /// It hangs for ever.
+    Hangs,
     /// It is done, and its answer does not arrive.
     Lost,
 }
@@ -145,6 +147,7 @@ impl RotatingServer {
         yields(self.yields).await;
         match fault {
             Some(Fault::Unsent) => return Err("the connection was refused".into()),
+            Some(Fault::Hangs) => return pending().await,
             Some(Fault::Busy) => return Ok(response(503, "busy".to_owned())),
             _ => {}
         }

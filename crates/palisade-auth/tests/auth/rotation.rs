@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     pin::pin,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
@@ -179,7 +179,7 @@ fn child(address: SocketAddr, path: &Path, work: &str) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "rotation::is_another_process", "--nocapture"])
         .env(CHILD, format!("{address} {work} {}", path.display()))
-        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::null())
         .spawn()
         .unwrap()
 }
@@ -302,6 +302,20 @@ async fn a_server_that_fails_costs_nothing() {
         assert!(matches!(error.recovery(), Recovery::Retry { .. }), "{error}");
     }
     assert_eq!(text(&next(&source, None).await.unwrap()), "canary-a1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hangs_keeps_others_waiting_for_a_while_only() {
+    let (server, store) = (RotatingServer::new(), MemoryTokenStore::new());
+    let longer = Duration::from_secs(120);
+    let (one, other) = (source(&server, store.clone()), source(&server, store).lock_time(longer));
+    server.fault(Fault::Hangs);
+    let start = tokio::time::Instant::now();
+    let (error, token) = join(next(&one, None), next(&other, None)).await;
+    assert_eq!(error.unwrap_err().recovery(), Recovery::Retry { after: None });
+    assert_eq!(text(&token.unwrap()), "canary-a1");
+    let passed = start.elapsed().as_secs();
+    assert!((60..62).contains(&passed), "{passed}");
 }
 
 #[tokio::test]

@@ -189,7 +189,8 @@ async fn a_place_that_cannot_be_used_is_an_error() {
         assert!(!file_error(&*error).is_damaged());
         assert!(error.source().is_some());
     }
-    let store = FileTokenStore::new(directory.path());
+    let store = FileTokenStore::new(directory.file("directory"));
+    fs::create_dir(store.path()).unwrap();
     assert!(store.load("alice").await.is_err());
     assert!(store.swap("alice", None, Some(&login(CANARY))).await.is_err());
 }

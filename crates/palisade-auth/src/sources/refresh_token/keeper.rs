@@ -7,6 +7,10 @@ use std::{
 };
 
 use palisade_core::{BoxError, Event, Observer, Target, find_cause};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     login::{Attempt, Login, Need, Next, Overtaken, record_of},
@@ -53,6 +57,8 @@ impl Keeper {
             Ok(lock) => lock,
             Err(error) => return self.adopt(&request).await.ok_or(error),
         };
+        // Who hangs must not keep all others waiting for ever.
+        let until = Instant::now().checked_add(self.lock_time);
         let mut refused = Vec::new();
         let mut verdict = None;
         for _ in 0..ATTEMPTS {
@@ -64,7 +70,8 @@ impl Keeper {
                 Next::Lost => break,
             };
             let scope = request.scope.as_deref();
-            match exchange.exchange(&attempt.refresh, scope, request.now()).await {
+            let asked = exchange.exchange(&attempt.refresh, scope, request.now());
+            match before(until, asked).await {
                 Ok(token) => {
                     self.keep(&attempt, &token, request.scope.is_some()).await;
                     return Ok(token);
@@ -181,6 +188,23 @@ impl Keeper {
             observer.on_event(Target::default(), &Event::Login { change });
         }
     }
+}
+
+/// Waits no longer than that, if there is a runtime that can tell.
+async fn before(
+    until: Option<Instant>,
+    asked: impl Future<Output = Result<Token, AuthError>>,
+) -> Result<Token, AuthError> {
+    match until {
+        Some(until) if Handle::try_current().is_ok() => {
+            timeout_at(until, asked).await.unwrap_or_else(|_| Err(late()))
+        }
+        _ => asked.await,
+    }
+}
+
+fn late() -> AuthError {
+    AuthError::new("the token endpoint did not answer in time", Recovery::Retry { after: None })
 }
 
 fn need<'a>(request: &'a Request, refused: &'a [Secret]) -> Need<'a> {

@@ -204,6 +204,8 @@ impl Write for Count {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(text: &str) -> Result<Document, &'static str> {
@@ -287,6 +289,52 @@ mod tests {
         ] {
             let text = format!(r#"{{"format":1,"count":1,"logins":{{"alice":{login}}}}}"#);
             assert!(parsed(&text).unwrap().get("alice").is_err(), "{login}");
+        }
+    }
+
+    /// JSON that may be one of ours, or nearly.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (0..3_u64).prop_map(Value::from),
+            Just(Value::from(u64::MAX)),
+            Just(Value::from(-1)),
+            ".{0,3}".prop_map(Value::from),
+        ];
+        let name = prop_oneof![
+            Just("format"),
+            Just("count"),
+            Just("logins"),
+            Just("alice"),
+            Just("version"),
+            Just("refresh_token"),
+            Just("expires_at"),
+        ];
+        leaf.prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((name.clone(), inner), 0..6).prop_map(|fields| {
+                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_file_holds_makes_it_panic(logins in json(), count in json(), any in json()) {
+            for root in [json!({ "format": 1, "count": count, "logins": logins }), any] {
+                let Ok(mut document) = Document::parse(root.to_string().as_bytes()) else {
+                    continue;
+                };
+                let before = document.get("alice").ok();
+                if let Ok(version) = document.put("alice", Some(&login())) {
+                    prop_assert!(before.flatten().is_none_or(|(before, _)| before < version));
+                    let again = Document::parse(&document.to_bytes().unwrap()).ok().unwrap();
+                    prop_assert_eq!(again.get("alice").ok(), Some(Some((version, login()))));
+                }
+            }
         }
     }
 }
