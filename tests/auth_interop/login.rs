@@ -1,17 +1,23 @@
 //! Logins whose refresh tokens are good for once: the server ends a login of which one is used
 //! twice.
 
-use std::{env, fs, process, time::Duration};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{self, ExitStatus},
+    time::Duration,
+};
 
 use http::StatusCode;
 use palisade_auth::{
-    Chain, ClientCredentials, FileTokenStore, MemoryTokenStore, Recovery, RefreshToken, Tokens,
+    Chain, ClientCredentials, Clock, CoarseClock, FileTokenStore, MemoryTokenStore, Recovery,
+    RefreshToken, TokenSource, Tokens, Wanted,
 };
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{process::Command, task::JoinSet};
 
 use crate::{
-    Scenario,
+    ONE_PROCESS, Scenario,
     clock::Later,
     fixture::{Fixture, Of, call, get},
 };
@@ -20,6 +26,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![
         Scenario::new("200 rotations", rotations),
         Scenario::new("two stores on one file", shared_file),
+        Scenario::new("two processes on one file", processes),
         Scenario::new("who leads a rotation goes away", leader_dropped),
         Scenario::new("a rotation whose answer is lost", answer_lost),
         Scenario::new("a request for a rotation that is lost", request_lost),
@@ -54,7 +61,7 @@ async fn rotations(fixture: Fixture) -> String {
 
 async fn shared_file(fixture: Fixture) -> String {
     const ROUNDS: u64 = 50;
-    let directory = env::temp_dir().join(format!("palisade-auth-interop-{}", process::id()));
+    let directory = directory();
     let login = log_in(&fixture, "login").await;
     let clock = Later::new();
     // The stores know nothing of each other, as those of two processes.
@@ -75,6 +82,48 @@ async fn shared_file(fixture: Fixture) -> String {
     let counters = fixture.counters().await;
     assert_eq!((counters.token_requests(), counters.most_at_once()), (ROUNDS, 1));
     format!("{ROUNDS} rotations, {} token requests", counters.token_requests())
+}
+
+/// What a process of the next scenario does with a login. A token for a scope of its own is
+/// nobody else's, so that each round is a rotation.
+pub(crate) async fn one_process(fixture: &Fixture, file: &str, refresh_token: &str) {
+    let client = fixture.client("login").auth();
+    let source = RefreshToken::new(fixture.endpoint(), refresh_token).client(client);
+    let source = source.store(FileTokenStore::new(file), "alice");
+    // Held until the other one is there.
+    call(&fixture.http(), get(fixture.api("echo"))).await;
+    for _ in 0..PROCESS_ROUNDS {
+        let wanted = Wanted::first(CoarseClock.now()).scope(Some("openid read"));
+        source.fetch(wanted).await.unwrap();
+    }
+}
+
+const PROCESS_ROUNDS: u64 = 100;
+
+async fn processes(fixture: Fixture) -> String {
+    let directory = directory();
+    let file = directory.join("logins.json");
+    let refresh_token = fixture.log_in(fixture.client("login").id()).await;
+    fixture.order(Of::Api, &[json!({ "before": "hold" }), json!({ "before": "hold" })]).await;
+    let mut running = JoinSet::new();
+    for _ in 0..2 {
+        let mut process = Command::new(env::current_exe().unwrap());
+        process.arg(ONE_PROCESS).arg(&file).arg(&refresh_token).kill_on_drop(true);
+        running.spawn(async move { process.status().await.unwrap() });
+    }
+    fixture.held(Of::Api, 2).await;
+    fixture.release(Of::Api, 2).await;
+    let ended = running.join_all().await;
+    assert!(ended.iter().all(ExitStatus::success), "{ended:?}");
+    fs::remove_dir_all(directory).unwrap();
+
+    let counters = fixture.counters().await;
+    assert_eq!((counters.token_requests(), counters.most_at_once()), (2 * PROCESS_ROUNDS, 1));
+    format!("{} rotations, {} at once", counters.token_requests(), counters.most_at_once())
+}
+
+fn directory() -> PathBuf {
+    env::temp_dir().join(format!("palisade-auth-interop-{}", process::id()))
 }
 
 async fn leader_dropped(fixture: Fixture) -> String {
