@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("two stores on one file", shared_file),
         Scenario::new("two processes on one file", processes),
         Scenario::new("who leads a rotation goes away", leader_dropped),
+        Scenario::new("a rotation that comes too late", late),
         Scenario::new("a rotation whose answer is lost", answer_lost),
         Scenario::new("a request for a rotation that is lost", request_lost),
         Scenario::new("a login that was revoked", revoked),
@@ -39,7 +40,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 const OVER: Duration = Duration::from_secs(3601);
 
 /// A login of a client, by the name that it has at the server.
-async fn log_in(fixture: &Fixture, name: &str) -> RefreshToken {
+pub(crate) async fn log_in(fixture: &Fixture, name: &str) -> RefreshToken {
     let client = fixture.client(name);
     RefreshToken::new(fixture.endpoint(), fixture.log_in(client.id()).await).client(client.auth())
 }
@@ -148,6 +149,25 @@ async fn leader_dropped(fixture: Fixture) -> String {
         assert_eq!(call(&client, request()).await.0, StatusCode::OK);
     }
     "1 token request, and the login is kept".to_owned()
+}
+
+async fn late(fixture: Fixture) -> String {
+    let clock = Later::new();
+    let tokens = Tokens::new(log_in(&fixture, "login").await).clock(clock.clone());
+    let tokens = tokens.load_timeout(Duration::from_millis(1));
+    fixture.order(Of::Token, &[json!({ "after": "hold" })]).await;
+    let error = tokens.token().await.unwrap_err();
+    assert!(matches!(error.recovery(), Recovery::Retry { .. }), "{error:?}");
+    // It was sent all the same.
+    fixture.held(Of::Token, 1).await;
+    fixture.release(Of::Token, 1).await;
+
+    let tokens = tokens.load_timeout(Duration::from_secs(30));
+    assert!(tokens.token().await.is_ok());
+    assert_eq!(fixture.counters().await.token_requests(), 1);
+    clock.advance(OVER);
+    assert!(tokens.token().await.is_ok());
+    format!("{error}; then it is there, and the login is kept")
 }
 
 async fn answer_lost(fixture: Fixture) -> String {
