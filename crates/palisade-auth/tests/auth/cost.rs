@@ -69,7 +69,7 @@ fn once<A: Authenticator>(authenticator: A, credential: Option<&Credential>) -> 
     allocations(layer.send_once().layer(Leaf), credential)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_there_costs_no_allocation() {
     let tokens = Tokens::new(Source::default());
     tokens.warm_up().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_token_that_is_there_costs_no_allocation() {
     assert_eq!(once(keyed, Some(&literal)), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_second_try_is_made_of_costs_two() {
     let tokens = Tokens::new(Source::default());
     tokens.warm_up().await.unwrap();
