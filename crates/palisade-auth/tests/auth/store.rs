@@ -5,7 +5,7 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use palisade_auth::{FileTokenStore, MemoryTokenStore, Record, TokenFileError, TokenStore};
 
-use crate::directory::Directory;
+use crate::{directory::Directory, lease_store::LeaseStore};
 
 const CANARY: &str = "canary-in-a-coal-mine";
 const LONGEST: Duration = Duration::from_secs(5);
@@ -24,7 +24,12 @@ fn file_error<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> &'a TokenFi
 fn stores(directory: &Directory) -> Vec<[Arc<dyn TokenStore>; 2]> {
     let memory = MemoryTokenStore::new();
     let file = || FileTokenStore::new(directory.file("tokens.json"));
-    vec![[Arc::new(memory.clone()), Arc::new(memory)], [Arc::new(file()), Arc::new(file())]]
+    let lease = LeaseStore::default();
+    vec![
+        [Arc::new(memory.clone()), Arc::new(memory)],
+        [Arc::new(file()), Arc::new(file())],
+        [Arc::new(lease.clone()), Arc::new(lease)],
+    ]
 }
 
 #[tokio::test]
@@ -78,11 +83,19 @@ async fn one_at_a_time_has_the_lock() {
 async fn a_lock_is_waited_for_no_longer_than_was_said() {
     let directory = Directory::new();
     for [one, other] in stores(&directory) {
-        let _held = one.lock("alice", LONGEST).await.unwrap();
+        let _held = one.lock("alice", 2 * LONGEST).await.unwrap();
         let start = tokio::time::Instant::now();
         let error = other.lock("alice", LONGEST).await.unwrap_err();
         assert!(LONGEST <= start.elapsed() && start.elapsed() < 2 * LONGEST, "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_who_is_gone_ends_with_its_time() {
+    let store = LeaseStore::default();
+    std::mem::forget(store.lock("alice", LONGEST).await.unwrap());
+    assert!(store.lock("alice", LONGEST / 2).await.is_err());
+    drop(store.lock("alice", LONGEST).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +138,8 @@ async fn of_all_that_write_at_once_one_wins() {
 #[test]
 fn works_without_a_runtime() {
     let directory = Directory::new();
-    for [one, other] in stores(&directory) {
+    // All but that of leases, which is of the tests.
+    for [one, other] in stores(&directory).into_iter().take(2) {
         let done = |store: &Arc<dyn TokenStore>| {
             let store = Arc::clone(store);
             async move {

@@ -97,7 +97,9 @@ impl Document {
 
     /// Puts a record under a name, or none. Says the version.
     pub(super) fn put(&mut self, name: &str, new: Option<&Record>) -> Result<Version, Problem> {
-        let next = self.count().and_then(|count| count.checked_add(1));
+        // Whoever edits the file may have left the count behind.
+        let before = self.get(name)?.map_or(0, |(Version(version), _)| version);
+        let next = self.count().unwrap_or_default().max(before).checked_add(1);
         let version = next.ok_or(Problem::Damaged("has counted to the end"))?;
         self.root["count"] = version.into();
         let logins = self.root["logins"].as_object_mut().expect("it was read so");
@@ -240,6 +242,8 @@ mod tests {
         assert_eq!(document.put("alice", None).ok(), Some(Version(7)));
         assert_eq!(document.get("alice").ok(), Some(None));
         assert_eq!(document.put("alice", Some(&login())).ok(), Some(Version(8)));
+        let text = r#"{"format":1,"count":5,"logins":{"alice":{"version":8}}}"#;
+        assert_eq!(parsed(text).unwrap().put("alice", None).ok(), Some(Version(9)));
         let full = format!(r#"{{"format":1,"count":{},"logins":{{}}}}"#, u64::MAX);
         assert!(parsed(&full).unwrap().put("alice", None).is_err());
     }
