@@ -42,18 +42,36 @@ impl Scenario {
 /// Far beyond what any takes: what is waited for does not come.
 const WITHIN: Duration = Duration::from_secs(60);
 
+/// Has this program be one of several that share a login.
+pub(crate) const ONE_PROCESS: &str = "--one-process";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let wanted = env::args().nth(1).unwrap_or_default();
+    let arguments: Vec<String> = env::args().skip(1).collect();
     let Ok(address) = env::var("PALISADE_OAUTH") else {
         eprintln!("auth-interop: run it by `cargo xtask interop auth`");
         return ExitCode::FAILURE;
     };
     let fixture = Fixture::new(&address).await;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => run(&fixture, "").await,
+        [wanted] => run(&fixture, wanted).await,
+        [ONE_PROCESS, file, refresh_token] => {
+            login::one_process(&fixture, file, refresh_token).await;
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("usage: auth-interop [TEXT]");
+            ExitCode::FAILURE
+        }
+    }
+}
 
+async fn run(fixture: &Fixture, wanted: &str) -> ExitCode {
     let all = [grants::all(), flight::all(), login::all(), refused::all(), elsewhere::all()];
     let (mut passed, mut failed) = (0, 0);
-    for scenario in all.into_iter().flatten().filter(|one| one.name.contains(&wanted)) {
+    for scenario in all.into_iter().flatten().filter(|one| one.name.contains(wanted)) {
         fixture.reset().await;
         // By itself, so that a panic ends it alone.
         let mut tasks = JoinSet::new();

@@ -1,26 +1,33 @@
 //! Tokens that the protected resource refuses.
 
 use http::{Request, StatusCode};
-use palisade_auth::Tokens;
+use palisade_auth::{TokenSource, Tokens};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
     Scenario,
     fixture::{Fixture, Of, call, get, post},
+    login::log_in,
 };
 
 pub(crate) fn all() -> Vec<Scenario> {
     vec![
-        Scenario::new("8 staggered refusals of a revoked token", staggered),
+        Scenario::new("8 staggered refusals of a revoked token", |fixture| async move {
+            staggered(&fixture, fixture.basic()).await
+        }),
+        Scenario::new("8 staggered refusals of a token of a login", |fixture| async move {
+            staggered(&fixture, log_in(&fixture, "login").await).await
+        }),
+        Scenario::new("a refusal without a reason", bare),
         Scenario::new("a new token that is refused as well", refused_again),
         Scenario::new("a scope that is missing", insufficient_scope),
     ]
 }
 
-async fn staggered(fixture: Fixture) -> String {
+async fn staggered(fixture: &Fixture, source: impl TokenSource) -> String {
     const CALLS: usize = 8;
-    let tokens = Tokens::new(fixture.basic());
+    let tokens = Tokens::new(source);
     tokens.warm_up().await.unwrap();
     fixture.revoke_access().await;
     fixture.order(Of::Api, &vec![json!({ "after": "hold" }); CALLS]).await;
@@ -49,6 +56,17 @@ async fn staggered(fixture: Fixture) -> String {
     // One for the first token.
     assert_eq!((counters.token_requests(), counters.most_at_once()), (2, 1));
     format!("1 token request, {} replays with the same bodies", replayed.len())
+}
+
+async fn bare(fixture: Fixture) -> String {
+    let client = fixture.with(Tokens::new(fixture.basic()));
+    let refusal =
+        json!({ "status": 401, "headers": { "www-authenticate": "Bearer realm=\"api\"" } });
+    fixture.order(Of::Api, &[refusal]).await;
+    assert_eq!(call(&client, get(fixture.api("echo"))).await.0, StatusCode::OK);
+    let counters = fixture.counters().await;
+    assert_eq!((counters.token_requests(), counters.calls()), (2, 2));
+    "1 other token, 1 replay".to_owned()
 }
 
 async fn refused_again(fixture: Fixture) -> String {
