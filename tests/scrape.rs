@@ -96,6 +96,7 @@ fn tell(observer: &impl Observer, target: Target<'_>) {
         Event::Paused { kind: ErrorKind::Limited, reason: "retry_after", delay },
         Event::Cache { status: "hit" },
         Event::Refreshed { result: "fetched", took: Duration::from_millis(300) },
+        Event::Login { change: "renewed" },
     ] {
         observer.on_event(target, &event);
     }

@@ -55,6 +55,7 @@ pub(crate) enum What {
     Paused,
     Cache,
     Refreshed,
+    Login,
 }
 
 impl What {
@@ -70,6 +71,7 @@ impl What {
             Self::Paused => "paused",
             Self::Cache => "cache",
             Self::Refreshed => "refreshed",
+            Self::Login => "login",
         }
     }
 }
@@ -191,6 +193,7 @@ impl Observer for Registry {
                 events.count(labels, Key { from: kind.as_str(), ..key(What::Paused, reason) });
             }
             Event::Cache { status } => events.count(labels, key(What::Cache, status)),
+            Event::Login { change } => events.count(labels, key(What::Login, change)),
             Event::Refreshed { result, took } => {
                 events.time(labels, key(What::Refreshed, result), *took);
             }

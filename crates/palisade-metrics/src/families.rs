@@ -159,6 +159,7 @@ fn write_events(snapshot: &Snapshot, sink: &mut impl Sink) -> fmt::Result {
                 "waited" => [given("kind", &told.from), None],
                 "cache" => [given("status", &told.reason), None],
                 "refreshed" => [given("result", &told.reason), None],
+                "login" => [given("change", &told.reason), None],
                 _ => [None, None],
             };
             let target = Target {

@@ -33,10 +33,10 @@ pub struct Snapshot {
 #[non_exhaustive]
 pub struct EventCount {
     /// What happened: `retry`, `settled`, `gave_up`, `transition`, `refused`,
-    /// `would_refuse`, `waited`, `paused`, `cache`, `refreshed`.
+    /// `would_refuse`, `waited`, `paused`, `cache`, `refreshed`, `login`.
     pub event: String,
     /// Why a call was given up, refused or held up; the state that a breaker
-    /// went to; the status of a cache; what came of a refresh.
+    /// went to; the status of a cache; what came of a refresh, or became of a login.
     pub reason: String,
     /// The kind of layer that refused or held up; the state that a breaker came
     /// from.

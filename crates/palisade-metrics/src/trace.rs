@@ -21,6 +21,7 @@ use crate::group::{OUTCOME_NAMES, Verdict};
 /// | `paused` | warn | `kind`, `reason`, `delay_ms` |
 /// | `cache` | debug | `status` |
 /// | `refreshed` | info | `result`, `took_ms` |
+/// | `login` | info | `change` |
 ///
 /// All have the target `palisade`, and as far as the layer knows them the
 /// fields `method`, `template` of the endpoint, and `authority`. A `cause` is a
@@ -86,6 +87,7 @@ impl Observer for TraceEvents {
                 let took_ms = millis(*took);
                 tell!(INFO, "refreshed", result, took_ms);
             }
+            Event::Login { change } => tell!(INFO, "login", change),
             // What core may add one day.
             _ => tell!(DEBUG, "other"),
         }

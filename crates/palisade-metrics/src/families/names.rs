@@ -129,7 +129,7 @@ pub(super) const SERVED: Names = Names {
     )),
 };
 
-pub(super) const EVENTS: [(&str, Family); 10] = [
+pub(super) const EVENTS: [(&str, Family); 11] = [
     ("retry", family("palisade_retries", Kind::Counter, "Retries by what they follow.")),
     (
         "settled",
@@ -173,6 +173,10 @@ pub(super) const EVENTS: [(&str, Family); 10] = [
             Kind::Histogram,
             "How long it took to fetch a credential anew, by what came of it.",
         ),
+    ),
+    (
+        "login",
+        family("palisade_logins", Kind::Counter, "What became of logins that are kept in a store."),
     ),
 ];
 

@@ -50,6 +50,7 @@ pub(crate) fn tell(observer: &dyn Observer, target: Target<'_>) {
         Event::Paused { kind: ErrorKind::Limited, reason: "retry_after", delay },
         Event::Cache { status: "hit" },
         Event::Refreshed { result: "fetched", took: delay },
+        Event::Login { change: "renewed" },
     ] {
         observer.on_event(target, &event);
     }

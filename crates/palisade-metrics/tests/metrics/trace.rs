@@ -109,6 +109,7 @@ fn each_event_is_logged_with_its_fields() {
             Event::Refreshed { result: "fetched", took: delay },
             r#"INFO palisade message=refreshed result="fetched" took_ms=2000"#,
         ),
+        (Event::Login { change: "lost" }, r#"INFO palisade message=login change="lost""#),
     ] {
         assert_eq!(logged(&TraceEvents, Target::default(), &event), format!("{line}\n"));
     }

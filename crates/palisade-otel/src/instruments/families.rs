@@ -177,6 +177,12 @@ pub(super) const FAMILIES: &[Family] = &[
         "What a cache did of requests.",
     ),
     family(
+        "palisade.logins",
+        "{login}",
+        What::Event("login"),
+        "What became of logins that are kept in a store.",
+    ),
+    family(
         "palisade.breaker.state",
         "{breaker}",
         What::Breakers,

@@ -135,6 +135,7 @@ fn event_attributes(event: &EventCount) -> Vec<KeyValue> {
         "waited" => add("kind", &event.from),
         "cache" => add("status", &event.reason),
         "refreshed" => add("result", &event.reason),
+        "login" => add("change", &event.reason),
         _ => {}
     }
     attributes
