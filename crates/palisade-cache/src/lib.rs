@@ -147,7 +147,6 @@ mod background;
 #[cfg(any(test, feature = "__fuzz"))]
 mod fuzz;
 mod http;
-#[cfg_attr(not(test), expect(dead_code, reason = "they tell more than the layer asks yet"))]
 mod rules;
 mod sync;
 mod ttl;
