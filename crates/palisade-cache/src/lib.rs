@@ -49,21 +49,9 @@
 //! service is down.
 //!
 //! A response is read while it is stored, and it is stored only if it is
-//! complete. Requests for the same thing at the same time are sent as one, which
-//! whoever polls drives: nothing is spawned, and nobody who leaves takes
-//! anything from others. Who waits for another one, or for a store that is not in
-//! memory, holds a timer of tokio.
-//!
-//! Nobody joins a response of which nothing has come for a while, that is stale by
-//! now, or that was asked for before something that made it invalid.
-//! [`Collapse`] says what becomes of those who wait for one that fails. A
-//! revalidation in the background of which nothing comes is not repeated by the
-//! next request: there is a second until then, and twice as long each further
-//! time, up to thirty.
-//!
-//! Responses are kept in a [`MemoryStore`], or in whatever a [`Store`] makes of
-//! them: bytes, if it likes, which several processes share that have a [`Secret`]
-//! in common.
+//! complete. Nothing is spawned: whoever polls drives what several wait for, and
+//! nobody who leaves takes anything from others. Who waits for another one, or for
+//! a store that is not in memory, holds a timer of tokio.
 //!
 //! # Whose answers they are
 //!
@@ -194,10 +182,12 @@
 //! is given without asking, while a new one is fetched, for as long as
 //! `stale-while-revalidate` or
 //! [the layer](HttpCacheLayer::stale_while_revalidate) says: that needs a
-//! [`background`](HttpCacheLayer::background), without which the request waits. It is
-//! given in place of an error, a 500, 502, 503 or 504, for as long as
-//! `stale-if-error` or [the layer](HttpCacheLayer::stale_if_error) says. Neither
-//! happens against `must-revalidate` or `no-cache`, nor, in a shared cache, against
+//! [`background`](HttpCacheLayer::background), without which the request waits. If
+//! nothing comes of that, it is not tried again for a second, and for twice as long
+//! each further time, up to thirty. It is given in place of an error, a 500, 502,
+//! 503 or 504, for as long as `stale-if-error` or
+//! [the layer](HttpCacheLayer::stale_if_error) says. Neither happens against
+//! `must-revalidate` or `no-cache`, nor, in a shared cache, against
 //! `proxy-revalidate` or `s-maxage`.
 //!
 //! The cache answers by itself with 504, if `only-if-cached` finds nothing, or if the
@@ -211,8 +201,10 @@
 //! one, without `Range`, conditions, a mode or `Cache-Control` of its own, in the
 //! same partition; and the response has to be one that may be stored, fresh, and
 //! for them by its `Vary`. If it is not, all are sent at once, and for two seconds
-//! nobody waits. A body that is too large to be stored reaches those who have
-//! joined, but who is too far behind gets a [`FillError`].
+//! nobody waits. Nobody joins one of which nothing has come for a while, that is
+//! stale by now, or that was asked for before something that made it invalid. A body
+//! that is too large to be stored reaches those who have joined, but who is too far
+//! behind gets a [`FillError`].
 //!
 //! # Where they are kept
 //!
@@ -222,6 +214,9 @@
 //! URI there are eight variants at most. Nothing goes because its time is over: it
 //! may have a validator, or be given stale. [`remove`](MemoryStore::remove) forgets a
 //! URI; a write to it that succeeds forgets what is for whoever wrote, and for all.
+//!
+//! Another [`Store`] keeps them elsewhere: as bytes, if it likes, which several
+//! processes share that have a [`Secret`] in common.
 //!
 //! # What was done
 //!

@@ -113,7 +113,7 @@ where
             _ => None,
         };
         let with_host = match with_host(&request) {
-            Ok(with_host) if body.is_some() || !passes(&request) => with_host,
+            Ok(with_host) if !passes(&request, body.is_some()) => with_host,
             _ => {
                 core.settings.observe(head, CacheStatus::Bypass.as_str());
                 let why = if is_kept(request.method()) { Forward::Bypass } else { Forward::Method };
@@ -171,7 +171,7 @@ where
 
 /// Whether the cache has nothing to do with a request: neither can its answer be
 /// stored, nor does it make invalid what is.
-fn passes<Q: Body>(request: &Request<Q>) -> bool {
+fn passes<Q: Body>(request: &Request<Q>, keyed_by_body: bool) -> bool {
     let method = request.method();
     match *method {
         Method::CONNECT => true,
@@ -180,6 +180,7 @@ fn passes<Q: Body>(request: &Request<Q>) -> bool {
         Method::GET | Method::HEAD => {
             conditional::is_for_the_origin(request.headers()) || has_body(request)
         }
+        _ if keyed_by_body => conditional::is_for_the_origin(request.headers()),
         _ => is_safe(method),
     }
 }
@@ -200,14 +201,14 @@ fn has_body<Q: Body>(request: &Request<Q>) -> bool {
 }
 
 /// The URI of a request with the host that only a field tells, if it is so, as
-/// on a server. An error, if the two tell different ones: then what is answered
-/// is not for this URI.
+/// on a server. An error, if different ones are told: then nobody knows whether
+/// what is answered is for this URI.
 fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let Some(host) = hosts.next() else {
         return Ok(None);
     };
-    // RFC 9112, section 3.2: several are a bad request, and who knows which of them is meant.
+    // RFC 9112, section 3.2: there is one, but who answers may not look.
     if hosts.next().is_some() {
         return Err(OtherHost);
     }
