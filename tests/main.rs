@@ -5,6 +5,7 @@
 mod breaker;
 mod breaker_server;
 mod breaker_stacks;
+mod cache;
 #[path = "cache_proxy/front.rs"]
 mod front;
 mod front_wire;

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response, response::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, response::Parts};
 use http_body::{Body, SizeHint};
 use palisade_core::{BoxError, is_stream};
 use pin_project_lite::pin_project;
@@ -62,14 +62,18 @@ where
     fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head<Self>> {
         let mut this = self.project();
         if let Some(variant) = this.plan.start() {
-            return Poll::Ready(answered(this.plan, &Judged::Answer(variant, CacheStatus::Hit)));
+            return Poll::Ready(answered(
+                this.plan,
+                &Judged::Answer(variant, CacheStatus::Hit),
+                None,
+            ));
         }
         let response = match ready!(this.upstream.as_mut().poll_response(cx)) {
             Ok(response) => response,
             Err(error) => {
                 let judged = this.plan.fail();
                 if let Judged::Answer(..) = judged {
-                    return Poll::Ready(answered(this.plan, &judged));
+                    return Poll::Ready(answered(this.plan, &judged, None));
                 }
                 this.plan.tell(this.plan.status());
                 let lead = Some(Lead::Done(Err(error)));
@@ -78,17 +82,17 @@ where
         };
         let stream = is_stream(&response, false);
         let (mut parts, body) = response.into_parts();
+        let came = parts.status;
         let judged = this.plan.judge(&mut parts, &body.size_hint(), stream);
         let status = match judged {
             Judged::Answer(..) | Judged::Confused => {
-                return Poll::Ready(answered(this.plan, &judged));
+                return Poll::Ready(answered(this.plan, &judged, Some(came)));
             }
             Judged::Pass => this.plan.status(),
             Judged::Store(_) => CacheStatus::Miss,
         };
         this.plan.tell(status);
-        let stores = matches!(judged, Judged::Store(_));
-        sign(this.plan, &mut parts, stores);
+        sign(this.plan, &mut parts, came, &judged);
         let Judged::Store(head) = judged else {
             let response = Response::from_parts(parts, CachedBody::inner(body, status));
             return Poll::Ready(released(Lead::Done(Ok(response))));
@@ -130,8 +134,8 @@ fn released<W: Work<Heard = Heard>>(lead: W::Lead) -> Head<W> {
     Head { heard: Heard::Released, lead: Some(lead), body: None }
 }
 
-/// What is stored is the answer, for all whom it is for.
-fn answered<W, B, E, T>(plan: &Plan<T>, judged: &Judged) -> Head<W>
+/// What is stored is the answer, for all whom it is for, in place of what came.
+fn answered<W, B, E, T>(plan: &Plan<T>, judged: &Judged, came: Option<StatusCode>) -> Head<W>
 where
     W: Work<Heard = Heard, Lead = Lead<B, E>>,
     T: Store,
@@ -147,10 +151,12 @@ where
     let mut response = respond::stored(variant, &plan.ask.method, answer, policy.age(now), *status);
     let handled = match status {
         CacheStatus::Hit => Handled::Hit,
-        CacheStatus::Revalidated => {
-            Handled::Forwarded { why: plan.why, status: Some(304), stored: true, collapsed: false }
-        }
-        _ => respond::forwarded(plan.why, false, false),
+        _ => Handled::Forwarded {
+            why: plan.why,
+            status: came.map(|came| came.as_u16()),
+            stored: *status == CacheStatus::Revalidated,
+            collapsed: false,
+        },
     };
     let ttl = Some(policy.ttl(now));
     respond::sign(response.headers_mut(), settings.name.as_deref(), handled, ttl, None);
@@ -158,8 +164,15 @@ where
     Head { heard: Heard::Stored(variant.clone(), *status), lead, body: None }
 }
 
-fn sign<T: Store>(plan: &Plan<T>, parts: &mut Parts, stored: bool) {
-    let handled = respond::forwarded(plan.why, stored, false);
+fn sign<T: Store>(plan: &Plan<T>, parts: &mut Parts, came: StatusCode, judged: &Judged) {
+    let stored = match judged {
+        Judged::Store(head) => Some(head),
+        _ => None,
+    };
+    let status = (came != parts.status).then(|| came.as_u16());
+    let handled =
+        Handled::Forwarded { why: plan.why, status, stored: stored.is_some(), collapsed: false };
+    let ttl = stored.map(|head| head.policy.ttl(head.received));
     let name = plan.core.settings.name.as_deref();
-    respond::sign(&mut parts.headers, name, handled, None, None);
+    respond::sign(&mut parts.headers, name, handled, ttl, plan.unstored());
 }

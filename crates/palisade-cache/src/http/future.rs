@@ -22,6 +22,7 @@ use super::{
     store::Store,
     upstream::Upstream,
 };
+use crate::rules::cache_status::Forward;
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -57,7 +58,11 @@ pin_project! {
         // This one fetches it.
         Leads { began: Began<B, S::Error>, seat: Option<Seat<Heard>> },
         // The cache has nothing to do with it. Boxed, as all others are smaller, and hits are moved.
-        Passes { upstream: Pin<Box<Upstream<S, Q, S::Future, B>>> },
+        Passes {
+            upstream: Pin<Box<Upstream<S, Q, S::Future, B>>>,
+            why: Forward,
+            name: Option<Arc<str>>,
+        },
     }
 }
 
@@ -73,8 +78,14 @@ where
         Self { stage: Stage::Answered { response: Some(response) } }
     }
 
-    pub(crate) fn passes(service: S, request: Request<Q>) -> Self {
-        Self { stage: Stage::Passes { upstream: Box::pin(Upstream::new(service, request)) } }
+    pub(crate) fn passes(
+        service: S,
+        request: Request<Q>,
+        why: Forward,
+        name: Option<Arc<str>>,
+    ) -> Self {
+        let upstream = Box::pin(Upstream::new(service, request));
+        Self { stage: Stage::Passes { upstream, why, name } }
     }
 
     pub(crate) fn looks(pending: Box<Pending<S, Q, T>>) -> Self {
@@ -159,8 +170,10 @@ where
                         _ => Ok(respond::confused()),
                     });
                 }
-                StageProj::Passes { upstream } => {
-                    let response = ready!(upstream.as_mut().poll_response(cx))?;
+                StageProj::Passes { upstream, why, name } => {
+                    let mut response = ready!(upstream.as_mut().poll_response(cx))?;
+                    let handled = respond::forwarded(*why, false, false);
+                    respond::sign(response.headers_mut(), name.as_deref(), handled, None, None);
                     let bypass = |body| CachedBody::inner(body, CacheStatus::Bypass);
                     return Poll::Ready(Ok(response.map(bypass)));
                 }

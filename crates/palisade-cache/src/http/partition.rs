@@ -113,11 +113,12 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
 /// One partition for each set of credentials, and the common one for requests
 /// without: the default of a private cache.
 ///
-/// Credentials are `Authorization`, `Proxy-Authorization` and `Cookie`, API keys
-/// by the names that are usual for them, such as `X-Api-Key`, and all values
-/// that are [sensitive](http::HeaderValue::is_sensitive). Of what else tells
-/// users apart, such as a field of an API's own, [`partition_fn`] makes a
-/// partition. What is in the URI does so by itself.
+/// Credentials are fields whose names end in `authorization`, `cookie`, `key`,
+/// `token` or `secret`, such as `X-Api-Key` and `Private-Token`, but for
+/// idempotency keys; and all values that are
+/// [sensitive](http::HeaderValue::is_sensitive). Of what else tells users apart,
+/// such as the name of a tenant, [`partition_fn`] makes a partition. What is in the
+/// URI does so by itself.
 ///
 /// A partition is a hash of 128 bits, keyed with a [`Secret`]. What is marked
 /// `public` goes to the common partition.
@@ -181,20 +182,10 @@ impl fmt::Debug for ByCredentials {
 }
 
 fn is_credential((name, value): (&HeaderName, &HeaderValue)) -> bool {
-    const NAMES: [&str; 11] = [
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "x-api-key",
-        "api-key",
-        "apikey",
-        "x-apikey",
-        "x-auth-token",
-        "x-access-token",
-        "x-goog-api-key",
-        "x-auth-key",
-    ];
-    value.is_sensitive() || NAMES.contains(&name.as_str())
+    const ENDS: [&str; 5] = ["authorization", "cookie", "key", "token", "secret"];
+    let name = name.as_str();
+    value.is_sensitive()
+        || ENDS.iter().any(|end| name.ends_with(end)) && !name.ends_with("idempotency-key")
 }
 
 /// One partition for all: the default of a shared cache.

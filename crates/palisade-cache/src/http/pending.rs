@@ -40,6 +40,7 @@ use crate::{
         answer::Answer,
         cache_status::{Forward, Handled},
         fields,
+        lookup::Mode,
     },
 };
 
@@ -73,7 +74,11 @@ impl<S, Q, T> Pending<S, Q, T> {
     /// Boxed, for it is large, and goes through many hands.
     pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
         let (found, selected) = (Found::default(), None);
-        let why = if is_safe(&ask.method) { Forward::Request } else { Forward::Method };
+        let why = match ask.demand.mode {
+            _ if !is_safe(&ask.method) && ask.key.body().is_none() => Forward::Method,
+            Mode::NoStore => Forward::Bypass,
+            _ => Forward::Request,
+        };
         let (patience, attempts) = (None, 0);
         Box::new(Self { core, ask, inner, request, found, selected, why, patience, attempts })
     }

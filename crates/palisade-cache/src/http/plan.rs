@@ -55,6 +55,8 @@ pub(crate) struct Plan<T: Store> {
     id: u64,
     // What is stored once its body is complete.
     pub(super) storing: Option<Storing>,
+    // Why it is not, as a token of structured fields.
+    unstored: Option<&'static str>,
 }
 
 /// What is answered.
@@ -110,6 +112,7 @@ impl<T: Store> Plan<T> {
             started: false,
             id,
             storing: None,
+            unstored: None,
         }
     }
 
@@ -222,12 +225,13 @@ impl<T: Store> Plan<T> {
             return Judged::Pass;
         }
         match self.admit(parts, size) {
-            Some(storing) => {
+            Ok(storing) => {
                 let head = Arc::clone(&storing.head);
                 self.storing = Some(storing);
                 Judged::Store(head)
             }
-            None => {
+            Err(why) => {
+                self.unstored = Some(why);
                 // It is what is there now, and what is stored is not.
                 if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
                     self.core.store.invalidate(self.key(selected.common));
@@ -250,7 +254,7 @@ impl<T: Store> Plan<T> {
     /// The rest of what is stored has come.
     fn complete(&mut self, part: &Variant, parts: &mut Parts) -> Judged {
         let splice = self.splice(part, parts);
-        let storing = splice.as_ref().and_then(|splice| self.admit(parts, &splice.size()));
+        let storing = splice.as_ref().and_then(|splice| self.admit(parts, &splice.size()).ok());
         let Some(storing) = storing else {
             // Without the part, the next request gets an answer.
             self.core.store.invalidate(self.key(false));
@@ -397,6 +401,11 @@ impl<T: Store> Plan<T> {
             true => CacheStatus::Miss,
             false => CacheStatus::Bypass,
         }
+    }
+
+    /// Why what has come is not stored, where it was looked at for that.
+    pub(crate) fn unstored(&self) -> Option<&'static str> {
+        self.unstored
     }
 
     pub(crate) fn tell(&self, status: CacheStatus) {

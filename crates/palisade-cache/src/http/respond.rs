@@ -69,7 +69,8 @@ fn part(variant: &Variant, slice: Slice, headers: &mut HeaderMap) -> Bytes {
     variant.body.slice(at(start)..at(start.saturating_add(slice.len())))
 }
 
-/// RFC 9111, section 5.2.1.7: nothing is stored, and the origin must not be asked.
+/// RFC 9111, section 5.2.1.7: nothing is stored, and the origin must not be asked. Not signed, as
+/// RFC 9211, section 2, has it of responses that a cache makes itself.
 pub(crate) fn unavailable<B>() -> Response<CachedBody<B>> {
     let mut response = Response::new(CachedBody::full(Bytes::new(), CacheStatus::Miss));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;

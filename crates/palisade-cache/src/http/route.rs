@@ -36,6 +36,7 @@ pub struct Route {
 enum Matcher {
     Prefix(String),
     Endpoint(&'static Endpoint),
+    // Routes are a list, and so none can be of a type of its own.
     Function(Arc<dyn Fn(Head<'_>) -> bool + Send + Sync>),
 }
 

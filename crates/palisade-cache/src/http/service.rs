@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    HeaderValue, Method, Request, Response, Uri, header,
     uri::{Authority, Scheme},
 };
 use http_body::Body;
@@ -27,7 +27,11 @@ use super::{
     status::CacheStatus,
     store::Store,
 };
-use crate::rules::{cache_status::Handled, conditional, lookup::Demand};
+use crate::rules::{
+    cache_status::{Forward, Handled},
+    conditional,
+    lookup::Demand,
+};
 
 /// Answers requests with what is stored, and stores what others are answered
 /// with.
@@ -83,7 +87,7 @@ where
         + Clone
         + Send
         + 'static,
-    Q: Send + 'static,
+    Q: Body + Send + 'static,
     B: Body<Error: Into<BoxError>> + Send + 'static,
     T: Store,
     P: PartitionBy,
@@ -108,15 +112,16 @@ where
             }
             _ => None,
         };
-        let Ok(with_host) = with_host(&request) else {
-            core.settings.observe(head, CacheStatus::Bypass.as_str());
-            return ResponseFuture::passes(self.inner.clone(), request);
+        let with_host = match with_host(&request) {
+            Ok(with_host) if !passes(&request, body.is_some()) => with_host,
+            _ => {
+                core.settings.observe(head, CacheStatus::Bypass.as_str());
+                let why = if is_kept(request.method()) { Forward::Bypass } else { Forward::Method };
+                let name = core.settings.name.clone();
+                return ResponseFuture::passes(self.inner.clone(), request, why, name);
+            }
         };
         let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
-        if body.is_none() && passes(&request) {
-            core.settings.observe(head, CacheStatus::Bypass.as_str());
-            return ResponseFuture::passes(self.inner.clone(), request);
-        }
         let mode = request.extensions().get().copied().unwrap_or(CacheMode::Default);
         let demand = Demand::of(mode.rule(), request.headers());
         let route = core.settings.route(head);
@@ -166,32 +171,47 @@ where
 
 /// Whether the cache has nothing to do with a request: neither can its answer be
 /// stored, nor does it make invalid what is.
-fn passes<Q>(request: &Request<Q>) -> bool {
+fn passes<Q: Body>(request: &Request<Q>, keyed_by_body: bool) -> bool {
     let method = request.method();
     match *method {
         Method::CONNECT => true,
         _ if request.headers().contains_key(header::UPGRADE) => true,
         // The key knows nothing of a body.
         Method::GET | Method::HEAD => {
-            conditional::is_for_the_origin(request.headers()) || has_body(request.headers())
+            conditional::is_for_the_origin(request.headers()) || has_body(request)
         }
+        _ if keyed_by_body => conditional::is_for_the_origin(request.headers()),
         _ => is_safe(method),
     }
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
+/// Whether answers to the method are stored.
+fn is_kept(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the request has a body, or may have one: most clients write fields that say so only
+/// below the cache.
+fn has_body<Q: Body>(request: &Request<Q>) -> bool {
+    let (headers, body) = (request.headers(), request.body());
     let empty = |length: &HeaderValue| length == "0";
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| !empty(length))
+        || !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
 
 /// The URI of a request with the host that only a field tells, if it is so, as
-/// on a server. An error, if the two tell different ones: then what is answered
-/// is not for this URI.
+/// on a server. An error, if different ones are told: then nobody knows whether
+/// what is answered is for this URI.
 fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
-    let Some(host) = request.headers().get(header::HOST) else {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else {
         return Ok(None);
     };
+    // RFC 9112, section 3.2: there is one, but who answers may not look.
+    if hosts.next().is_some() {
+        return Err(OtherHost);
+    }
     if let Some(authority) = request.uri().authority() {
         let authority = authority.as_str();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

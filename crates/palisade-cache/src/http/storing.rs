@@ -17,7 +17,7 @@ use super::{
     plan::Plan,
     store::Store,
 };
-use crate::rules::{fields, partial::Part, range};
+use crate::rules::{admission::Unstorable, fields, partial::Part, range};
 
 /// What is stored once its body is complete.
 pub(crate) struct Storing {
@@ -27,21 +27,22 @@ pub(crate) struct Storing {
 }
 
 impl<T: Store> Plan<T> {
-    /// What is stored of a response, if it may be.
-    pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Option<Storing> {
+    /// What is stored of a response, if it may be. Else says why not, as a token of structured fields.
+    pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Result<Storing, &'static str> {
         let options = self.options();
         let settings = &self.core.settings;
         let route = self.ask.route.and_then(|route| settings.routes.get(route));
-        let length = content_length(&parts.headers).ok()?;
+        let length = content_length(&parts.headers).map_err(|Contradicts| "length")?;
         let least = length.unwrap_or(0).max(size.lower());
-        if route.is_some_and(|route| route.refuses(parts.status))
-            || self.core.store.max_body() < least
-            || !fields::has_room(&parts.headers)
-        {
-            return None;
+        if route.is_some_and(|route| route.refuses(parts.status)) {
+            return Err(Unstorable::Status.as_str());
+        }
+        if self.core.store.max_body() < least || !fields::has_room(&parts.headers) {
+            return Err("too-large");
         }
         let received = settings.now();
-        let admitted = self.examine(parts.status, &parts.headers, received, &options).ok()?;
+        let admitted = self.examine(parts.status, &parts.headers, received, &options);
+        let admitted = admitted.map_err(Unstorable::as_str)?;
         let mut headers = compacted(&parts.headers);
         fields::to_stored(&mut headers, received, &options);
         // It may have been added, and the first clone of it allocates: better now than on a hit.
@@ -60,7 +61,7 @@ impl<T: Store> Plan<T> {
             trailers: None,
             received,
         };
-        Some(Storing {
+        Ok(Storing {
             head: Arc::new(head),
             common: public && self.ask.key.partition().is_of_credentials(),
             length: length.filter(|_| !bodiless),

@@ -90,7 +90,7 @@ pub(crate) fn admit(
 
     check_method(exchange, lifetime, options)?;
     check_status(exchange, &directives)?;
-    check_directives(exchange, &directives, lifetime)?;
+    check_directives(exchange, &directives, lifetime, options)?;
     if options.shared {
         check_shared(exchange, &directives, options)?;
     }
@@ -154,6 +154,7 @@ fn check_directives(
     exchange: &Exchange<'_>,
     directives: &ResponseDirectives,
     lifetime: Lifetime,
+    options: &Options<'_>,
 ) -> Result<(), Unstorable> {
     if RequestDirectives::of(exchange.request).no_store {
         return Err(Unstorable::RequestNoStore);
@@ -164,7 +165,7 @@ fn check_directives(
     }
     let allowed = lifetime.explicit
         || directives.public
-        || directives.private != Listed::Absent
+        || !options.shared && directives.private != Listed::Absent
         || status::is_heuristically_cacheable(exchange.status);
     if allowed { Ok(()) } else { Err(Unstorable::NotAllowed) }
 }

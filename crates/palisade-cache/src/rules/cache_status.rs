@@ -44,8 +44,6 @@ pub(crate) enum Forward {
     UriMiss,
     /// What was stored is for other requests.
     VaryMiss,
-    /// Nothing was stored, for a reason that is not told.
-    Miss,
     /// What was stored was fresh, but the request did not take it.
     Request,
     /// What was stored was stale.
@@ -71,7 +69,6 @@ impl Forward {
             Self::Method => "method",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
-            Self::Miss => "miss",
             Self::Request => "request",
             Self::Stale => "stale",
             Self::Partial => "partial",
@@ -180,7 +177,7 @@ mod tests {
         fn is_a_structured_field(cache in any::<String>(), ttl in any::<i32>()) {
             let all = [
                 Forward::Bypass, Forward::Method, Forward::UriMiss, Forward::VaryMiss,
-                Forward::Miss, Forward::Request, Forward::Stale, Forward::Partial,
+                Forward::Request, Forward::Stale, Forward::Partial,
             ];
             for why in all {
                 let handled =

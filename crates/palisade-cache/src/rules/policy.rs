@@ -59,8 +59,6 @@ impl Policy {
     const IMMUTABLE: u8 = 1 << 2;
     const VALIDATOR: u8 = 1 << 3;
     const PUBLIC: u8 = 1 << 4;
-    const HEURISTIC: u8 = 1 << 5;
-    const PARTIAL: u8 = 1 << 6;
 
     /// Of a response whose directives are read.
     pub(super) fn new(
@@ -94,9 +92,7 @@ impl Policy {
                 | flag(never_stale, Self::NEVER_STALE)
                 | flag(directives.immutable, Self::IMMUTABLE)
                 | flag(validator, Self::VALIDATOR)
-                | flag(public, Self::PUBLIC)
-                | flag(!lifetime.explicit, Self::HEURISTIC)
-                | flag(exchange.status == StatusCode::PARTIAL_CONTENT, Self::PARTIAL),
+                | flag(public, Self::PUBLIC),
         }
     }
 
@@ -110,10 +106,6 @@ impl Policy {
     /// is stale.
     pub(crate) fn ttl(&self, now: SystemTime) -> i64 {
         i64::from(self.lifetime) - i64::from(self.age(now))
-    }
-
-    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
-        self.late(now).is_none()
     }
 
     /// How long the response is worth keeping from its arrival on.
@@ -132,16 +124,6 @@ impl Policy {
     /// Whether the response is for all, whoever asked for it.
     pub(crate) fn is_public(&self) -> bool {
         self.has(Self::PUBLIC)
-    }
-
-    /// Whether the response did not say itself how long it lives.
-    pub(crate) fn is_heuristic(&self) -> bool {
-        self.has(Self::HEURISTIC)
-    }
-
-    /// Whether it holds but a part: a 206.
-    pub(crate) fn is_partial(&self) -> bool {
-        self.has(Self::PARTIAL)
     }
 
     pub(super) fn is_no_cache(&self) -> bool {
@@ -346,8 +328,8 @@ mod tests {
         ];
         let policy = policy(&fields, RECEIVED * 1000, RECEIVED * 1000).unwrap();
         assert_eq!(policy.age(at(RECEIVED * 1000 + 59_999)), 59);
-        assert!(policy.is_fresh(at(RECEIVED * 1000 + 59_999)));
-        assert!(!policy.is_fresh(at(RECEIVED * 1000 + 60_000)));
+        assert_eq!(policy.late(at(RECEIVED * 1000 + 59_999)), None);
+        assert_eq!(policy.late(at(RECEIVED * 1000 + 60_000)), Some(0));
     }
 
     #[test]
@@ -373,10 +355,9 @@ mod tests {
     #[test]
     fn a_policy_says_what_the_response_is() {
         assert!(of("max-age=60, public").is_public() && !of("max-age=60").is_public());
-        assert!(!of("max-age=60").is_heuristic() && !of("max-age=60").is_partial());
         let modified = [("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned())];
         let guessed = policy(&modified, RECEIVED * 1000, RECEIVED * 1000).unwrap();
-        assert!(guessed.is_heuristic() && guessed.has_validator());
+        assert!(guessed.has_validator() && !of("max-age=60").has_validator());
         assert_eq!(guessed.ttl(at(RECEIVED * 1000)), 24 * 60 * 60);
         assert_eq!(of("max-age=60").ttl(at(RECEIVED * 1000 + 72_000)), -12);
     }
@@ -401,7 +382,7 @@ mod tests {
                 };
                 prop_assert!(ages.iter().all(between));
                 // Once it is not fresh any more, it stays so.
-                let fresh = times.iter().map(|now| policy.is_fresh(at(*now)));
+                let fresh = times.iter().map(|now| policy.late(at(*now)).is_none());
                 let once = fresh.collect::<Vec<_>>().is_sorted_by(|before, after| before >= after);
                 prop_assert!(once);
                 // And what is used, is used within its time.

@@ -718,6 +718,11 @@ fn routes_have_lifetimes_of_their_own() {
     }
     let shared = Options { ttl: Some(Ttl::Force(60)), ..Options::SHARED };
     assert_eq!(get(&shared, &[(CC, "private")]).err(), Some(Unstorable::Private));
+    // RFC 9111, section 3: `private` is leave for a cache of one user alone.
+    let fields = &[(CC, "private=\"a\""), ("etag", "\"a\"")];
+    let found = |options| store(options, "GET", 299, &[], fields).err();
+    assert_eq!(found(&Options::SHARED), Some(Unstorable::NotAllowed));
+    assert_eq!(found(&Options::PRIVATE), None);
     let authorized = store(&shared, "GET", 200, &[("authorization", "x")], &[]);
     assert_eq!(authorized.err(), Some(Unstorable::Authorization));
 }

@@ -56,10 +56,6 @@ impl Vary {
         Ok(Self { names })
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
     pub(crate) fn contains(&self, name: &HeaderName) -> bool {
         self.names.contains(name)
     }
@@ -302,7 +298,7 @@ mod tests {
         let bar = HeaderName::from_static("bar");
         let response = headers(&[("vary", "Foo, FOO")]);
         let none = Vary::of(&response, std::slice::from_ref(&foo), &[]).unwrap();
-        assert!(none.is_empty());
+        assert!(none.names.is_empty());
         let both = Vary::of(&response, &[], &[bar.clone(), foo.clone()]).unwrap();
         assert_eq!(both.names, [foo, bar]);
     }

@@ -69,6 +69,7 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
     /// # Panics
     ///
     /// If it is not in `0.0..=1.0`.
+    #[track_caller]
     pub fn jitter(self, share: f64) -> Self {
         assert!((0.0..=1.0).contains(&share), "a share is between 0.0 and 1.0");
         self.set(|settings| settings.windows.jitter = share)
@@ -81,6 +82,7 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
     /// # Panics
     ///
     /// If it is negative or no number.
+    #[track_caller]
     pub fn early_refresh(self, eagerness: f64) -> Self {
         assert!(0.0 <= eagerness, "it is earlier or not at all");
         self.set(|settings| settings.windows.early = eagerness)

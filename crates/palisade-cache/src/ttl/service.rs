@@ -23,6 +23,10 @@ use super::{
 ///
 /// It is always ready: what it has, it gives without asking the inner service.
 /// A request that it has no answer to waits for the inner service in its future.
+///
+/// The inner service is `Clone`, and so are its responses; requests are keys, so
+/// `Clone + Eq + Hash`, unless [`key`](crate::CacheLayer::key) makes one of them. Where
+/// the compiler finds no `Service` for this, it is one of these that is missing.
 pub struct Cache<S, K, V, C, P = Policy> {
     inner: S,
     rules: Arc<Rules<K, V, C, P>>,

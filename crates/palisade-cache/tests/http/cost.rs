@@ -55,6 +55,28 @@ async fn a_hit_costs_the_same_whatever_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_future_is_small_whatever_the_inner_one_is() {
+    fn is_send<T: Send>(future: &T) -> usize {
+        size_of_val(future)
+    }
+    // Neither `Unpin` nor small.
+    let origin = tower::service_fn(|_: crate::support::Ask| async {
+        let large = [0_u8; 4096];
+        tokio::task::yield_now().await;
+        assert!(large.iter().all(|byte| *byte == 0));
+        Ok::<_, std::convert::Infallible>(
+            http::Response::new(http_body_util::Empty::<Bytes>::new()),
+        )
+    });
+    let mut service = HttpCacheLayer::private(MemoryStore::new(1 << 20)).layer(origin);
+    for method in ["GET", "OPTIONS"] {
+        let future = service.call(ask(method, "/", &[]));
+        assert!(is_send(&future) <= 512, "{}", is_send(&future));
+        assert_eq!(future.await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_miss_costs_little() {
     let origin = Origin::of([reply(200, &[("cache-control", "no-store")], "x")]);
     let bare = measure(origin.clone(), "/x");

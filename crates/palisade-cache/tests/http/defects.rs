@@ -3,8 +3,9 @@
 use http::StatusCode;
 use palisade_cache::CacheStatus;
 use palisade_core::WallClock;
+use tower::Layer;
 
-use crate::support::{Origin, ask, client, clock, failure, pass, private, reply};
+use crate::support::{Client, Origin, ask, client, clock, failure, pass, private, reply};
 
 #[tokio::test(start_paused = true)]
 async fn bob_does_not_get_what_alice_got_when_the_origin_is_down() {
@@ -50,4 +51,29 @@ async fn a_hit_leaves_the_date_as_it_is() {
     pass(9).await;
     let got = client.get("/x", &[]).await;
     assert_eq!((got.cache, got.headers["date"].to_str().unwrap()), (CacheStatus::Hit, &*date));
+}
+
+#[tokio::test(start_paused = true)]
+async fn misses_at_once_are_one_call() {
+    let slow = reply(200, &[("cache-control", "max-age=60")], "one");
+    let origin = Origin::of([slow.after(std::time::Duration::from_secs(1))]);
+    let client = client(&private(), &origin);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let client = client.clone();
+        all.spawn(async move { assert_eq!(client.get("/x", &[]).await.text(), "one") });
+    }
+    all.join_all().await;
+    assert_eq!(origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_one_is_no_deadlock() {
+    let origin = Origin::of([reply(200, &[("cache-control", "no-store")], "one")]);
+    let limit = tower::limit::ConcurrencyLimitLayer::new(1);
+    let client = Client { service: private().layer(limit.layer(origin.clone())) };
+    for calls in 1..4 {
+        assert_eq!(client.get("/x", &[]).await.text(), "one");
+        assert_eq!(origin.calls(), calls);
+    }
 }

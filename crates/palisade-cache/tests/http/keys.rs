@@ -189,10 +189,13 @@ async fn requests_are_told_apart_by_their_bodies_if_that_is_wanted() {
         ("POST", "/p", "text/a", "one"),
         ("POST", "/q", "text/a", "123456789"),
         ("POST", "/q", "text/a", "123456789"),
+        // GET has no body that counts, so one that has a body is not stored.
+        ("GET", "/q", "text/a", ""),
         ("GET", "/q", "text/a", "one"),
         ("GET", "/q", "text/a", "two"),
+        ("GET", "/q", "text/a", ""),
     ]);
-    let expected = ["1", "2", "3", "4", "1", "4", "5", "6", "7", "8", "9", "9"];
+    let expected = ["1", "2", "3", "4", "1", "4", "5", "6", "7", "8", "9", "10", "11", "9"];
     assert_eq!(got.await, expected);
 }
 
@@ -221,13 +224,26 @@ async fn api_keys_and_whatever_is_sensitive_are_credentials() {
     assert_eq!(client.get("/x", &[("x-api-key", "a")]).await.text(), "1");
     assert_eq!(client.get("/x", &[("x-api-key", "b")]).await.text(), "2");
     assert_eq!(client.get("/x", &[("x-api-key", "a")]).await.text(), "1");
+    for name in ["private-token", "ocp-apim-subscription-key", "x-client-secret"] {
+        let uri = format!("/{name}");
+        let one = client.get(&uri, &[(name, "a")]).await;
+        assert_ne!(client.get(&uri, &[(name, "b")]).await.text(), one.text(), "{name}");
+        assert_eq!(client.get(&uri, &[(name, "a")]).await.text(), one.text(), "{name}");
+    }
+    // Each request has another one, and it says nothing of who asks.
+    let one = client.get("/y", &[("idempotency-key", "a")]).await;
+    let other = client.get("/y", &[("idempotency-key", "b")]).await;
+    assert_eq!(one.text(), other.text());
+    let before = origin.calls();
     let secret = |value| {
         let mut request = ask("GET", "/x", &[("x-tenant", value)]);
         request.headers_mut().get_mut("x-tenant").unwrap().set_sensitive(true);
         request
     };
-    assert_eq!(client.send(secret("a")).await.text(), "3");
-    assert_eq!(client.send(secret("b")).await.text(), "4");
+    for value in ["a", "b"] {
+        client.send(secret(value)).await;
+    }
+    assert_eq!(origin.calls(), before + 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,6 +256,9 @@ async fn what_is_asked_of_another_host_than_the_uri_says_is_passed_on() {
         assert_eq!(client.get("/x", &[("host", host)]).await.text(), expected);
     }
     assert_eq!(client.get("/x", &[]).await.text(), "1");
+    // Who knows which of several is meant.
+    let twice = [("host", "a.example"), ("host", "b.example")];
+    assert_eq!(client.get("/x", &twice).await.text(), "4");
 }
 
 #[tokio::test(start_paused = true)]

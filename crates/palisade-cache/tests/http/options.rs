@@ -74,19 +74,72 @@ async fn modes_are_those_of_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn says_what_was_done_if_it_has_a_name() {
-    let origin = Origin::new(|request| match request.headers().get("if-none-match") {
-        Some(_) => reply(304, &[], ""),
-        None => reply(200, &[("cache-control", "max-age=5"), ("etag", "\"a\"")], "one"),
-    });
+    const FRESH: (&str, &str) = ("cache-control", "max-age=5, stale-if-error=9");
+    let origin = Origin::of([
+        reply(200, &[FRESH, ("etag", "\"a\"")], "one"),
+        reply(304, &[], ""),
+        reply(503, &[], ""),
+        reply(200, &[("cache-control", "no-store")], ""),
+    ]);
     let client = client(&private().cache_status("me"), &origin);
     for (after, expected) in [
-        (0, "me; fwd=uri-miss; stored"),
+        (0, "me; fwd=uri-miss; stored; ttl=5"),
         (2, "me; hit; ttl=3"),
         (10, "me; fwd=stale; fwd-status=304; stored; ttl=5"),
+        (6, "me; fwd=stale; fwd-status=503; ttl=-1"),
+        (9, "me; fwd=stale; detail=no-store"),
     ] {
         pass(after).await;
         assert_eq!(client.get("/x", &[]).await.headers["cache-status"], expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_why_a_request_went_on_and_why_nothing_is_stored() {
+    const CONTROL: &str = "cache-control";
+    let route = Route::prefix("/ok").statuses([StatusCode::OK]);
+    let layer = private().cache_status("me").route(route);
+    for (method, uri, mode, fields, expected) in [
+        ("OPTIONS", "/x", CacheMode::Default, &[][..], "me; fwd=method"),
+        ("PUT", "/x", CacheMode::Default, &[], "me; fwd=method"),
+        ("POST", "/x", CacheMode::Default, &[], "me; fwd=method; detail=method"),
+        ("GET", "/x", CacheMode::NoStore, &[], "me; fwd=bypass"),
+        ("GET", "/x", CacheMode::Default, &[("vary", "*")], "me; fwd=uri-miss; detail=vary"),
+        ("GET", "/x", CacheMode::Default, &[], "me; fwd=uri-miss; detail=of-no-use"),
+        (
+            "GET",
+            "/x",
+            CacheMode::Reload,
+            &[(CONTROL, "max-age=9")],
+            "me; fwd=request; stored; ttl=9",
+        ),
+        (
+            "GET",
+            "/y",
+            CacheMode::Default,
+            &[(CONTROL, "max-age=9"), ("content-length", "99999999")],
+            "me; fwd=uri-miss; detail=too-large",
+        ),
+        (
+            "GET",
+            "/z",
+            CacheMode::Default,
+            &[(CONTROL, "max-age=9"), ("content-length", "1, 2")],
+            "me; fwd=uri-miss; detail=length",
+        ),
+    ] {
+        let client = client(&layer, &Origin::of([reply(200, fields, "one")]));
+        let mut request = ask(method, uri, &[]);
+        request.extensions_mut().insert(mode);
+        assert_eq!(client.send(request).await.headers["cache-status"], expected);
+    }
+    let refused = client(&layer, &Origin::of([reply(404, &[(CONTROL, "max-age=9")], "")]));
+    let got = refused.get("/ok", &[]).await;
+    assert_eq!(got.headers["cache-status"], "me; fwd=uri-miss; detail=status");
+    // What the cache makes itself is nobody's response.
+    let mut request = ask("GET", "/none", &[]);
+    request.extensions_mut().insert(CacheMode::OnlyIfCached);
+    assert!(!refused.send(request).await.headers.contains_key("cache-status"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,6 +171,13 @@ async fn an_observer_is_told() {
     }
     client.send(ask("OPTIONS", "/x", &[])).await;
     assert_eq!(observer.take()[0].event, "Cache { status: \"bypass\" }");
+    let origin = Origin::of([reply(200, &fields, "one").after(Duration::from_secs(1))]);
+    let client = crate::support::client(&private().observer(observer.clone()), &origin);
+    tokio::join!(client.get("/x", &[]), client.get("/x", &[]));
+    let mut events: Vec<_> = observer.take().into_iter().map(|told| told.event).collect();
+    events.sort_unstable();
+    let expected = ["collapsed", "miss", "stored"];
+    assert_eq!(events, expected.map(|status| format!("Cache {{ status: {status:?} }}")));
 }
 
 #[tokio::test(start_paused = true)]

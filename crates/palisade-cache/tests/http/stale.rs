@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use palisade_cache::{CacheStatus, Collapse, background_fn};
+use palisade_cache::{CacheStatus, Collapse, HttpCacheLayer, MemoryStore, background_fn};
 
-use crate::support::{Origin, ask, client, failure, pass, private, reply};
+use crate::support::{Origin, ask, client, clock, failure, pass, private, reply};
 
 #[tokio::test(start_paused = true)]
 async fn stale_is_served_while_it_is_revalidated_in_the_background() {
@@ -115,4 +115,28 @@ async fn one_revalidation_is_enough_even_where_requests_do_not_collapse() {
     }
     tokio::time::sleep(2 * slow).await;
     assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_cache_serves_nothing_stale_against_what_is_said_to_it() {
+    for (directive, stale) in [
+        ("public", true),
+        ("proxy-revalidate", false),
+        ("s-maxage=1", false),
+        ("must-revalidate", false),
+        ("no-cache", false),
+    ] {
+        let control = format!("max-age=1, stale-if-error=9, {directive}");
+        for down in [failure(), reply(503, &[], "")] {
+            let fields = [("cache-control", control.as_str()), ("etag", "\"a\"")];
+            let origin = Origin::of([reply(200, &fields, "one"), down]);
+            let layer = HttpCacheLayer::shared(MemoryStore::new(1 << 20)).clock(clock());
+            let client = client(&layer, &origin);
+            client.get("/x", &[]).await;
+            pass(2).await;
+            let got = client.try_send(ask("GET", "/x", &[])).await;
+            let served = got.is_ok_and(|got| got.body.as_deref() == Ok("one"));
+            assert_eq!(served, stale, "{directive}");
+        }
+    }
 }

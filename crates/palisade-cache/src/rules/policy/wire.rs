@@ -8,13 +8,8 @@ use super::{MAX_SECONDS, Policy};
 use crate::wire::{DecodeError, Reader, put_number};
 
 impl Policy {
-    const ALL: u8 = Self::NO_CACHE
-        | Self::NEVER_STALE
-        | Self::IMMUTABLE
-        | Self::VALIDATOR
-        | Self::PUBLIC
-        | Self::HEURISTIC
-        | Self::PARTIAL;
+    const ALL: u8 =
+        Self::NO_CACHE | Self::NEVER_STALE | Self::IMMUTABLE | Self::VALIDATOR | Self::PUBLIC;
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         put_number(out, self.received);
