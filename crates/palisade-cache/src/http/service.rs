@@ -113,7 +113,7 @@ where
             return ResponseFuture::passes(self.inner.clone(), request);
         };
         let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
-        if body.is_none() && passes(&request) {
+        if passes(&request, body.is_some()) {
             core.settings.observe(head, CacheStatus::Bypass.as_str());
             return ResponseFuture::passes(self.inner.clone(), request);
         }
@@ -166,7 +166,7 @@ where
 
 /// Whether the cache has nothing to do with a request: neither can its answer be
 /// stored, nor does it make invalid what is.
-fn passes<Q>(request: &Request<Q>) -> bool {
+fn passes<Q>(request: &Request<Q>, keyed_by_body: bool) -> bool {
     let method = request.method();
     match *method {
         Method::CONNECT => true,
@@ -175,6 +175,7 @@ fn passes<Q>(request: &Request<Q>) -> bool {
         Method::GET | Method::HEAD => {
             conditional::is_for_the_origin(request.headers()) || has_body(request.headers())
         }
+        _ if keyed_by_body => conditional::is_for_the_origin(request.headers()),
         _ => is_safe(method),
     }
 }
@@ -186,12 +187,17 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 /// The URI of a request with the host that only a field tells, if it is so, as
-/// on a server. An error, if the two tell different ones: then what is answered
-/// is not for this URI.
+/// on a server. An error, if different ones are told: then nobody knows whether
+/// what is answered is for this URI.
 fn with_host<Q>(request: &Request<Q>) -> Result<Option<Uri>, OtherHost> {
-    let Some(host) = request.headers().get(header::HOST) else {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else {
         return Ok(None);
     };
+    // RFC 9112, section 3.2: there is one, but who answers may not look.
+    if hosts.next().is_some() {
+        return Err(OtherHost);
+    }
     if let Some(authority) = request.uri().authority() {
         let authority = authority.as_str();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -15,7 +15,7 @@ use super::{
     entry::{StoredHead, Variant, compacted},
     pieces::Pieces,
     plan::Plan,
-    store::Store,
+    store::{Peek, Store},
 };
 use crate::rules::{fields, partial::Part, range};
 
@@ -105,10 +105,21 @@ impl<T: Store> Plan<T> {
         if stored {
             self.core.flights.refreshed(&self.ask.key);
         }
+        if stored && common {
+            self.unhide();
+        }
         if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
             observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }
         true
+    }
+
+    /// What is for this one alone goes before what is for all, and is older now.
+    fn unhide(&self) {
+        let own = self.key(false);
+        if !matches!(self.core.store.peek(own), Peek::Absent) {
+            self.core.store.invalidate(own);
+        }
     }
 
     /// Which part of the whole a 206 holds. Nothing, if that makes no sense.

@@ -167,7 +167,7 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
     pub(crate) fn insert(&self, key: K, entry: Option<Arc<Entry<V>>>) {
         let mut removed = Removed::default();
         let mut flights = lock(&self.flights);
-        let flight = flights.remove(&key);
+        let flight = flights.remove_entry(&key);
         match entry {
             Some(entry) => self.store.insert(key, entry, &mut removed),
             None => self.store.remove(&key, &mut removed),

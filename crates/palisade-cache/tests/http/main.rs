@@ -11,6 +11,8 @@ mod contract;
 mod cost;
 mod defects;
 mod keys;
+mod mends;
+mod model;
 mod options;
 mod readers;
 mod stale;
