@@ -117,7 +117,13 @@ impl<T: Store> Plan<T> {
     /// What is for this one alone goes before what is for all, and is older now.
     fn unhide(&self) {
         let own = self.key(false);
-        if !matches!(self.core.store.peek(own), Peek::Absent) {
+        let hides = match self.core.store.peek(own) {
+            Peek::Found(entry) => entry.select(&self.ask.headers).is_some(),
+            Peek::Absent => false,
+            // Nobody waits for that.
+            Peek::Ask => true,
+        };
+        if hides {
             self.core.store.invalidate(own);
         }
     }

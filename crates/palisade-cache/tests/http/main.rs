@@ -18,4 +18,5 @@ mod readers;
 mod stale;
 mod stores;
 mod support;
+mod together;
 mod validation;

@@ -18,7 +18,7 @@ use palisade_cache::{
 use palisade_core::Endpoint;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Fields, Origin, ask, client, clock, private, reply};
+use crate::support::{Fields, Origin, ask, client, clock, pass, private, reply};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -142,6 +142,34 @@ async fn who_asks_for_the_whole_is_not_told_that_the_rest_is_out_of_range() {
     assert_ne!(client.get("/x", &[]).await.status, 416);
     let got = client.get("/x", &[]).await;
     assert_eq!((got.status.as_u16(), got.text()), (200, "abc"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_without_a_tag_confirms_the_one_of_several_variants_that_was_asked_for() {
+    let origin = Origin::new(|request| {
+        let foo = request.headers()["foo"].to_str().unwrap();
+        let tag = format!("\"{foo}\"");
+        // It forgets the tag.
+        match request.headers().contains_key("if-none-match") {
+            true => reply(304, &[("cache-control", "max-age=5"), ("vary", "foo")], ""),
+            false => {
+                let fields = [("cache-control", "max-age=5"), ("vary", "foo"), ("etag", &*tag)];
+                reply(200, &fields, foo)
+            }
+        }
+    });
+    let client = client(&private(), &origin);
+    for foo in ["1", "2"] {
+        client.get("/x", &[("foo", foo)]).await;
+    }
+    for round in 0..3 {
+        pass(10).await;
+        for foo in ["1", "2"] {
+            let got = client.get("/x", &[("foo", foo)]).await;
+            assert_eq!((got.cache, got.text()), (CacheStatus::Revalidated, foo), "{round}");
+            assert_eq!(client.get("/x", &[("foo", foo)]).await.cache, CacheStatus::Hit);
+        }
+    }
 }
 
 static READ: Endpoint = Endpoint::new(Method::GET, "/items");

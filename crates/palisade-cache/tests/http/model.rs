@@ -168,6 +168,8 @@ struct Said {
     foo: usize,
     at: Instant,
     said: &'static str,
+    // It is about what is stored already, wherever that is.
+    confirms: bool,
 }
 
 impl Said {
@@ -240,7 +242,8 @@ impl Model {
     /// Nothing is valid any more that this user can find, and nothing that is for nobody in
     /// particular.
     fn invalidate(&mut self, path: usize, user: usize) {
-        let of_others = |said: &Said| said.user != user && said.user != 0 && !said.is_public();
+        let is_for_all = |said: &Said| said.is_public() && !said.confirms;
+        let of_others = |said: &Said| said.user != user && said.user != 0 && !is_for_all(said);
         let stays = |said: &Said| said.path != path || of_others(said);
         self.said.retain(stays);
         self.sure.retain(|(_, said)| stays(said));
@@ -399,8 +402,19 @@ where
         let said = field(call, "cache-control").unwrap();
         let said = SAID.iter().find(|known| **known == said).copied().unwrap();
         let body = self.world.lock().unwrap().body(path, user, foo);
-        let said = Said { body, tag, path, user, foo, at: Instant::now(), said };
-        self.model.is_unsure(path, user, foo);
+        let said = Said {
+            body,
+            tag,
+            path,
+            user,
+            foo,
+            at: Instant::now(),
+            said,
+            confirms: call.status == 304,
+        };
+        // What is stored for all takes all variants along that are for one.
+        let unsure = if said.is_public() { 0..FOOS.len() } else { foo..foo + 1 };
+        unsure.for_each(|foo| self.model.is_unsure(path, user, foo));
         if stores {
             let kept = !said.has("no-store") && (!said.has("no-cache") || said.tag.is_some());
             let whole = call.status == 200 && !asks && wish != Wish::Range;
@@ -418,11 +432,18 @@ where
         if let Some(call) = calls.first() {
             let before = self.model.said.len();
             self.learn(call, path, user, foo, Wish::Range, true, false);
+            self.model.said[before..].iter_mut().for_each(|said| said.confirms = true);
             // Without a validator, it says that whatever there is has not changed.
             if let Some(said) = self.model.said.get(before).filter(|said| said.tag.is_none()) {
                 let (at, words) = (said.at, said.said);
                 let known = self.model.said.iter().filter(|said| said.is_for(path, user, foo));
-                let fresh = known.map(|known| Said { at, said: words, ..known.clone() });
+                let fresh = known.map(|known| Said {
+                    at,
+                    said: words,
+                    user,
+                    confirms: true,
+                    ..known.clone()
+                });
                 let fresh: Vec<_> = fresh.collect();
                 self.model.said.extend(fresh);
             }
@@ -475,14 +496,21 @@ async fn check<T: Store>(layer: HttpCacheLayer<T>, steps: Vec<Step>) {
     assert_eq!(origin.alive(), 0);
 }
 
-fn run(check: impl Future<Output = ()>) {
+pub(crate) fn run(check: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(check);
 }
 
+/// So many, if the environment does not say how many.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let said = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: if said { default.cases } else { cases }, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn what_is_answered_is_allowed(steps in proptest::collection::vec(step(), 0..60)) {
