@@ -92,8 +92,11 @@ impl<T: Store> Plan<T> {
         let has = |name| ask.headers.contains_key(name);
         // What the client knows is what it asks about, unless there is something better.
         let asks_itself = has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE);
-        let offers =
-            ask.method == Method::GET && !has(RANGE) && (selected.is_some() || !asks_itself);
+        // Asked about one alone, an origin that forgets the tag in its 304 is understood too.
+        let knows = |selected: &Selected| selected.variant.head.policy.has_validator();
+        let offers = ask.method == Method::GET
+            && !has(RANGE)
+            && selected.as_ref().map_or(!asks_itself, |selected| !knows(selected));
         let offered = found.own.clone().filter(|_| offers);
         Self {
             core,
