@@ -130,8 +130,8 @@ impl Found {
         own.is_some_and(|own| own.is_fresh(demand, now))
     }
 
-    /// The response that is for the request: one that is fresh, and else the one
-    /// that was asked for last. Of those for all only one that says that it is.
+    /// The response that is for the request: its own, if that is fresh, and else the
+    /// one that was asked for last. Of those for all only one that says that it is.
     pub(crate) fn select(
         &self,
         request: &HeaderMap,
@@ -143,10 +143,8 @@ impl Found {
         let common = self.common.as_ref().and_then(|common| common.select_public(request));
         match (own, common) {
             (Some(own), _) if own.is_fresh(demand, now) => Some(selected(own, false)),
-            (Some(own), Some(common)) if !common.is_fresh(demand, now) => {
-                let newer = own.stamp() < common.stamp();
-                Some(if newer { selected(common, true) } else { selected(own, false) })
-            }
+            // However fresh the one for all is: who has seen what is newer does not go back.
+            (Some(own), Some(common)) if common.stamp() < own.stamp() => Some(selected(own, false)),
             (_, Some(common)) => Some(selected(common, true)),
             (own, None) => own.map(|own| selected(own, false)),
         }

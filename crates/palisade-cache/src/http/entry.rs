@@ -109,6 +109,16 @@ impl Entry {
         Some(Self { variants: Some(variants), weight })
     }
 
+    /// The same without some variants. Nothing, if none is left.
+    pub(crate) fn filtered(self, keeps: impl Fn(&Variant) -> bool) -> Option<Self> {
+        if self.variants().iter().all(&keeps) {
+            return Some(self);
+        }
+        let kept: Arc<[_]> = self.variants().iter().filter(|kept| keeps(kept)).cloned().collect();
+        let weight = kept.iter().map(Variant::weight).sum();
+        (!kept.is_empty()).then_some(Self { variants: Some(kept), weight })
+    }
+
     /// Whether something that a variant would replace was asked for later.
     pub fn outdates(&self, variant: &Variant) -> bool {
         let later = |old: &&Variant| variant.stamp < old.stamp;

@@ -71,23 +71,39 @@ struct Shared {
 struct Stripe {
     // By the hash of the key, the latest last.
     recent: VecDeque<(u64, Stamp)>,
-    // All that was asked for before is taken for invalidated: it is not known any more.
+    // What was asked for before, and may be under way, is not stored.
     floor: Stamp,
+    // Of before that, it is not known any more what was invalidated.
+    forgotten: Stamp,
 }
 
 impl Stripe {
     fn invalidate(&mut self, hash: u64, now: Stamp) {
         if RECENT <= self.recent.len() {
-            let forgotten = self.recent.pop_front();
-            // What was cleared later stays so.
-            self.floor = self.floor.max(forgotten.map_or(now, |(_, at)| at));
+            let oldest = self.recent.pop_front();
+            self.forgotten = self.forgotten.max(oldest.map_or(now, |(_, at)| at));
         }
         self.recent.push_back((hash, now));
     }
 
+    /// Whether nothing that was asked for at such a time is stored any more.
+    fn refuses(&self, key: Hashes, asked: Stamp) -> bool {
+        asked < self.floor || self.invalidates(key, asked)
+    }
+
+    /// Whether what was stored was invalidated since, as far as is known.
     fn invalidates(&self, key: Hashes, asked: Stamp) -> bool {
         let is_of = |hash: u64| hash == key.own || hash == key.without_body;
-        asked < self.floor || self.recent.iter().any(|(hash, at)| is_of(*hash) && asked < *at)
+        asked < self.forgotten || self.recent.iter().any(|(hash, at)| is_of(*hash) && asked < *at)
+    }
+
+    /// What is still valid of what is stored. With a key of no body go those of all bodies, and
+    /// are not looked for then.
+    fn current(&self, key: CacheKeyRef<'_>, hashes: Hashes, entry: Entry) -> Option<Entry> {
+        if !key.has_body() {
+            return Some(entry);
+        }
+        entry.filtered(|variant| !self.invalidates(hashes, variant.stamp()))
     }
 }
 
@@ -203,13 +219,11 @@ impl MemoryStore {
 
     fn find(&self, key: CacheKeyRef<'_>) -> Option<Entry> {
         let entry = self.shared.entries.get(&key)?;
-        if key.has_body() {
-            // What was made invalid without a body is not looked for by each of them.
-            let (stripe, hashes) = self.stripe(key);
-            let current = |variant: &Variant| !stripe.invalidates(hashes, variant.stamp());
-            return entry.variants().iter().all(current).then_some(entry);
+        if !key.has_body() {
+            return Some(entry);
         }
-        Some(entry)
+        let (stripe, hashes) = self.stripe(key);
+        stripe.current(key, hashes, entry)
     }
 }
 
@@ -231,7 +245,7 @@ impl Store for MemoryStore {
 
     fn is_current(&self, key: CacheKeyRef<'_>, asked: Stamp) -> bool {
         let (stripe, hashes) = self.stripe(key);
-        !stripe.invalidates(hashes, asked)
+        !stripe.refuses(hashes, asked)
     }
 
     fn put(&self, key: &CacheKey, variant: Variant) -> bool {
@@ -239,10 +253,11 @@ impl Store for MemoryStore {
         let too_large = self.shared.max_body < variant.body().len() as u64
             || shard / 2 < (variant.weight() + key.len() + KEY) as u64;
         let (stripe, hashes) = self.stripe(key.borrowed());
-        if too_large || stripe.invalidates(hashes, variant.stamp()) {
+        if too_large || stripe.refuses(hashes, variant.stamp()) {
             return false;
         }
         let old = self.shared.entries.peek(&key.borrowed());
+        let old = old.and_then(|old| stripe.current(key.borrowed(), hashes, old));
         if old.as_ref().is_some_and(|old| old.outdates(&variant)) {
             return false;
         }
@@ -253,8 +268,13 @@ impl Store for MemoryStore {
     }
 
     fn freshen(&self, key: &CacheKey, stale: &Variant, fresh: Variant) {
-        let _stripe = self.stripe(key.borrowed());
+        let (stripe, hashes) = self.stripe(key.borrowed());
+        // All may be about to be cleared, which does not wait for this.
+        if stripe.refuses(hashes, fresh.stamp()) {
+            return;
+        }
         let old = self.shared.entries.peek(&key.borrowed());
+        let old = old.and_then(|old| stripe.current(key.borrowed(), hashes, old));
         if let Some(entry) = old.and_then(|old| old.freshened(stale, fresh)) {
             self.shared.entries.insert(key.compacted(), entry);
         }

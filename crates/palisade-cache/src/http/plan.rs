@@ -94,8 +94,11 @@ impl<T: Store> Plan<T> {
         let has = |name| ask.headers.contains_key(name);
         // What the client knows is what it asks about, unless there is something better.
         let asks_itself = has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE);
-        let offers =
-            ask.method == Method::GET && !has(RANGE) && (selected.is_some() || !asks_itself);
+        // Asked about one alone, an origin that forgets the tag in its 304 is understood too.
+        let knows = |selected: &Selected| selected.variant.head.policy.has_validator();
+        let offers = ask.method == Method::GET
+            && !has(RANGE)
+            && selected.as_ref().map_or(!asks_itself, |selected| !knows(selected));
         let offered = found.own.clone().filter(|_| offers);
         Self {
             core,
@@ -183,9 +186,8 @@ impl<T: Store> Plan<T> {
     /// Decides on a response. One that is a stream is passed on.
     pub(crate) fn judge(&mut self, parts: &mut Parts, size: &SizeHint, stream: bool) -> Judged {
         let judged = match self.part.take() {
-            Some(part) if parts.status == StatusCode::PARTIAL_CONTENT => {
-                self.complete(&part, parts)
-            }
+            // That there is no rest is no answer to who asks for the whole.
+            Some(part) if matches!(parts.status.as_u16(), 206 | 416) => self.complete(&part, parts),
             _ => self.judge_head(parts, size, stream),
         };
         match &judged {
@@ -376,10 +378,8 @@ impl<T: Store> Plan<T> {
     fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
         let uris = location::invalidated(&self.ask.method, &self.ask.uri, status, headers);
         let (settings, partition) = (&self.core.settings, self.ask.key.partition());
-        for uri in &uris {
-            let key = settings.reduce(uri);
-            let key = key.as_ref().unwrap_or(uri);
-            let key = CacheKeyRef::new(partition, key, None, settings.shared);
+        for uri in uris.iter().flat_map(|uri| settings.keyed(uri)) {
+            let key = CacheKeyRef::new(partition, &uri, None, settings.shared);
             for key in [key, key.within(&COMMON)] {
                 self.core.store.invalidate(key);
                 self.core.flights.forget(&key.to_key());

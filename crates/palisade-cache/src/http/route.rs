@@ -157,6 +157,14 @@ impl Route {
         }
     }
 
+    /// Whether a request of which no more is known than this may be one of the route's.
+    pub(crate) fn may_match(&self, head: Head<'_>) -> bool {
+        match &self.matcher {
+            Matcher::Prefix(_) => self.matches(head),
+            Matcher::Endpoint(_) | Matcher::Function(_) => true,
+        }
+    }
+
     /// The URI without what does not matter. Nothing, if all of it does.
     pub(crate) fn reduce(&self, uri: &Uri) -> Option<Uri> {
         let keys = match self.query.as_ref()? {

@@ -66,15 +66,22 @@ impl Settings {
         self.routes.iter().position(|route| route.matches(head))
     }
 
-    /// The URI under which responses to GET are stored, where it is another one.
-    pub(crate) fn reduce(&self, uri: &Uri) -> Option<Uri> {
+    /// The URIs under which responses to GET may be stored: a route may look at what only the
+    /// request for them shows, such as its endpoint.
+    pub(crate) fn keyed(&self, uri: &Uri) -> Vec<Uri> {
+        let mut keyed = vec![uri.clone()];
         if self.routes.is_empty() {
-            return None;
+            return keyed;
         }
         let mut get = Request::new(());
         uri.clone_into(get.uri_mut());
-        let route = self.route(Head::of(&get))?;
-        self.routes[route].reduce(uri)
+        let may = self.routes.iter().filter(|route| route.may_match(Head::of(&get)));
+        for reduced in may.filter_map(|route| route.reduce(uri)) {
+            if !keyed.contains(&reduced) {
+                keyed.push(reduced);
+            }
+        }
+        keyed
     }
 
     /// What the rules are told for a route.

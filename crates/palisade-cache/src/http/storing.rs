@@ -15,7 +15,7 @@ use super::{
     entry::{StoredHead, Variant, compacted},
     pieces::Pieces,
     plan::Plan,
-    store::Store,
+    store::{Peek, Store},
 };
 use crate::rules::{admission::Unstorable, fields, partial::Part, range};
 
@@ -106,10 +106,27 @@ impl<T: Store> Plan<T> {
         if stored {
             self.core.flights.refreshed(&self.ask.key);
         }
+        if stored && common {
+            self.unhide();
+        }
         if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
             observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }
         true
+    }
+
+    /// What is for this one alone goes before what is for all, and is older now.
+    fn unhide(&self) {
+        let own = self.key(false);
+        let hides = match self.core.store.peek(own) {
+            Peek::Found(entry) => entry.select(&self.ask.headers).is_some(),
+            Peek::Absent => false,
+            // Nobody waits for that.
+            Peek::Ask => true,
+        };
+        if hides {
+            self.core.store.invalidate(own);
+        }
     }
 
     /// Which part of the whole a 206 holds. Nothing, if that makes no sense.

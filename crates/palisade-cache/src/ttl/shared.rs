@@ -100,8 +100,9 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
             None => {}
         }
         let kept = self.store.peek(key);
-        match kept.and_then(|entry| as_it_is(&entry).map(|status| (entry, status))) {
-            Some(kept) => Err(kept),
+        match kept.as_deref().and_then(as_it_is).zip(kept.as_ref()) {
+            Some((status, entry)) => Err((Arc::clone(entry), status)),
+            // It may have been evicted only now, and is dropped without the lock.
             None => Ok(Self::begin(flights, key)),
         }
     }
@@ -117,8 +118,12 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
         let flights = lock(&self.flights);
         let flies = flights.get(key).is_some_and(|flight| flight.is_open());
         let current = self.store.peek(key);
-        let is_seen = current.is_none_or(|entry| Arc::ptr_eq(&entry, seen));
-        (is_seen && !flies && !is_on(seen.pause())).then(|| Self::begin(flights, key))
+        let is_seen = current.as_ref().is_none_or(|entry| Arc::ptr_eq(entry, seen));
+        let begins = is_seen && !flies && !is_on(seen.pause());
+        let seat = begins.then(|| Self::begin(flights, key));
+        // What was evicted only now is dropped without the lock.
+        drop(current);
+        seat
     }
 
     fn begin(mut flights: MutexGuard<'_, Flights<K, V, C>>, key: &K) -> Seat<V, C> {
@@ -167,7 +172,7 @@ impl<K: Clone + Eq + Hash, V, C> Shared<K, V, C> {
     pub(crate) fn insert(&self, key: K, entry: Option<Arc<Entry<V>>>) {
         let mut removed = Removed::default();
         let mut flights = lock(&self.flights);
-        let flight = flights.remove(&key);
+        let flight = flights.remove_entry(&key);
         match entry {
             Some(entry) => self.store.insert(key, entry, &mut removed),
             None => self.store.remove(&key, &mut removed),

@@ -24,7 +24,7 @@ pub(crate) type Ask = Request<Empty<Bytes>>;
 pub(crate) type Fields<'f> = &'f [(&'f str, &'f str)];
 
 /// What the origin answers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
@@ -35,7 +35,7 @@ pub(crate) struct Reply {
 }
 
 /// What its body does next.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Step {
     Chunk(Bytes),
     Wait(Duration),

@@ -233,8 +233,8 @@ async fn a_304_that_says_nothing_of_several_is_forgotten() {
         client.send(request).await;
     }
     pass(5).await;
-    assert_eq!(client.get("/x", &[("foo", "2")]).await.status, StatusCode::BAD_GATEWAY);
-    assert_eq!(client.get("/x", &[("foo", "2")]).await.text(), "2");
+    assert_eq!(client.get("/x", &[("foo", "3")]).await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(client.get("/x", &[("foo", "3")]).await.text(), "3");
 }
 
 #[tokio::test(start_paused = true)]

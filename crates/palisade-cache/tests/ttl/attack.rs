@@ -298,6 +298,64 @@ async fn answers_may_change_the_cache_when_they_are_dropped() {
     assert_eq!(handle.stats().in_flight, 0);
 }
 
+/// A key that looks into the cache when it is dropped.
+#[derive(Clone)]
+struct Watches(u64, Arc<OnceLock<CacheHandle<Self, (u64, usize)>>>);
+
+impl PartialEq for Watches {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Watches {}
+
+impl Hash for Watches {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        if let Some(handle) = self.1.get() {
+            handle.stats();
+        }
+    }
+}
+
+#[test]
+fn keys_may_look_into_the_cache_when_they_are_dropped() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let within = Arc::new(OnceLock::new());
+            let key = move |request: &u64| Watches(*request, Arc::clone(&within));
+            let keys = key.clone();
+            let layer = CacheLayer::new(SECOND).max_entries(2).key(key_fn(key));
+            let handle = layer.handle();
+            assert!(keys(&0).1.set(handle.clone()).is_ok());
+            let cache = layer.layer(Api::default());
+            for round in 0..20 {
+                let asked = tokio::spawn(cache.clone().oneshot(round % 3));
+                tokio::task::yield_now().await;
+                match round % 4 {
+                    0 => handle.insert(keys(&(round % 3)), (0, 0), SECOND),
+                    1 => drop(handle.invalidate(&keys(&(round % 3)))),
+                    2 => handle.clear(),
+                    _ => {}
+                }
+                asked.await.unwrap().unwrap();
+                advance(SECOND).await;
+            }
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(LONG.min(30 * SECOND)).expect("it goes on");
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_failures_end() {
     let api = Api::default();
