@@ -3,6 +3,7 @@
 mod ask;
 mod body;
 mod body_key;
+mod confirm;
 mod entry;
 mod error;
 mod fetch;

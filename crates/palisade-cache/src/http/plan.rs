@@ -12,7 +12,7 @@ use palisade_core::is_safe;
 
 use super::{
     ask::{Ask, Decision, Found, Selected},
-    entry::{Entry, StoredHead, Variant, compacted},
+    entry::{Entry, StoredHead, Variant},
     key::CacheKeyRef,
     partition::COMMON,
     settings::Core,
@@ -31,7 +31,6 @@ use crate::rules::{
     options::Options,
     policy::Exchange,
     status,
-    update::{self, HeadEffect},
 };
 
 /// A request that goes to the origin, and what is known of what it asks for.
@@ -39,14 +38,14 @@ pub(crate) struct Plan<T: Store> {
     pub(crate) core: Arc<Core<T>>,
     pub(crate) ask: Ask,
     pub(crate) why: Forward,
-    selected: Option<Selected>,
+    pub(super) selected: Option<Selected>,
     // A part of what is asked for, of which the rest is fetched.
     part: Option<Variant>,
     // The whole of which a part is asked for that cannot be cut out of it.
     whole: Option<Variant>,
     splice: Option<Splice>,
     // Others that the origin may choose from.
-    offered: Option<Entry>,
+    pub(super) offered: Option<Entry>,
     validates: bool,
     asked: SystemTime,
     pub(super) stamp: Stamp,
@@ -295,83 +294,6 @@ impl<T: Store> Plan<T> {
 
     pub(super) fn options(&self) -> Options<'_> {
         self.core.settings.options(self.ask.route, self.ask.key.body().is_some())
-    }
-
-    /// RFC 9111, section 4.3.4: what is stored is still the same.
-    fn not_modified(&mut self, update: &HeaderMap) -> Judged {
-        let selected = self.selected.iter().map(|selected| &selected.variant);
-        let offered = self.offered.iter().flat_map(|entry| entry.variants());
-        let mut candidates: Vec<_> = selected.chain(offered).collect();
-        candidates.dedup_by(|one, other| one.is(other));
-        let sole = candidates.len() == 1;
-        let about = |variant: &&&Variant| {
-            update::is_about(update, &variant.head.headers, sole)
-                && (sole || variant.head.part.is_none())
-        };
-        if let Some(variant) = candidates.iter().find(about) {
-            return Judged::Answer(self.freshen(variant, update), CacheStatus::Revalidated);
-        }
-        match &self.selected {
-            // The origin found its tag among one: that one is still the same, but nothing that
-            // this says is about it. Some name the tag of another encoding here.
-            Some(selected) if sole => {
-                Judged::Answer(selected.variant.clone(), CacheStatus::Revalidated)
-            }
-            // Without them, the next request gets an answer.
-            _ => {
-                self.core.store.invalidate(self.key(false));
-                Judged::Confused
-            }
-        }
-    }
-
-    /// Updates a stored head, and says what is stored now.
-    fn freshen(&self, variant: &Variant, update: &HeaderMap) -> Variant {
-        let (received, options) = (self.core.settings.now(), self.options());
-        let stored = &variant.head;
-        let mut headers = stored.headers.clone();
-        let selected = self.selected.as_ref();
-        let own = selected.filter(|selected| selected.variant.is(variant));
-        // What is for all stays as it is, unless this is for all too.
-        let own = own.filter(|selected| !selected.common || update::is_for_all(update));
-        let common = own.is_some_and(|selected| selected.common);
-        update::freshen(&mut headers, update.clone(), received, &options);
-        let examined = self.examine(stored.status, &headers, received, &options);
-        let mut head = StoredHead { headers: compacted(&headers), received, ..(**stored).clone() };
-        let Some(admitted) = examined.ok().filter(|_| fields::has_room(&headers)) else {
-            if own.is_some() {
-                self.core.store.invalidate(self.key(common));
-            }
-            return variant.with_head(head, self.stamp);
-        };
-        head.policy = admitted.policy;
-        head.selector = admitted.selector;
-        let fresh = variant.with_head(head, self.stamp);
-        if own.is_some() {
-            let key = self.key(common).to_key();
-            self.core.store.freshen(&key, variant, fresh.clone());
-        } else {
-            // One that was stored for other requests is for this one too.
-            self.core.store.put(&self.ask.key, fresh.clone());
-        }
-        fresh
-    }
-
-    /// RFC 9111, section 4.3.5.
-    fn learn_from_head(&self, status: StatusCode, headers: &HeaderMap) {
-        let Some(selected) = &self.selected else {
-            return;
-        };
-        let stored = &selected.variant.head;
-        let length = selected.variant.body.len() as u64;
-        let length = stored.part.is_none().then_some(length);
-        match HeadEffect::of(status, headers, stored.status, &stored.headers, length) {
-            HeadEffect::None => {}
-            HeadEffect::Freshen => {
-                self.freshen(&selected.variant, headers);
-            }
-            HeadEffect::Invalidate => self.core.store.invalidate(self.key(selected.common)),
-        }
     }
 
     /// RFC 9111, section 4.4.
