@@ -6,14 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
-    CacheKey, CacheMode, CachePartition, CacheStatus, HttpCacheLayer, InMemory, MemoryStore, Peek,
-    Route, Stamp, Store, Variant,
+    CacheKey, CacheMode, CachePartition, CacheStatus, Collapse, HttpCacheLayer, InMemory,
+    MemoryStore, Peek, Route, Stamp, Store, Variant, background_fn,
 };
 use palisade_core::Endpoint;
 use tower::{Layer, ServiceExt, service_fn};
@@ -291,4 +292,69 @@ fn nobody_reads_what_was_there_before_a_write_that_is_over() {
             task.await.unwrap();
         }
     });
+}
+
+/// Waits for what other threads do, for a while.
+fn until(is_so: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_revalidations_along_and_nothing_else() {
+    // Stale at once: time does not stand still over there.
+    let stale = ("cache-control", "max-age=0, stale-while-revalidate=600");
+    let origin = Origin::of([
+        reply(200, &[stale], "one"),
+        reply(200, &[stale], "two").after(Duration::from_secs(3600)),
+        reply(200, &[stale], "three"),
+    ]);
+    let other = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let spawner = other.handle().clone();
+    let background = background_fn(move |task| drop(spawner.spawn(task)));
+    let client = client(&private().background(background), &origin);
+    crate::model::run(async {
+        client.get("/x", &[]).await;
+        pass(10).await;
+        assert_eq!(client.get("/x", &[]).await.text(), "one");
+        until(|| origin.calls() == 2);
+        other.shutdown_background();
+        until(|| origin.alive() == 0);
+        // What is spawned there now is dropped at once.
+        for _ in 0..3 {
+            pass(60).await;
+            assert_eq!(client.get("/x", &[]).await.text(), "one");
+        }
+        pass(600).await;
+        assert_eq!(client.get("/x", &[]).await.text(), "three");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_times_are_too_short_or_too_long_to_wait() {
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        for remember in [Duration::ZERO, Duration::MAX] {
+            let collapse = Collapse::default().timeout(timeout).remember(remember);
+            let layer = private().collapse(collapse);
+            let origin = Origin::of([
+                reply(200, &[("cache-control", "no-store")], "x").after(Duration::from_secs(1)),
+                reply(200, &[FRESH], "x").after(Duration::from_secs(1)),
+            ]);
+            let client = client(&layer, &origin);
+            for _ in 0..3 {
+                let all = (0..5).map(|_| {
+                    let client = client.clone();
+                    tokio::spawn(async move { client.get("/x", &[]).await })
+                });
+                for one in all.collect::<Vec<_>>() {
+                    let ends = tokio::time::timeout(Duration::from_secs(60), one).await;
+                    assert_eq!(ends.unwrap().unwrap().text(), "x");
+                }
+            }
+            assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit);
+        }
+    }
 }
