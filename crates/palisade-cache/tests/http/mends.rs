@@ -14,7 +14,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
     CacheKey, CacheMode, CachePartition, CacheStatus, Collapse, HttpCacheLayer, InMemory,
-    MemoryStore, Peek, Route, Stamp, Store, Variant, background_fn,
+    MemoryStore, Peek, Route, Store, Variant, background_fn,
 };
 use palisade_core::Endpoint;
 use tower::{Layer, ServiceExt, service_fn};
@@ -148,28 +148,28 @@ async fn who_asks_for_the_whole_is_not_told_that_the_rest_is_out_of_range() {
 #[tokio::test(start_paused = true)]
 async fn a_304_without_a_tag_confirms_the_one_of_several_variants_that_was_asked_for() {
     let origin = Origin::new(|request| {
-        let foo = request.headers()["foo"].to_str().unwrap();
-        let tag = format!("\"{foo}\"");
+        let kind = request.headers()["foo"].to_str().unwrap();
+        let tag = format!("\"{kind}\"");
         // It forgets the tag.
         let known = request.headers().get("if-none-match");
         match known.is_some_and(|known| known.to_str().unwrap().contains(&tag)) {
             true => reply(304, &[("cache-control", "max-age=5"), ("vary", "foo")], ""),
             false => {
                 let fields = [("cache-control", "max-age=5"), ("vary", "foo"), ("etag", &*tag)];
-                reply(200, &fields, foo)
+                reply(200, &fields, kind)
             }
         }
     });
     let client = client(&private(), &origin);
-    for foo in ["1", "2"] {
-        client.get("/x", &[("foo", foo)]).await;
+    for kind in ["1", "2"] {
+        client.get("/x", &[("foo", kind)]).await;
     }
     for round in 0..3 {
         pass(10).await;
-        for foo in ["1", "2"] {
-            let got = client.get("/x", &[("foo", foo)]).await;
-            assert_eq!((got.cache, got.text()), (CacheStatus::Revalidated, foo), "{round}");
-            assert_eq!(client.get("/x", &[("foo", foo)]).await.cache, CacheStatus::Hit);
+        for kind in ["1", "2"] {
+            let got = client.get("/x", &[("foo", kind)]).await;
+            assert_eq!((got.cache, got.text()), (CacheStatus::Revalidated, kind), "{round}");
+            assert_eq!(client.get("/x", &[("foo", kind)]).await.cache, CacheStatus::Hit);
         }
     }
 }
@@ -228,7 +228,9 @@ fn what_is_cleared_is_not_brought_back_by_a_revalidation() {
         let go = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !go.load(Ordering::SeqCst) {}
+                while !go.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
                 let mut stale = stale.clone();
                 for _ in 0..50 {
                     // Asked for before it was cleared.
