@@ -6,14 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use palisade_cache::{
-    CacheKey, CacheMode, CachePartition, CacheStatus, HttpCacheLayer, InMemory, MemoryStore, Peek,
-    Route, Stamp, Store, Variant,
+    CacheKey, CacheMode, CachePartition, CacheStatus, Collapse, HttpCacheLayer, InMemory,
+    MemoryStore, Peek, Route, Store, Variant, background_fn,
 };
 use palisade_core::Endpoint;
 use tower::{Layer, ServiceExt, service_fn};
@@ -147,28 +148,28 @@ async fn who_asks_for_the_whole_is_not_told_that_the_rest_is_out_of_range() {
 #[tokio::test(start_paused = true)]
 async fn a_304_without_a_tag_confirms_the_one_of_several_variants_that_was_asked_for() {
     let origin = Origin::new(|request| {
-        let foo = request.headers()["foo"].to_str().unwrap();
-        let tag = format!("\"{foo}\"");
+        let kind = request.headers()["foo"].to_str().unwrap();
+        let tag = format!("\"{kind}\"");
         // It forgets the tag.
         let known = request.headers().get("if-none-match");
         match known.is_some_and(|known| known.to_str().unwrap().contains(&tag)) {
             true => reply(304, &[("cache-control", "max-age=5"), ("vary", "foo")], ""),
             false => {
                 let fields = [("cache-control", "max-age=5"), ("vary", "foo"), ("etag", &*tag)];
-                reply(200, &fields, foo)
+                reply(200, &fields, kind)
             }
         }
     });
     let client = client(&private(), &origin);
-    for foo in ["1", "2"] {
-        client.get("/x", &[("foo", foo)]).await;
+    for kind in ["1", "2"] {
+        client.get("/x", &[("foo", kind)]).await;
     }
     for round in 0..3 {
         pass(10).await;
-        for foo in ["1", "2"] {
-            let got = client.get("/x", &[("foo", foo)]).await;
-            assert_eq!((got.cache, got.text()), (CacheStatus::Revalidated, foo), "{round}");
-            assert_eq!(client.get("/x", &[("foo", foo)]).await.cache, CacheStatus::Hit);
+        for kind in ["1", "2"] {
+            let got = client.get("/x", &[("foo", kind)]).await;
+            assert_eq!((got.cache, got.text()), (CacheStatus::Revalidated, kind), "{round}");
+            assert_eq!(client.get("/x", &[("foo", kind)]).await.cache, CacheStatus::Hit);
         }
     }
 }
@@ -227,7 +228,9 @@ fn what_is_cleared_is_not_brought_back_by_a_revalidation() {
         let go = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !go.load(Ordering::SeqCst) {}
+                while !go.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
                 let mut stale = stale.clone();
                 for _ in 0..50 {
                     // Asked for before it was cleared.
@@ -291,4 +294,69 @@ fn nobody_reads_what_was_there_before_a_write_that_is_over() {
             task.await.unwrap();
         }
     });
+}
+
+/// Waits for what other threads do, for a while.
+fn until(is_so: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_revalidations_along_and_nothing_else() {
+    // Stale at once: time does not stand still over there.
+    let stale = ("cache-control", "max-age=0, stale-while-revalidate=600");
+    let origin = Origin::of([
+        reply(200, &[stale], "one"),
+        reply(200, &[stale], "two").after(Duration::from_secs(3600)),
+        reply(200, &[stale], "three"),
+    ]);
+    let other = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let spawner = other.handle().clone();
+    let background = background_fn(move |task| drop(spawner.spawn(task)));
+    let client = client(&private().background(background), &origin);
+    crate::model::run(async {
+        client.get("/x", &[]).await;
+        pass(10).await;
+        assert_eq!(client.get("/x", &[]).await.text(), "one");
+        until(|| origin.calls() == 2);
+        other.shutdown_background();
+        until(|| origin.alive() == 0);
+        // What is spawned there now is dropped at once.
+        for _ in 0..3 {
+            pass(60).await;
+            assert_eq!(client.get("/x", &[]).await.text(), "one");
+        }
+        pass(600).await;
+        assert_eq!(client.get("/x", &[]).await.text(), "three");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_times_are_too_short_or_too_long_to_wait() {
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        for remember in [Duration::ZERO, Duration::MAX] {
+            let collapse = Collapse::default().timeout(timeout).remember(remember);
+            let layer = private().collapse(collapse);
+            let origin = Origin::of([
+                reply(200, &[("cache-control", "no-store")], "x").after(Duration::from_secs(1)),
+                reply(200, &[FRESH], "x").after(Duration::from_secs(1)),
+            ]);
+            let client = client(&layer, &origin);
+            for _ in 0..3 {
+                let all = (0..5).map(|_| {
+                    let client = client.clone();
+                    tokio::spawn(async move { client.get("/x", &[]).await })
+                });
+                for one in all.collect::<Vec<_>>() {
+                    let ends = tokio::time::timeout(Duration::from_secs(60), one).await;
+                    assert_eq!(ends.unwrap().unwrap().text(), "x");
+                }
+            }
+            assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit);
+        }
+    }
 }

@@ -46,8 +46,8 @@ enum Wish {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Get { path: usize, user: usize, foo: usize, wish: Wish },
-    Head { path: usize, user: usize, foo: usize },
+    Get { path: usize, user: usize, kind: usize, wish: Wish },
+    Head { path: usize, user: usize, kind: usize },
     Write { path: usize, user: usize, method: &'static str, location: bool },
     Pass(u64),
     // The origin has something else now.
@@ -78,8 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
     let fails = prop_oneof![4 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(503))];
     prop_oneof![
         20 => (who.clone(), wish())
-            .prop_map(|((path, user, foo), wish)| Step::Get { path, user, foo, wish }),
-        2 => who.prop_map(|(path, user, foo)| Step::Head { path, user, foo }),
+            .prop_map(|((path, user, kind), wish)| Step::Get { path, user, kind, wish }),
+        2 => who.prop_map(|(path, user, kind)| Step::Head { path, user, kind }),
         2 => (0..PATHS.len(), 0..USERS.len(), methods, any::<bool>())
             .prop_map(|(path, user, method, location)| Step::Write { path, user, method, location }),
         5 => (1..12_u64).prop_map(Step::Pass),
@@ -104,18 +104,18 @@ struct World {
 
 impl World {
     /// Eight bytes that say what it is: the same for the same tag.
-    fn body(&self, path: usize, user: usize, foo: usize) -> String {
+    fn body(&self, path: usize, user: usize, kind: usize) -> String {
         let user = if SAID[self.said[path]].contains("public") { 9 } else { user };
-        let foo = if path == 1 { foo } else { 9 };
-        format!("{path}{user}{foo}{:05}", self.versions[path])
+        let kind = if path == 1 { kind } else { 9 };
+        format!("{path}{user}{kind}{:05}", self.versions[path])
     }
 
     fn answer(&mut self, request: &Ask) -> Reply {
         let field = |name| request.headers().get(name).map(|value| value.to_str().unwrap());
         let path = PATHS.iter().position(|path| *path == request.uri().path()).unwrap();
         let user = USERS.iter().position(|user| *user == field("authorization")).unwrap();
-        let foo = FOOS.iter().position(|foo| *foo == field("foo")).unwrap();
-        let body = self.body(path, user, foo);
+        let kind = FOOS.iter().position(|kind| *kind == field("foo")).unwrap();
+        let body = self.body(path, user, kind);
         let tag = format!("\"{body}\"");
         let mut fields = vec![("cache-control", SAID[self.said[path]])];
         if self.tags[path] {
@@ -165,7 +165,7 @@ struct Said {
     tag: Option<String>,
     path: usize,
     user: usize,
-    foo: usize,
+    kind: usize,
     at: Instant,
     said: &'static str,
     // It is about what is stored already, wherever that is.
@@ -196,9 +196,9 @@ impl Said {
     }
 
     /// Whether it may be used for this request at all.
-    fn is_for(&self, path: usize, user: usize, foo: usize) -> bool {
+    fn is_for(&self, path: usize, user: usize, kind: usize) -> bool {
         let of_user = self.user == user || self.is_public();
-        self.path == path && of_user && (path == 0 || self.foo == foo) && !self.has("no-store")
+        self.path == path && of_user && (path == 0 || self.kind == kind) && !self.has("no-store")
     }
 
     /// Whether it may be used without a call.
@@ -232,7 +232,7 @@ impl Said {
 #[derive(Default)]
 struct Model {
     said: Vec<Said>,
-    // For each path, user and foo: what a cache has for certain, if it is as good as any.
+    // For each path, user and kind: what a cache has for certain, if it is as good as any.
     sure: Vec<((usize, usize, usize), Said)>,
     // The last tag that each user has seen.
     known: [[Option<String>; 3]; 2],
@@ -249,24 +249,24 @@ impl Model {
         self.sure.retain(|(_, said)| stays(said));
     }
 
-    fn is_unsure(&mut self, path: usize, user: usize, foo: usize) {
-        self.sure.retain(|(of, _)| *of != (path, user, foo_of(path, foo)));
+    fn is_unsure(&mut self, path: usize, user: usize, kind: usize) {
+        self.sure.retain(|(of, _)| *of != (path, user, kind_of(path, kind)));
     }
 
-    fn is_sure(&self, path: usize, user: usize, foo: usize) -> Option<&Said> {
-        let of = (path, user, foo_of(path, foo));
+    fn is_sure(&self, path: usize, user: usize, kind: usize) -> Option<&Said> {
+        let of = (path, user, kind_of(path, kind));
         self.sure.iter().find(|(sure, _)| *sure == of).map(|(_, said)| said)
     }
 }
 
-fn foo_of(path: usize, foo: usize) -> usize {
-    if path == 0 { 0 } else { foo }
+fn kind_of(path: usize, kind: usize) -> usize {
+    if path == 0 { 0 } else { kind }
 }
 
-fn request(method: &str, path: usize, user: usize, foo: usize) -> Ask {
+fn request(method: &str, path: usize, user: usize, kind: usize) -> Ask {
     let mut fields = Vec::new();
     fields.extend(USERS[user].map(|user| ("authorization", user)));
-    fields.extend(FOOS[foo].map(|foo| ("foo", foo)));
+    fields.extend(FOOS[kind].map(|kind| ("foo", kind)));
     ask(method, PATHS[path], &fields)
 }
 
@@ -296,8 +296,8 @@ where
         (got, std::mem::take(&mut self.world.lock().unwrap().calls))
     }
 
-    async fn get(&mut self, path: usize, user: usize, foo: usize, wish: Wish) {
-        let mut request = request("GET", path, user, foo);
+    async fn get(&mut self, path: usize, user: usize, kind: usize, wish: Wish) {
+        let mut request = request("GET", path, user, kind);
         match wish {
             Wish::Nothing => {}
             Wish::Directive(said) => {
@@ -322,13 +322,13 @@ where
         let fails = call.is_some_and(|call| call.fails || call.status == 503);
         // What the origin says is known before it is used.
         if let Some(call) = call {
-            self.learn(call, path, user, foo, wish, stores, condition.is_some());
+            self.learn(call, path, user, kind, wish, stores, condition.is_some());
         }
         let Some(got) = got else {
             assert!(fails, "an error out of nothing");
             return;
         };
-        let sure = self.model.is_sure(path, user, foo).cloned();
+        let sure = self.model.is_sure(path, user, kind).cloned();
         if wish == Wish::Nothing && call.is_some() && sure.as_ref().is_some_and(|s| s.at != now) {
             let sure = sure.as_ref().unwrap();
             assert!(!sure.is_usable(wish, now), "{sure:?} is there, and the origin was asked");
@@ -355,7 +355,7 @@ where
             _ => said.body == answer,
         };
         // What came is what is answered, whatever it is.
-        let now_there = self.world.lock().unwrap().body(path, user, foo);
+        let now_there = self.world.lock().unwrap().body(path, user, kind);
         let passed = call.is_some_and(|call| match (call.status, got.status.as_u16()) {
             (200 | 206, 206) => !call.fails && now_there[4..] == answer,
             (200 | 206, _) => !call.fails && now_there == answer,
@@ -369,9 +369,9 @@ where
             Some(call) if call.status == 304 => said.at == now,
             Some(_) => false,
         };
-        let allowed = self.model.said.iter().filter(|said| said.is_for(path, user, foo));
+        let allowed = self.model.said.iter().filter(|said| said.is_for(path, user, kind));
         let allowed = allowed.filter(is_it).any(|said| usable(&said));
-        assert!(passed || allowed, "{answer} for {path} {user} {foo} {wish:?} of {call:?}");
+        assert!(passed || allowed, "{answer} for {path} {user} {kind} {wish:?} of {call:?}");
         if got.status == 200 {
             assert_eq!(answer.len(), 8, "{answer}");
             if let (None, Some(sure)) = (call, sure) {
@@ -390,7 +390,7 @@ where
         call: &Reply,
         path: usize,
         user: usize,
-        foo: usize,
+        kind: usize,
         wish: Wish,
         stores: bool,
         asks: bool,
@@ -401,42 +401,42 @@ where
         let tag = field(call, "etag").map(str::to_owned);
         let said = field(call, "cache-control").unwrap();
         let said = SAID.iter().find(|known| **known == said).copied().unwrap();
-        let body = self.world.lock().unwrap().body(path, user, foo);
+        let body = self.world.lock().unwrap().body(path, user, kind);
         let said = Said {
             body,
             tag,
             path,
             user,
-            foo,
+            kind,
             at: Instant::now(),
             said,
             confirms: call.status == 304,
         };
         // What is stored for all takes all variants along that are for one.
-        let unsure = if said.is_public() { 0..FOOS.len() } else { foo..foo + 1 };
-        unsure.for_each(|foo| self.model.is_unsure(path, user, foo));
+        let unsure = if said.is_public() { 0..FOOS.len() } else { kind..kind + 1 };
+        unsure.for_each(|kind| self.model.is_unsure(path, user, kind));
         if stores {
             let kept = !said.has("no-store") && (!said.has("no-cache") || said.tag.is_some());
             let whole = call.status == 200 && !asks && wish != Wish::Range;
             let of_use = said.tag.is_some() || !said.has("max-age=0");
             if kept && whole && of_use {
-                self.model.sure.push(((path, user, foo_of(path, foo)), said.clone()));
+                self.model.sure.push(((path, user, kind_of(path, kind)), said.clone()));
             }
             self.model.said.push(said);
         }
     }
 
-    async fn head(&mut self, path: usize, user: usize, foo: usize) {
-        let (_, calls) = self.send(request("HEAD", path, user, foo)).await;
+    async fn head(&mut self, path: usize, user: usize, kind: usize) {
+        let (_, calls) = self.send(request("HEAD", path, user, kind)).await;
         assert!(calls.len() <= 1);
         if let Some(call) = calls.first() {
             let before = self.model.said.len();
-            self.learn(call, path, user, foo, Wish::Range, true, false);
+            self.learn(call, path, user, kind, Wish::Range, true, false);
             self.model.said[before..].iter_mut().for_each(|said| said.confirms = true);
             // Without a validator, it says that whatever there is has not changed.
             if let Some(said) = self.model.said.get(before).filter(|said| said.tag.is_none()) {
                 let (at, words) = (said.at, said.said);
-                let known = self.model.said.iter().filter(|said| said.is_for(path, user, foo));
+                let known = self.model.said.iter().filter(|said| said.is_for(path, user, kind));
                 let fresh = known.map(|known| Said {
                     at,
                     said: words,
@@ -476,8 +476,8 @@ async fn check<T: Store>(layer: HttpCacheLayer<T>, steps: Vec<Step>) {
     let mut run = Run { client, world: Arc::clone(&world), model: Model::default() };
     for step in steps {
         match step {
-            Step::Get { path, user, foo, wish } => run.get(path, user, foo, wish).await,
-            Step::Head { path, user, foo } => run.head(path, user, foo).await,
+            Step::Get { path, user, kind, wish } => run.get(path, user, kind, wish).await,
+            Step::Head { path, user, kind } => run.head(path, user, kind).await,
             Step::Write { path, user, method, location } => {
                 run.write(path, user, method, location).await;
             }

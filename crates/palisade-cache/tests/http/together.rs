@@ -33,7 +33,7 @@ const SAID: [&str; 6] = [
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Get { user: usize, foo: usize, layer: usize },
+    Get { user: usize, kind: usize, layer: usize },
     Write { user: usize, layer: usize },
     // Of those that are under way.
     Drop(usize),
@@ -65,7 +65,7 @@ fn act() -> impl Strategy<Value = Act> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..3_usize, 0..2_usize, 0..2_usize)
-            .prop_map(|(user, foo, layer)| Step::Get { user, foo, layer }),
+            .prop_map(|(user, kind, layer)| Step::Get { user, kind, layer }),
         1 => (0..3_usize, 0..2_usize).prop_map(|(user, layer)| Step::Write { user, layer }),
         3 => any::<usize>().prop_map(Step::Drop),
         6 => (0..2500_u64).prop_map(Step::Pass),
@@ -118,7 +118,7 @@ impl World {
 
 struct Asked {
     user: usize,
-    foo: usize,
+    kind: usize,
     // What this user had written when it was asked for.
     written: usize,
     task: JoinHandle<Option<String>>,
@@ -129,9 +129,9 @@ async fn look(asked: Asked) {
     let answer = timeout(Duration::from_secs(600), asked.task).await.expect("it ends");
     let Some(answer) = answer.unwrap() else { return };
     let words: Vec<_> = answer.split(' ').collect();
-    let [user, foo, version] = *words else { panic!("it is cut off: {answer}") };
+    let [user, kind, version] = *words else { panic!("it is cut off: {answer}") };
     assert!(user == "all" || user == USERS[asked.user].unwrap_or("nobody"), "{answer}");
-    assert_eq!(foo, FOOS[asked.foo]);
+    assert_eq!(kind, FOOS[asked.kind]);
     assert!(asked.written <= version.parse().unwrap(), "{answer} after {}", asked.written);
 }
 
@@ -146,8 +146,8 @@ async fn check<T: Store>(layers: [HttpCacheLayer<T>; 2], acts: Vec<Act>, steps: 
     let (mut asked, mut writes) = (Vec::new(), Vec::new());
     for step in steps {
         match step {
-            Step::Get { user, foo, layer } => {
-                let mut fields = vec![("foo", FOOS[foo])];
+            Step::Get { user, kind, layer } => {
+                let mut fields = vec![("foo", FOOS[kind])];
                 fields.extend(USERS[user].map(|user| ("authorization", user)));
                 let (client, request) = (clients[layer].clone(), ask("GET", "/x", &fields));
                 let before = written.lock().unwrap()[user];
@@ -163,7 +163,7 @@ async fn check<T: Store>(layers: [HttpCacheLayer<T>; 2], acts: Vec<Act>, steps: 
                     assert!(leads || !lies, "{whole} is not of {length:?}");
                     Some(whole)
                 });
-                asked.push(Asked { user, foo, written: before, task });
+                asked.push(Asked { user, kind, written: before, task });
             }
             Step::Write { user, layer } => {
                 let fields: Vec<_> =
