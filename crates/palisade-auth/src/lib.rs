@@ -112,6 +112,8 @@ mod load;
 mod rules;
 mod secret;
 mod service;
+#[cfg(feature = "signing")]
+mod sign;
 mod source;
 mod sources;
 mod store;
@@ -126,6 +128,11 @@ pub use self::fuzz::{fuzz_challenge, fuzz_token_response};
 #[cfg(feature = "jwt")]
 #[cfg_attr(palisade_docsrs, doc(cfg(feature = "jwt")))]
 pub use self::jwt_key::{InvalidKey, JwtKey};
+#[cfg(feature = "signing")]
+#[cfg_attr(palisade_docsrs, doc(cfg(feature = "signing")))]
+pub use self::sign::{
+    BodyDigest, Sign, SignLayer, Signable, Signed, SignedBody, Signing, SigningFuture, Unsignable,
+};
 pub use self::{
     authenticator::{Applied, Authenticator, Refused, Stamp},
     bodies::{Bodies, CloneBody, ReplayBodies, SendOnce},

@@ -14,6 +14,10 @@ mod lease_store;
 mod refused;
 mod rotating_server;
 mod rotation;
+#[cfg(feature = "signing")]
+mod signers;
+#[cfg(feature = "signing")]
+mod signing;
 mod sources;
 mod store;
 mod support;
