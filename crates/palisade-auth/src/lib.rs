@@ -104,6 +104,8 @@ mod future;
 #[cfg(any(test, feature = "__fuzz"))]
 mod fuzz;
 mod gate;
+#[cfg(feature = "interactive")]
+mod interactive;
 mod jwt;
 #[cfg(feature = "jwt")]
 mod jwt_key;
@@ -125,6 +127,9 @@ mod window;
 #[cfg(any(test, feature = "__fuzz"))]
 #[doc(hidden)]
 pub use self::fuzz::{fuzz_challenge, fuzz_token_response};
+#[cfg(feature = "interactive")]
+#[cfg_attr(palisade_docsrs, doc(cfg(feature = "interactive")))]
+pub use self::interactive::{CodeFlow, CodeLogin, DeviceFlow, DeviceLogin};
 #[cfg(feature = "jwt")]
 #[cfg_attr(palisade_docsrs, doc(cfg(feature = "jwt")))]
 pub use self::jwt_key::{InvalidKey, JwtKey};

@@ -5,12 +5,16 @@
 
 mod contract;
 mod cost;
+#[cfg(feature = "interactive")]
+mod device;
 mod directory;
 mod endpoint;
 mod faulty_store;
 mod keyed;
 mod layer;
 mod lease_store;
+#[cfg(feature = "interactive")]
+mod loopback;
 mod refused;
 mod rotating_server;
 mod rotation;
