@@ -87,6 +87,12 @@
 //! credentials go to the [`Origins`](palisade_core::Origins) alone.
 //!
 //! The token may be fetched through the same client, if its requests carry [`AuthBypass`].
+//!
+//! # Features
+//!
+//! - `interactive`: `CodeFlow` and `DeviceFlow`, by which people log in.
+//! - `jwt`: `JwtKey`, which signs JSON Web Tokens.
+//! - `signing`: `SignLayer`, which signs whole requests. It stands inside of this layer.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
