@@ -116,6 +116,11 @@ impl Fixture {
         login["refresh_token"].as_str().expect("the client may log in").to_owned()
     }
 
+    /// What the user says about a device.
+    pub(crate) async fn device(&self, user_code: &str, approve: bool) {
+        self.control("device", json!({ "user_code": user_code, "approve": approve })).await;
+    }
+
     /// Ends a login: its next refresh is refused.
     pub(crate) async fn revoke_login(&self, refresh_token: &str) {
         self.control("revoke_login", json!({ "refresh_token": refresh_token })).await;

@@ -11,6 +11,7 @@ mod elsewhere;
 mod fixture;
 mod flight;
 mod grants;
+mod interactive;
 mod login;
 mod refused;
 mod told;
@@ -69,7 +70,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(fixture: &Fixture, wanted: &str) -> ExitCode {
-    let all = [grants::all(), flight::all(), login::all(), refused::all(), elsewhere::all()];
+    let all = [
+        grants::all(),
+        flight::all(),
+        login::all(),
+        interactive::all(),
+        refused::all(),
+        elsewhere::all(),
+    ];
     let (mut passed, mut failed) = (0, 0);
     for scenario in all.into_iter().flatten().filter(|one| one.name.contains(wanted)) {
         fixture.reset().await;

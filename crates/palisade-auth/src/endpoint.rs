@@ -8,13 +8,18 @@ mod response;
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use palisade_core::{BoxError, Refusal, find_cause};
 use tower_service::Service;
 
 use self::post::{Over, Post};
 pub use self::{address::InvalidEndpoint, request::TokenRequest, response::UnexpectedResponse};
+#[cfg(feature = "interactive")]
+pub(crate) use self::{
+    address::parse as address,
+    response::{is_code, shown},
+};
 pub(crate) use self::{
     request::{Form, Grant},
     response::parse,
@@ -119,15 +124,42 @@ impl TokenEndpoint {
         client: Option<&ClientAuth>,
         now: Moment,
     ) -> Result<Token, AuthError> {
-        let mut request = TokenRequest::new(self.uri.clone(), now, grant);
+        let scheme = self.scheme.as_deref();
+        let read =
+            |status, headers: &_, body: Option<&_>| parse(status, headers, body, now, scheme);
+        self.post(&self.uri, grant, client, now, read).await
+    }
+
+    /// Asks for something else, by the same service at another address.
+    #[cfg(feature = "interactive")]
+    pub(crate) async fn ask_at(
+        &self,
+        uri: &Uri,
+        form: Form,
+        client: &ClientAuth,
+        now: Moment,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, AuthError> {
+        let grant = Grant { form, idempotent: true };
+        let read =
+            |status, headers: &_, body: Option<&_>| response::success(status, headers, body, now);
+        self.post(uri, grant, Some(client), now, read).await
+    }
+
+    async fn post<T>(
+        &self,
+        uri: &Uri,
+        grant: Grant,
+        client: Option<&ClientAuth>,
+        now: Moment,
+        read: impl Fn(StatusCode, &HeaderMap, Option<&[u8]>) -> Result<T, AuthError>,
+    ) -> Result<T, AuthError> {
+        let mut request = TokenRequest::new(uri.clone(), now, grant);
         if let Some(client) = client {
             client.apply(&mut request)?;
         }
         let answer = self.post.post(request.to_http()).await.map_err(unreachable)?;
         let body = answer.body.as_ref().map(|body| &body[..]);
-        let scheme = self.scheme.as_deref();
-        parse(answer.status, &answer.headers, body, now, scheme)
-            .map_err(|error| discreet(error, &request))
+        read(answer.status, &answer.headers, body).map_err(|error| discreet(error, &request))
     }
 }
 

@@ -87,6 +87,12 @@
 //! credentials go to the [`Origins`](palisade_core::Origins) alone.
 //!
 //! The token may be fetched through the same client, if its requests carry [`AuthBypass`].
+//!
+//! # Features
+//!
+//! - `interactive`: `CodeFlow` and `DeviceFlow`, by which people log in.
+//! - `jwt`: `JwtKey`, which signs JSON Web Tokens.
+//! - `signing`: `SignLayer`, which signs whole requests. It stands inside of this layer.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
@@ -104,6 +110,8 @@ mod future;
 #[cfg(any(test, feature = "__fuzz"))]
 mod fuzz;
 mod gate;
+#[cfg(feature = "interactive")]
+mod interactive;
 mod jwt;
 #[cfg(feature = "jwt")]
 mod jwt_key;
@@ -112,6 +120,8 @@ mod load;
 mod rules;
 mod secret;
 mod service;
+#[cfg(feature = "signing")]
+mod sign;
 mod source;
 mod sources;
 mod store;
@@ -123,9 +133,17 @@ mod window;
 #[cfg(any(test, feature = "__fuzz"))]
 #[doc(hidden)]
 pub use self::fuzz::{fuzz_challenge, fuzz_token_response};
+#[cfg(feature = "interactive")]
+#[cfg_attr(palisade_docsrs, doc(cfg(feature = "interactive")))]
+pub use self::interactive::{CodeFlow, CodeLogin, DeviceFlow, DeviceLogin};
 #[cfg(feature = "jwt")]
 #[cfg_attr(palisade_docsrs, doc(cfg(feature = "jwt")))]
 pub use self::jwt_key::{InvalidKey, JwtKey};
+#[cfg(feature = "signing")]
+#[cfg_attr(palisade_docsrs, doc(cfg(feature = "signing")))]
+pub use self::sign::{
+    BodyDigest, Sign, SignLayer, Signable, Signed, SignedBody, Signing, SigningFuture, Unsignable,
+};
 pub use self::{
     authenticator::{Applied, Authenticator, Refused, Stamp},
     bodies::{Bodies, CloneBody, ReplayBodies, SendOnce},

@@ -2,9 +2,9 @@ use std::{error::Error, fmt, net::IpAddr};
 
 use http::Uri;
 
-/// Reads the address of a token endpoint. Secrets go there, so it has to be
+/// Reads the address of an endpoint. Secrets go there, so it has to be
 /// `https`, unless they stay on this machine.
-pub(super) fn parse(text: &str) -> Result<Uri, InvalidEndpoint> {
+pub(crate) fn parse(text: &str) -> Result<Uri, InvalidEndpoint> {
     let uri: Uri = text.parse().map_err(|_| InvalidEndpoint(Reason::NoUri))?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(InvalidEndpoint(Reason::Incomplete));
@@ -30,7 +30,7 @@ fn is_loopback(host: &str) -> bool {
         || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// An address that no token endpoint can have. It is not shown, as it may hold a
+/// An address that no endpoint can have. It is not shown, as it may hold a
 /// password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidEndpoint(Reason);
@@ -46,7 +46,7 @@ enum Reason {
 
 impl fmt::Display for InvalidEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address of the token endpoint ")?;
+        f.write_str("the address of the endpoint ")?;
         f.write_str(match self.0 {
             Reason::NoUri => "is no URI",
             Reason::Incomplete => "needs scheme and host, as in `https://as.example/token`",

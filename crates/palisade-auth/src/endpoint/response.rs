@@ -17,6 +17,20 @@ pub(crate) fn parse(
     asked: Moment,
     scheme: Option<&str>,
 ) -> Result<Token, AuthError> {
+    let mut fields = success(status, headers, body, asked)?;
+    let Some(secret) = take_text(&mut fields, "access_token").map(Secret::new) else {
+        return Err(no_token(status, "without an access token"));
+    };
+    token(secret, &mut fields, headers, asked, scheme)
+}
+
+/// The members of an answer that says what was asked for, whatever that is.
+pub(super) fn success(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+    asked: Moment,
+) -> Result<Map<String, Value>, AuthError> {
     if status.is_redirection() {
         let recovery = Recovery::FixRequest;
         return Err(unexpected(
@@ -47,10 +61,7 @@ pub(crate) fn parse(
     if !status.is_success() {
         return Err(no_token(status, "without an error code"));
     }
-    let Some(secret) = take_text(&mut fields, "access_token").map(Secret::new) else {
-        return Err(no_token(status, "without an access token"));
-    };
-    token(secret, &mut fields, headers, asked, scheme)
+    Ok(fields)
 }
 
 const TRANSIENT: [StatusCode; 3] =
@@ -186,13 +197,13 @@ fn take_scope(fields: &mut Map<String, Value>) -> Option<String> {
 }
 
 /// RFC 6749, section 5.2, without spaces, and not without end.
-fn is_code(code: &str) -> bool {
+pub(crate) fn is_code(code: &str) -> bool {
     code.len() <= 64
         && code.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\<>".contains(&byte))
 }
 
 /// A text of a server, fit for a line of a log.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(512).collect()
 }
 

@@ -269,7 +269,7 @@ fn an_address_from_outside_may_be_none() {
     let error = endpoint("http://as.example/token").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the address of the token endpoint must start with `https://`: plain http is for loopback alone"
+        "the address of the endpoint must start with `https://`: plain http is for loopback alone"
     );
 }
 

@@ -5,15 +5,23 @@
 
 mod contract;
 mod cost;
+#[cfg(feature = "interactive")]
+mod device;
 mod directory;
 mod endpoint;
 mod faulty_store;
 mod keyed;
 mod layer;
 mod lease_store;
+#[cfg(feature = "interactive")]
+mod loopback;
 mod refused;
 mod rotating_server;
 mod rotation;
+#[cfg(feature = "signing")]
+mod signers;
+#[cfg(feature = "signing")]
+mod signing;
 mod sources;
 mod store;
 mod support;
