@@ -17,7 +17,9 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Applied, AuthError, Authenticator, Bodies, Refused, Stamp, layer::Rules};
+use crate::{
+    Applied, AuthError, Authenticator, Bodies, InsufficientScope, Refused, Stamp, layer::Rules,
+};
 
 pin_project! {
     /// The future of [`Auth`](crate::Auth).
@@ -41,8 +43,8 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<S, F, ResB, A: Authenticator, M, MB, K> {
-        // The inner service works on it.
-        Called { #[pin] future: F, sent: Option<Sent<S, A, M, K>> },
+        // The inner service works on it, with our credentials or without.
+        Called { #[pin] future: F, sent: Option<Sent<S, A, M, K>>, ours: bool },
         // There is no token for it, or the one that it had was refused; or the
         // inner service is not ready for it. Boxed: most calls have none.
         Pending { pending: Pin<Box<Pending<S, ResB, A, M, MB, K>>> },
@@ -262,7 +264,11 @@ where
 {
     #[inline]
     pub(crate) fn called(future: S::Future, sent: Option<Sent<S, A, M, M::Kept>>) -> Self {
-        Self { stage: Stage::Called { future, sent } }
+        Self { stage: Stage::Called { future, sent, ours: true } }
+    }
+
+    pub(crate) fn around(future: S::Future) -> Self {
+        Self { stage: Stage::Called { future, sent: None, ours: false } }
     }
 
     pub(crate) fn pending(pending: Pending<S, ResB, A, M, M::Body, M::Kept>) -> Self {
@@ -287,12 +293,14 @@ where
         let mut stage = self.project().stage;
         loop {
             match stage.as_mut().project() {
-                StageProj::Called { future, sent } => {
-                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    if response.status() != StatusCode::UNAUTHORIZED {
+                StageProj::Called { future, sent, ours } => {
+                    let mut response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    let refused = response.status() == StatusCode::UNAUTHORIZED;
+                    if !(refused || response.status() == StatusCode::FORBIDDEN) || !*ours {
                         return Poll::Ready(Ok(response));
                     }
-                    let Some(sent) = sent.take() else {
+                    InsufficientScope::tell(&mut response);
+                    let Some(sent) = sent.take().filter(|_| refused) else {
                         return Poll::Ready(Ok(response));
                     };
                     match sent.refused(response) {
@@ -305,7 +313,7 @@ where
                 StageProj::Pending { pending } => {
                     ready!(pending.as_mut().poll_due(cx))?;
                     let (future, sent) = pending.as_mut().send();
-                    stage.set(Stage::Called { future, sent });
+                    stage.set(Stage::Called { future, sent, ours: true });
                 }
                 StageProj::Failed { error } => {
                     let error = error.take().expect("polled after it was ready");

@@ -110,6 +110,7 @@ mod jwt_key;
 mod layer;
 mod load;
 mod rules;
+mod scope;
 mod secret;
 mod service;
 mod source;
@@ -140,6 +141,7 @@ pub use self::{
     jwt::{Claims, JwtSigner},
     layer::AuthLayer,
     load::NotLoaded,
+    scope::InsufficientScope,
     secret::Secret,
     service::Auth,
     source::{Reason, TokenFuture, TokenSource, Wanted},

@@ -125,7 +125,7 @@ impl<S, A, M> Auth<S, A, M> {
         match way.refusal() {
             None => {
                 let (request, _) = self.rules.bodies.first(request);
-                ResponseFuture::called(self.inner.call(request), None)
+                ResponseFuture::around(self.inner.call(request))
             }
             Some((reason, error)) => {
                 self.rules.refuse(&request, reason, &error);
