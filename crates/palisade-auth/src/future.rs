@@ -149,9 +149,8 @@ impl<S, A, M, K> Sent<S, A, M, K> {
 }
 
 impl<S, K> Kept<S, K> {
-    /// Nothing, if the head is longer than any server reads.
-    pub(crate) fn new<B>(request: &Request<B>, body: K, inner: S) -> Option<Self> {
-        Some(Self { inner, head: HeadCopy::of(request)?, body })
+    pub(crate) fn new(head: HeadCopy, body: K, inner: S) -> Self {
+        Self { inner, head, body }
     }
 }
 
