@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
+//! | [`auth`] | `auth`, `jwt` | puts credentials on requests: tokens that are fresh, refreshed once, never leaked |
 //! | [`cache`] | `cache` | caches HTTP by RFC 9111, and the answers of any service for a time |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
@@ -38,6 +39,8 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub use palisade_auth as auth;
 pub use palisade_body as body;
 #[cfg(feature = "cache")]
 pub use palisade_cache as cache;
