@@ -71,6 +71,12 @@ impl Error {
         Self { inner: Box::new(Inner { fact, call, answer, index: None }) }
     }
 
+    /// The same, of one of many requests.
+    pub(crate) fn at(mut self, index: usize) -> Self {
+        self.inner.index = Some(index);
+        self
+    }
+
     /// At what it arose.
     pub fn kind(&self) -> Kind {
         match self.inner.fact {

@@ -32,7 +32,7 @@
 //! | to | use |
 //! |---|---|
 //! | name what is asked for | [`get`](ClientOf::get) and its like, [`path`](RequestBuilder::path), [`query`](RequestBuilder::query) |
-//! | send a body | [`json`](RequestBuilder::json), [`form`](RequestBuilder::form), [`body`](RequestBuilder::body), [`stream`](RequestBuilder::stream) |
+//! | send a body | [`json`](RequestBuilder::json), [`form`](RequestBuilder::form), [`multipart`](RequestBuilder::multipart), [`body`](RequestBuilder::body), [`stream`](RequestBuilder::stream) |
 //! | bound the time | [`timeout`](RequestBuilder::timeout), [`deadline`](RequestBuilder::deadline) |
 //! | let a `POST` be repeated | [`idempotency_key`](RequestBuilder::idempotency_key), [`idempotent`](RequestBuilder::idempotent) |
 //! | tell a layer something | [`extension`](RequestBuilder::extension) |
@@ -40,6 +40,7 @@
 //! | check the value | [`valid_by`](Json::valid_by), with [`validate_fn`] or a [`Validate`] |
 //! | read an API's own errors | [`json_or`](Response::json_or), [`Problem`] |
 //! | read all, or piece by piece | [`text`](Response::text), [`bytes`](Response::bytes), [`into_body`](Response::into_body) |
+//! | send many at once | [`fetch_all`](ClientOf::fetch_all), [`fetch_stream`](ClientOf::fetch_stream) |
 //! | know what went wrong | [`Error::kind`], [`Error::status`], [`Error::is_timeout`], [`Error::retry_after`] |
 //!
 //! # Templates
@@ -70,6 +71,8 @@ mod expiry;
 mod future;
 mod invalid;
 mod json;
+mod many;
+mod multipart;
 mod problem;
 mod request;
 mod response;
@@ -87,6 +90,8 @@ pub use self::{
     error::{Error, Kind},
     future::ResponseFuture,
     json::{Json, Refused},
+    many::{FetchAll, FetchJson, Fetched, FetchedUnordered, IterSource, Progress},
+    multipart::{Multipart, Part},
     problem::Problem,
     request::RequestBuilder,
     response::Response,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tower_service::Service;
 
 use crate::{
-    Body, ClientOf, Error, ResponseFuture, Route,
+    Body, ClientOf, Error, Multipart, ResponseFuture, Route,
     call::Call,
     error::Fact,
     invalid::Invalid,
@@ -142,6 +142,17 @@ impl<S> RequestBuilder<S> {
                 .map_err(|error| Invalid::because("the form cannot be serialized", error))?;
             request.body = form.into();
             request.set_type(HeaderValue::from_static("application/x-www-form-urlencoded"));
+            Ok(())
+        })
+    }
+
+    /// Sets a body of several parts: a form with files.
+    pub fn multipart(self, form: Multipart) -> Self {
+        self.and_then(|request| {
+            let (content_type, body) = form.finish()?;
+            request.body = body;
+            // Whatever was set before: the body cannot be read without its boundary.
+            request.headers.insert(header::CONTENT_TYPE, content_type);
             Ok(())
         })
     }

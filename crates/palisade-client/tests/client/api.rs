@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::{
     convert::Infallible,
     future::{Ready, ready},

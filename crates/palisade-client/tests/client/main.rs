@@ -1,5 +1,8 @@
 //! The client as a black box, over services in place of servers.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests as well")]
+
 mod api;
+mod many;
 mod requests;
 mod responses;

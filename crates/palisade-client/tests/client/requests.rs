@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use palisade_client::{Body, Kind};
+use http_body::Body as _;
+use palisade_client::{Body, Kind, Multipart, Part};
 use palisade_core::{Deadline, Endpoint, Idempotent};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::api::{answer, api, sent};
+use crate::api::{answer, api, pieces, sent};
 
 fn client() -> palisade_client::ClientOf<
     crate::api::Api<impl FnMut(&http::Request<Body>) -> http::Response<Body> + Clone>,
@@ -182,4 +183,32 @@ async fn layers_are_told_what_was_wished() {
 
     client.get("/a").timeout(Duration::MAX).send().await.unwrap();
     assert_eq!(Deadline::of(client.service().last().extensions()), None);
+}
+
+#[tokio::test]
+async fn a_form_with_a_stream_is_read_as_it_is_sent() {
+    let client = client();
+    let form =
+        Multipart::new().text("a", "1").part("f", Part::new(pieces(vec![Ok(b"x"), Ok(b"yz")])));
+    let _ = client.post("/a").header("content-type", "x/y").multipart(form).send().await.unwrap();
+    let request = client.service().last();
+    let content_type = request.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+    let (_, boundary) = content_type.split_once("; boundary=").unwrap();
+    assert_eq!(request.body().size_hint().exact(), None);
+    let body = String::from_utf8(sent(request).await).unwrap();
+    assert_eq!(body.matches(boundary).count(), 3);
+    assert!(body.contains("name=\"f\"\r\n\r\nxyz\r\n--"), "{body}");
+
+    // A stream that knows its length.
+    let part = || Part::stream(http_body_util::Full::new(bytes::Bytes::from("xyz")));
+    let _ = client.post("/a").multipart(Multipart::new().part("f", part())).send().await.unwrap();
+    let request = client.service().last();
+    let length = request.body().size_hint().exact().unwrap();
+    assert_eq!(sent(request).await.len() as u64, length);
+
+    let form = Multipart::new().text("a", "1").part("f", Part::new(pieces(vec![Err("disk")])));
+    let _ = client.post("/a").multipart(form).send().await.unwrap();
+    let body = client.service().last().into_body();
+    let error = http_body_util::BodyExt::collect(body).await.unwrap_err();
+    assert_eq!(error.to_string(), "disk");
 }
