@@ -19,11 +19,19 @@ impl fmt::Display for Call {
         if let Some(endpoint) = self.endpoint {
             return write!(f, " {}", endpoint.template());
         }
-        let host = self.uri.host().unwrap_or_default();
-        match (self.uri.scheme_str(), self.uri.port()) {
-            (Some(scheme), Some(port)) => write!(f, " {scheme}://{host}:{port}"),
-            (Some(scheme), None) => write!(f, " {scheme}://{host}"),
-            (None, _) => Ok(()),
+        match self.uri.authority() {
+            Some(_) => write!(f, " {}", origin(&self.uri)),
+            None => Ok(()),
         }
+    }
+}
+
+/// Scheme, host and port: what may be told of a URL.
+pub(crate) fn origin(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let host = uri.host().unwrap_or_default();
+    match uri.port() {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
     }
 }

@@ -9,7 +9,7 @@ use palisade_core::{Endpoint, Origins};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, RequestBuilder, Route, error::Fact, invalid::Invalid, response::Rules, url,
+    Body, Error, RequestBuilder, Route, call, error::Fact, invalid::Invalid, response::Rules, url,
 };
 
 /// Sends requests to an API by a service: its base URL, and what all requests
@@ -160,13 +160,15 @@ where
 
 impl<S> fmt::Debug for ClientOf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base", &self.settings.base).finish_non_exhaustive()
+        // A path may hold a secret.
+        let origin = self.settings.base.as_ref().map(call::origin);
+        f.debug_struct("Client").field("origin", &origin).finish_non_exhaustive()
     }
 }
 
 impl Settings {
     /// Where a route leads, its template already filled in.
-    pub(crate) fn resolve(&self, link: &str) -> Result<Uri, Invalid> {
+    pub(crate) fn resolve(&self, link: String) -> Result<Uri, Invalid> {
         url::resolve(self.base.as_ref(), self.origins.as_ref(), link)
     }
 }

@@ -76,15 +76,17 @@ impl<T, B: HttpBody> Json<T, B> {
     }
 }
 
-impl<T, B, V> Future for Json<T, B, V>
+impl<T, B, V> Json<T, B, V>
 where
     T: DeserializeOwned,
     B: HttpBody<Error: Into<BoxError>>,
     V: Validate<T>,
 {
-    type Output = Result<T, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// The value, with the head of its answer.
+    pub(crate) fn poll_answer(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Parts, T), Error>> {
         let this = self.project();
         let Collected { bytes, end } = ready!(this.collect.poll(cx));
         let (head, call) = this.head.take().expect("polled after it was ready");
@@ -98,11 +100,24 @@ where
             (_, End::TooLarge) => Fact::TooLarge(*this.limit),
             (_, End::Broken(error)) => Fact::Body(error),
             (_, End::Whole) => match value_of(&bytes, this.validate) {
-                Ok(value) => return Poll::Ready(Ok(value)),
+                Ok(value) => return Poll::Ready(Ok((head, value))),
                 Err(fact) => fact,
             },
         };
         Poll::Ready(Err(Error::new(fact, Some(call), Some(Answer::new(head, &bytes, !whole)))))
+    }
+}
+
+impl<T, B, V> Future for Json<T, B, V>
+where
+    T: DeserializeOwned,
+    B: HttpBody<Error: Into<BoxError>>,
+    V: Validate<T>,
+{
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map_ok(|(_, value)| value)
     }
 }
 

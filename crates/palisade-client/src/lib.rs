@@ -41,6 +41,7 @@
 //! | read an API's own errors | [`json_or`](Response::json_or), [`Problem`] |
 //! | read all, or piece by piece | [`text`](Response::text), [`bytes`](Response::bytes), [`into_body`](Response::into_body) |
 //! | send many at once | [`fetch_all`](ClientOf::fetch_all), [`fetch_stream`](ClientOf::fetch_stream) |
+//! | let layers outside see what does not decode | [`DecodeLayer`] |
 //! | know what went wrong | [`Error::kind`], [`Error::status`], [`Error::is_timeout`], [`Error::retry_after`] |
 //!
 //! # Templates
@@ -66,6 +67,7 @@ mod call;
 mod client;
 mod collect;
 mod decode;
+mod decoding;
 mod error;
 mod expiry;
 mod future;
@@ -87,6 +89,7 @@ pub use self::{
     body::Body,
     client::ClientOf,
     decode::DecodeError,
+    decoding::{Decode, DecodeFuture, DecodeLayer, Decoded},
     error::{Error, Kind},
     future::ResponseFuture,
     json::{Json, Refused},

@@ -223,7 +223,7 @@ impl<S> RequestBuilder<S> {
         let settings = &*self.client.settings;
         let resolved = match self.invalid.take() {
             Some(invalid) => Err(invalid),
-            None => self.link().and_then(|link| settings.resolve(&link)),
+            None => self.link().and_then(|link| settings.resolve(link)),
         };
         let uri = match resolved {
             Ok(uri) => uri,
@@ -263,7 +263,8 @@ impl<S> RequestBuilder<S> {
 
     /// The route with its values and the query.
     fn link(&self) -> Result<String, Invalid> {
-        let mut link = String::with_capacity(self.route.link.len() + self.query.len() + 32);
+        // With room for the values, and for the path of the base URL.
+        let mut link = String::with_capacity(self.route.link.len() + self.query.len() + 64);
         if self.route.kind == Kind::Link {
             if let Some(name) = self.values.first() {
                 let text =

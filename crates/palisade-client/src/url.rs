@@ -19,13 +19,12 @@ pub(crate) fn check_base(base: &str) -> Result<Uri, Invalid> {
 pub(crate) fn resolve(
     base: Option<&Uri>,
     origins: Option<&Origins>,
-    link: &str,
+    link: String,
 ) -> Result<Uri, Invalid> {
     if !link.split(['/', '?', '#']).next().is_some_and(|start| start.contains(':')) {
-        let start = link.split('#').next().unwrap_or_default();
-        return join(base, start.to_owned());
+        return join(base, link);
     }
-    let uri = check_absolute(link)?;
+    let uri = check_absolute(&link)?;
     let ours = base.is_none_or(|base| same_origin(base, &uri));
     if !ours && !origins.is_some_and(|origins| origins.contains(&uri)) {
         let text = "the link leads to another origin than the base URL: allow it by `origins`";
@@ -35,7 +34,7 @@ pub(crate) fn resolve(
 }
 
 /// The base URL, its path included, followed by a path and query.
-pub(crate) fn join(base: Option<&Uri>, path: String) -> Result<Uri, Invalid> {
+fn join(base: Option<&Uri>, mut path: String) -> Result<Uri, Invalid> {
     let Some(base) = base else {
         return Err(Invalid::new("the client has no base URL: set one, or give a whole URL"));
     };
@@ -45,14 +44,15 @@ pub(crate) fn join(base: Option<&Uri>, path: String) -> Result<Uri, Invalid> {
     }
     template::check_segments(&path)?;
     let prefix = base.path();
-    let joined = match path.as_bytes().first() {
-        None => prefix.to_owned(),
-        Some(b'?') => [prefix, &path].concat(),
-        Some(b'/') if prefix == "/" => path,
-        Some(b'/') => [prefix.trim_end_matches('/'), &path].concat(),
-        Some(_) => [prefix.trim_end_matches('/'), "/", &path].concat(),
-    };
-    let path = PathAndQuery::try_from(joined)
+    match path.as_bytes().first() {
+        None | Some(b'?' | b'#') => path.insert_str(0, prefix),
+        Some(b'/') => path.insert_str(0, prefix.trim_end_matches('/')),
+        Some(_) => {
+            path.insert(0, '/');
+            path.insert_str(0, prefix.trim_end_matches('/'));
+        }
+    }
+    let path = PathAndQuery::try_from(path)
         .map_err(|error| Invalid::because("the path is no part of a URL", error))?;
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(path);
@@ -94,7 +94,8 @@ mod tests {
 
     fn resolved(base: &str, link: &str) -> Result<String, String> {
         let base = check_base(base).map_err(|invalid| invalid.to_string())?;
-        let uri = resolve(Some(&base), None, link).map_err(|invalid| invalid.to_string())?;
+        let uri =
+            resolve(Some(&base), None, link.to_owned()).map_err(|invalid| invalid.to_string())?;
         Ok(uri.to_string())
     }
 
@@ -144,8 +145,8 @@ mod tests {
         }
         let base = check_base(base).unwrap();
         let others = Origins::new(["https://cdn.example"]);
-        assert!(resolve(Some(&base), Some(&others), "https://cdn.example/x").is_ok());
-        assert!(resolve(None, None, "https://anywhere.example/x").is_ok());
+        assert!(resolve(Some(&base), Some(&others), "https://cdn.example/x".to_owned()).is_ok());
+        assert!(resolve(None, None, "https://anywhere.example/x".to_owned()).is_ok());
     }
 
     #[test]
@@ -179,7 +180,7 @@ mod tests {
         #[test]
         fn no_link_leaves_the_origin(link in any::<String>()) {
             let base = check_base("https://api.example/v1").unwrap();
-            let Ok(uri) = resolve(Some(&base), None, &link) else { return Ok(()) };
+            let Ok(uri) = resolve(Some(&base), None, link) else { return Ok(()) };
             prop_assert!(same_origin(&base, &uri), "{}", uri);
         }
     }
