@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{Method, Uri};
+use http::{Method, Request, Uri};
 use palisade_core::Endpoint;
 
 /// What is remembered of a request, so that its errors can name it.
@@ -10,6 +10,16 @@ pub(crate) struct Call {
     pub(crate) endpoint: Option<&'static Endpoint>,
     // Without authority, if there could be none.
     pub(crate) uri: Uri,
+}
+
+impl Call {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            endpoint: Endpoint::of(request.extensions()),
+            uri: request.uri().clone(),
+        }
+    }
 }
 
 /// Method and template, or method and origin: paths and queries hold secrets.

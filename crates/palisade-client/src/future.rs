@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{Request, Response as HttpResponse};
-use palisade_core::{BoxError, Deadline, Endpoint};
+use palisade_core::{BoxError, Deadline};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -46,11 +46,7 @@ pin_project! {
 
 impl<S, F> ResponseFuture<S, F> {
     pub(crate) fn new(service: S, request: Request<Body>, rules: Rules) -> Self {
-        let call = Call {
-            method: request.method().clone(),
-            endpoint: Endpoint::of(request.extensions()),
-            uri: request.uri().clone(),
-        };
+        let call = Call::of(&request);
         let deadline = Deadline::of(request.extensions());
         let expiry = Expiry::at(deadline.map(|deadline| deadline.0));
         Self { stage: Stage::Waiting { service, request }, call: Some(call), rules, expiry }

@@ -159,7 +159,8 @@ impl<S> RequestBuilder<S> {
 
     /// Sets how long the answer is waited for, its body included, from when it
     /// is sent. Layers see it as a [`Deadline`]. Defaults to what the service
-    /// allows. A body that is taken out of the response goes without.
+    /// allows. A body that is taken out of the response goes without. The
+    /// timer is tokio's, so the answer has to be awaited in its runtime.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.patience = Some(Patience::For(timeout));
         self

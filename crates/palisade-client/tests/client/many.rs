@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{Request, Response};
 use palisade_client::{Body, ClientOf, Kind, Progress, RequestBuilder};
 use palisade_core::BoxError;
+use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 use tower::{
     ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn, util::BoxCloneSyncService,
@@ -232,6 +233,39 @@ async fn results_that_were_kept_for_order_are_not_lost_without_it() {
     let results: Vec<_> =
         results.unordered().map(|(index, result)| (index, result.unwrap())).collect().await;
     assert_eq!(results, [(1, 10), (2, 20), (3, 30), (0, 90)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn all_are_fetched_once_and_in_order(
+        numbers in prop::collection::vec(0..50_u64, 0..40),
+        concurrency in 1..10_usize,
+        ordered in 0..40_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let gauge = Gauge::default();
+            let client = echo(&gauge);
+            let source = requests(&client, numbers.clone());
+            let mut results = client.fetch_all(source, concurrency).json::<u64>();
+            // Some in order, and the rest as they come.
+            let mut fetched = Vec::new();
+            while fetched.len() < ordered.min(numbers.len()) {
+                fetched.push((fetched.len(), results.next().await.unwrap().unwrap()));
+            }
+            let mut rest = results.unordered();
+            while let Some((index, result)) = rest.next().await {
+                fetched.push((index, result.unwrap()));
+            }
+            fetched.sort_unstable();
+            assert_eq!(fetched, Vec::from_iter(numbers.iter().copied().enumerate()));
+            assert!(gauge.most() <= concurrency);
+            assert_eq!(gauge.most() == 0, numbers.is_empty());
+            assert_eq!(rest.progress().done, numbers.len());
+        });
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,13 @@
-use std::{error::Error as _, future, io, time::Duration};
+use std::{
+    error::Error as _,
+    future, io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::{Response, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body_util::{BodyExt, Full};
 use palisade_client::{Body, Error, Kind, Problem, Report, validate_fn};
 use palisade_core::{BoxError, ErrorKind, Refusal};
 use serde::Deserialize;
@@ -109,6 +115,51 @@ async fn a_body_that_is_not_told_to_be_too_long_is_cut_off() {
         api(|_| answer(200, "", pieces(vec![Ok(b"12"), Ok(b"34"), Err("not read")]))).body_limit(3);
     let error = client.get("/a").send().await.unwrap().json::<u32>().await.unwrap_err();
     assert_eq!((error.kind(), &error.body().unwrap()[..]), (Kind::TooLarge, &b"123"[..]));
+}
+
+/// A body that says how long it is, and must not be read.
+struct Unread(u64);
+
+impl http_body::Body for Unread {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BoxError>>> {
+        panic!("read, although it is too long");
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_told_to_be_too_long_is_not_read() {
+    let client = api(|_| answer(200, "", Body::stream(Unread(10_000_000_000)))).body_limit(1 << 20);
+    let error = client.get("/a").send().await.unwrap().json::<User>().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::TooLarge);
+    let error = client.get("/a").send().await.unwrap().text().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::TooLarge);
+}
+
+#[tokio::test]
+async fn trailers_are_none_of_the_value() {
+    let full = Full::new(bytes::Bytes::from("7"));
+    let trailers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("x"))]);
+    let make = move || full.clone().with_trailers(future::ready(Some(Ok(trailers.clone()))));
+    let client = api(move |_| answer(200, "", Body::stream(make())));
+    assert_eq!(client.get("/a").send().await.unwrap().json::<u32>().await.unwrap(), 7);
+}
+
+#[test]
+fn an_error_is_a_pointer() {
+    fn check<E: std::error::Error + Send + Sync + 'static>() -> usize {
+        size_of::<Result<(), E>>()
+    }
+    assert_eq!(check::<Error>(), size_of::<usize>());
 }
 
 #[tokio::test]
