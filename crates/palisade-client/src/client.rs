@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use palisade_core::{Endpoint, Origins};
 use tower_service::Service;
 
@@ -74,7 +74,13 @@ impl<S> ClientOf<S> {
 
     /// Sets a header field of all requests that have none of this name.
     /// Defaults to none.
-    pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    ///
+    /// If its value is [sensitive](HeaderValue::set_sensitive), as credentials
+    /// are, it goes to the origin of the base URL alone.
+    pub fn default_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if is_secret(&name) {
+            value.set_sensitive(true);
+        }
         Arc::make_mut(&mut self.settings).headers.insert(name, value);
         self
     }
@@ -166,9 +172,31 @@ impl<S> fmt::Debug for ClientOf<S> {
     }
 }
 
+/// Fields whose values are secret, whatever the user says.
+pub(crate) fn is_secret(name: &HeaderName) -> bool {
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
+        || ["x-api-key", "api-key"].contains(&name.as_str())
+}
+
 impl Settings {
     /// Where a route leads, its template already filled in.
     pub(crate) fn resolve(&self, link: String) -> Result<Uri, Invalid> {
         url::resolve(self.base.as_ref(), self.origins.as_ref(), link)
+    }
+
+    /// Adds the fields that a request to a URL has none of.
+    pub(crate) fn add_headers(&self, uri: &Uri, headers: &mut HeaderMap) {
+        for name in self.headers.keys() {
+            if headers.contains_key(name) {
+                continue;
+            }
+            for value in self.headers.get_all(name) {
+                let ours = || self.base.as_ref().is_none_or(|base| url::same_origin(base, uri));
+                if !value.is_sensitive() || ours() {
+                    // There is always room for them, but for who sends thousands.
+                    let _ = headers.try_append(name, value.clone());
+                }
+            }
+        }
     }
 }

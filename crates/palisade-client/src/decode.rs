@@ -164,13 +164,11 @@ pub(crate) fn check_type(headers: &HeaderMap) -> Result<(), Option<String>> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().map_err(|_| None)?;
     let mut parts = text.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let json = essence == "application/json"
-        || essence.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json"));
-    if !json {
+    let essence = parts.next().unwrap_or_default();
+    if !is_json(essence) {
         let known = essence.len() <= 80
             && essence.bytes().all(|b| b.is_ascii_alphanumeric() || b"/+-._".contains(&b));
-        return Err(known.then_some(essence));
+        return Err(known.then(|| essence.to_ascii_lowercase()));
     }
     let charset = parts.find_map(|part| {
         let (name, value) = part.split_once('=')?;
@@ -179,10 +177,20 @@ pub(crate) fn check_type(headers: &HeaderMap) -> Result<(), Option<String>> {
     match charset {
         // RFC 8259, section 8.1: it is UTF-8, whatever else is said.
         Some(charset) if !is_utf8(charset) => {
-            Err(Some(format!("{essence} in another charset than UTF-8")))
+            Err(Some(format!("{} in another charset than UTF-8", essence.to_ascii_lowercase())))
         }
         _ => Ok(()),
     }
+}
+
+/// RFC 8259, section 11, and the suffix of RFC 6839, section 3.1.
+fn is_json(essence: &str) -> bool {
+    let ends = |suffix: &str| {
+        let start = essence.len().checked_sub(suffix.len());
+        let end = start.and_then(|start| essence.get(start..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    };
+    essence.eq_ignore_ascii_case("application/json") || (essence.contains('/') && ends("+json"))
 }
 
 fn is_utf8(charset: &str) -> bool {

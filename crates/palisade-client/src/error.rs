@@ -208,9 +208,7 @@ impl fmt::Display for Error {
             Fact::Decode(error) => {
                 write!(f, "answer to {call} does not decode at {}", error.place())
             }
-            Fact::Validation(report) => {
-                write!(f, "answer to {call} is not valid in {} places", report.len())
-            }
+            Fact::Validation(_) => write!(f, "answer to {call} decodes, and is not valid"),
         }
     }
 }

@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::{
     Body, ClientOf, Error, Multipart, ResponseFuture, Route,
     call::Call,
+    client::is_secret,
     error::Fact,
     invalid::Invalid,
     route::Kind,
@@ -233,14 +234,7 @@ impl<S> RequestBuilder<S> {
                 return (self.client.service, Err((invalid, call)));
             }
         };
-        for name in settings.headers.keys() {
-            if !self.headers.contains_key(name) {
-                for value in settings.headers.get_all(name) {
-                    // There is always room for them, but for who sends thousands.
-                    let _ = self.headers.try_append(name, value.clone());
-                }
-            }
-        }
+        settings.add_headers(&uri, &mut self.headers);
         let deadline = self.patience.map(|patience| match patience {
             Patience::For(timeout) => {
                 let now = tokio::time::Instant::now().into_std();
@@ -309,10 +303,4 @@ impl<S> fmt::Debug for RequestBuilder<S> {
             .field("body", &self.body)
             .finish_non_exhaustive()
     }
-}
-
-/// Fields whose values must not show where a request is printed.
-fn is_secret(name: &HeaderName) -> bool {
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
-        || ["x-api-key", "api-key"].contains(&name.as_str())
 }

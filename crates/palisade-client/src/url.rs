@@ -76,7 +76,7 @@ fn check_absolute(text: &str) -> Result<Uri, Invalid> {
 }
 
 /// RFC 6454, section 4, for the two schemes that there are here.
-fn same_origin(one: &Uri, other: &Uri) -> bool {
+pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| uri.port_u16().unwrap_or_else(|| if is_https(uri) { 443 } else { 80 });
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
     is_https(one) == is_https(other) && host(one) == host(other) && port(one) == port(other)

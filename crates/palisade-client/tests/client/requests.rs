@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
 use palisade_client::{Body, Kind, Multipart, Part};
-use palisade_core::{Deadline, Endpoint, Idempotent};
+use palisade_core::{Deadline, Endpoint, Idempotent, Origins};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -160,6 +160,25 @@ async fn a_header_takes_the_place_of_a_default() {
     let headers = HeaderMap::from_iter([(name("x-a"), HeaderValue::from_static("3"))]);
     client.get("/a").header("x-a", "1").headers(headers).send().await.unwrap();
     assert_eq!(client.service().last().headers()["x-a"], "3");
+}
+
+#[tokio::test]
+async fn credentials_of_all_requests_go_to_the_base_alone() {
+    let name = HeaderName::from_static;
+    let mut secret = HeaderValue::from_static("s3cret");
+    let client = client()
+        .origins(Origins::new(["https://cdn.example"]))
+        .default_header(header::AUTHORIZATION, secret.clone())
+        .default_header(name("x-a"), HeaderValue::from_static("1"));
+    secret.set_sensitive(true);
+    let client = client.default_header(name("x-key"), secret);
+    for (url, told) in [("https://api.example/a", true), ("https://cdn.example/a", false)] {
+        client.get(url.to_owned()).send().await.unwrap();
+        let request = client.service().last();
+        assert_eq!(request.headers().contains_key("authorization"), told, "{url}");
+        assert_eq!(request.headers().contains_key("x-key"), told, "{url}");
+        assert_eq!(request.headers()["x-a"], "1");
+    }
 }
 
 #[tokio::test]
