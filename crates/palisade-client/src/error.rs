@@ -71,6 +71,14 @@ impl Error {
         Self { inner: Box::new(Inner { fact, call, answer, index: None }) }
     }
 
+    /// What a service has said; what it has of this crate stays what it is.
+    pub(crate) fn of_service(error: BoxError, call: Call) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::new(Fact::Service(error), Some(call), None),
+        }
+    }
+
     /// The same, of one of many requests.
     pub(crate) fn at(mut self, index: usize) -> Self {
         self.inner.index = Some(index);
@@ -226,7 +234,15 @@ impl fmt::Debug for Error {
         if let Some(index) = self.inner.index {
             debug.field("index", &index);
         }
-        debug.field("source", &self.source().map(ToString::to_string)).finish_non_exhaustive()
+        // What others say may hold a secret: of that the kind alone.
+        match &self.inner.fact {
+            Fact::Service(_) | Fact::Body(_) => debug.field("cause", &self.service_kind()),
+            Fact::Request(invalid) => debug.field("cause", invalid),
+            Fact::Decode(error) => debug.field("cause", error),
+            Fact::Validation(report) => debug.field("cause", report),
+            Fact::Status(_) | Fact::TooLarge(_) | Fact::ContentType(_) => &mut debug,
+        };
+        debug.finish_non_exhaustive()
     }
 }
 

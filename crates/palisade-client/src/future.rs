@@ -9,13 +9,7 @@ use palisade_core::{BoxError, Deadline};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{
-    Body, Error, Response,
-    call::Call,
-    error::{Fact, expired},
-    expiry::Expiry,
-    response::Rules,
-};
+use crate::{Body, Error, Response, call::Call, error::expired, expiry::Expiry, response::Rules};
 
 pin_project! {
     /// The future of [`RequestBuilder::send`](crate::RequestBuilder::send).
@@ -69,17 +63,17 @@ where
             match this.stage.as_mut().project() {
                 StageProj::Waiting { service, .. } => match service.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => break Err(Fact::Service(error.into())),
+                    Poll::Ready(Err(error)) => break Err(error.into()),
                     Poll::Pending => {
                         ready!(this.expiry.poll(cx));
-                        break Err(Fact::Service(expired()));
+                        break Err(expired());
                     }
                 },
                 StageProj::Called { future } => match future.poll(cx) {
-                    Poll::Ready(result) => break result.map_err(|e| Fact::Service(e.into())),
+                    Poll::Ready(result) => break result.map_err(Into::into),
                     Poll::Pending => {
                         ready!(this.expiry.poll(cx));
-                        break Err(Fact::Service(expired()));
+                        break Err(expired());
                     }
                 },
                 StageProj::Failed { .. } | StageProj::Done => {}
@@ -100,7 +94,7 @@ where
                 let expiry = std::mem::take(this.expiry);
                 Ok(Response::new(response, call, *this.rules, expiry))
             }
-            Err(fact) => Err(Error::new(fact, Some(call), None)),
+            Err(error) => Err(Error::of_service(error, call)),
         })
     }
 }

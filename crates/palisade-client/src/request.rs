@@ -9,6 +9,7 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use palisade_core::{BoxError, Deadline, Idempotent};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use tower_service::Service;
 
@@ -267,7 +268,9 @@ impl<S> RequestBuilder<S> {
                 return Err(Invalid::new(text));
             }
             // RFC 3986, section 3.5: a fragment is not sent.
-            link.push_str(self.route.link.split('#').next().unwrap_or_default());
+            let whole = self.route.link.split('#').next().unwrap_or_default();
+            // What servers and people write as it is read: RFC 3987, section 3.1.
+            link.extend(utf8_percent_encode(whole, CONTROLS));
         } else {
             template::expand(&self.route.link, &self.values, &mut link)?;
         }

@@ -1,7 +1,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use http::{Request, Response};
-use palisade_client::{Body, DecodeLayer, Decoded, Kind, Report, validate_fn};
+use palisade_client::{Body, ClientOf, DecodeLayer, Decoded, Kind, Report, validate_fn};
 use palisade_core::{BoxError, Classify, HttpClassify, Outcome, find_cause};
 use tower::{Layer, ServiceExt, retry, service_fn};
 
@@ -88,4 +88,19 @@ async fn who_retries_outside_sees_what_was_cut_short() {
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert!(matches!(response.into_body(), Decoded::Value(7)));
     assert_eq!(calls.get(), 2);
+}
+
+#[tokio::test]
+async fn a_client_over_the_layer_tells_what_the_layer_did() {
+    let api = service_fn(|request: Request<Body>| {
+        let body = request.uri().path()[1..].to_owned();
+        std::future::ready(Ok::<_, BoxError>(answer(200, "", body)))
+    });
+    let service = DecodeLayer::<u32>::json().layer(api);
+    let client = ClientOf::from_service(service).base_url("https://api.example");
+    let response = client.get("/7").send().await.unwrap();
+    assert!(matches!(response.into_body(), Decoded::Value(7)));
+    let error = client.get("/x").send().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Decode);
+    assert_eq!(error.to_string(), "answer to GET /x does not decode at `.` (line 1, column 1)");
 }

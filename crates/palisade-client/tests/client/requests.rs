@@ -57,6 +57,8 @@ async fn an_empty_query_is_none() {
 #[tokio::test]
 async fn a_link_is_taken_as_it_is_and_has_no_endpoint() {
     let client = client();
+    client.get("/häh?ü".to_owned()).send().await.unwrap();
+    assert_eq!(client.service().last().uri(), "https://api.example/v1/h%C3%A4h?%C3%BC");
     client.get("https://api.example/v2/x?cursor=%7B#top".to_owned()).send().await.unwrap();
     let request = client.service().last();
     assert_eq!(request.uri(), "https://api.example/v2/x?cursor=%7B");

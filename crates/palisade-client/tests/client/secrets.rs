@@ -109,6 +109,16 @@ async fn no_word_of_an_api_tells_one() {
 }
 
 #[tokio::test]
+async fn what_others_say_is_in_the_source_alone() {
+    let service =
+        service_fn(|_: http::Request<Body>| async { Err::<http::Response<Body>, _>(SECRET) });
+    let client = ClientOf::from_service(service).base_url("https://api.example");
+    let error = client.get("/a").send().await.unwrap_err();
+    check(&format!("{error} {error:?}"));
+    assert_eq!(error.source().unwrap().to_string(), SECRET);
+}
+
+#[tokio::test]
 async fn an_error_of_many_tells_none() {
     let service =
         service_fn(|_: http::Request<Body>| async { Err::<http::Response<Body>, _>("down") });
