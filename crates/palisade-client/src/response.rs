@@ -1,7 +1,9 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes};
-use http::{Extensions, HeaderMap, Response as HttpResponse, StatusCode, Uri, response::Parts};
+use http::{
+    Extensions, HeaderMap, Response as HttpResponse, StatusCode, Uri, Version, response::Parts,
+};
 use http_body::Body as HttpBody;
 use palisade_core::BoxError;
 use serde::de::DeserializeOwned;
@@ -46,6 +48,11 @@ impl<B> Response<B> {
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.status
+    }
+
+    /// The version of HTTP that it came by.
+    pub fn version(&self) -> Version {
+        self.head.version
     }
 
     /// The header fields.
