@@ -149,6 +149,7 @@ impl From<Malformed> for Invalid {
 fn pieces(template: &str) -> impl Iterator<Item = Result<Piece<'_>, Malformed>> {
     let mut rest = template;
     let mut in_query = false;
+    let path_start = path_start(template);
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
@@ -165,17 +166,26 @@ fn pieces(template: &str) -> impl Iterator<Item = Result<Piece<'_>, Malformed>> 
             rest = "";
             return Some(Err(Malformed("the template has a `{` without its `}`")));
         };
+        let origin = template.len() - rest.len() < path_start;
         rest = after;
-        if in_query {
-            return Some(Err(Malformed(
-                "a template's values stand in its path: call `.query(..)`",
-            )));
+        if in_query || origin {
+            return Some(Err(Malformed("a template has values in its path alone")));
         }
         if name.is_empty() || name.contains(['{', '/', '?']) {
             return Some(Err(Malformed("the template has a value without a proper name")));
         }
         Some(Ok(Piece::Value(name)))
     })
+}
+
+/// Where the path of a template begins, which may be a whole URL.
+fn path_start(template: &str) -> usize {
+    match template.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+            template.len() - rest.len() + rest.find(['/', '?']).unwrap_or(rest.len())
+        }
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +215,8 @@ mod tests {
             ("/{x}", &[("x", "100% ü\0\r\n")], "/100%25%20%C3%BC%00%0D%0A"),
             ("/{x}", &[("x", "%2e%2e")], "/%252e%252e"),
             ("/{x}", &[("x", "..a")], "/..a"),
+            ("https://a.example/{x}", &[("x", "1")], "https://a.example/1"),
+            ("/to/http://{x}", &[("x", "1")], "/to/http://1"),
             ("/a b/ü?q=a|b", &[], "/a%20b/%C3%BC?q=a%7Cb"),
             ("", &[], ""),
         ] {
@@ -222,7 +234,10 @@ mod tests {
             ("/users/{id", &[("id", "7")], "`{` without"),
             ("/users/id}", &[], "`}` without"),
             ("/users/{}", &[], "without a proper name"),
-            ("/users?id={id}", &[("id", "7")], "stand in its path"),
+            ("/users?id={id}", &[("id", "7")], "in its path alone"),
+            ("https://{id}.example/", &[("id", "7")], "in its path alone"),
+            ("https://api.example{id}", &[("id", "7")], "in its path alone"),
+            ("{id}://api.example", &[("id", "7")], "in its path alone"),
             ("/users#top", &[], "fragment"),
             ("/users/{id}", &[("id", "..")], "dots"),
             ("/users/{id}", &[("id", ".")], "dots"),
