@@ -444,7 +444,8 @@ impl fmt::Debug for ClientBuilder {
 fn base_url(text: &str) -> Result<Uri, InvalidClient> {
     let fail = |reason| InvalidClient::base(text, reason);
     let url: Uri = text.parse().map_err(|_| fail("it is no URL"))?;
-    let Some(authority) = url.authority().filter(|authority| !authority.host().is_empty()) else {
+    let authority = url.authority().filter(|authority| !authority.host().is_empty());
+    let Some(authority) = authority.filter(|_| url.scheme().is_some()) else {
         return Err(fail("name scheme and host, as in `https://api.example/v1`"));
     };
     if authority.as_str().contains('@') {

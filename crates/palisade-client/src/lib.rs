@@ -67,6 +67,7 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+pub mod blocking;
 mod body;
 mod builder;
 mod client;
@@ -84,6 +85,8 @@ mod timeout;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+#[cfg(feature = "decompression")]
+mod unpack;
 mod wire;
 
 #[cfg(any(feature = "auth", feature = "retry"))]

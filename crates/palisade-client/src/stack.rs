@@ -18,12 +18,7 @@ use tower_service::Service;
 use crate::erased::Erased;
 #[cfg(any(feature = "auth", feature = "retry"))]
 use crate::keep::KeepBody;
-#[cfg(any(
-    feature = "cache",
-    feature = "decompression",
-    feature = "metrics",
-    feature = "rate-limit"
-))]
+#[cfg(any(feature = "cache", feature = "metrics", feature = "rate-limit"))]
 use crate::switch::{SwitchBody, Wraps};
 use crate::{
     Body, BoxedService, HttpLayer, HttpService, ResponseBody,
@@ -31,23 +26,20 @@ use crate::{
     follow::Follow,
     switch::{Join, Same, Switch},
     timeout::TimeLimit,
-    wire::{Wire, WireBody},
+    wire::Wire,
 };
 
 /// The verdict on results, for a stack whose errors are boxed.
 type Http = HttpClassify<Boxed>;
 
 #[cfg(feature = "decompression")]
-type PlainBody = tower_http::decompression::DecompressionBody<WireBody>;
+type Unpacked = crate::unpack::Unpack;
 #[cfg(feature = "decompression")]
-type Unpacked =
-    Switch<tower_http::decompression::Decompression<Wire>, Wire, Wraps<PlainBody, WireBody>>;
-#[cfg(feature = "decompression")]
-type UnpackedBody = SwitchBody<PlainBody, WireBody>;
+type UnpackedBody = crate::unpack::UnpackBody;
 #[cfg(not(feature = "decompression"))]
 type Unpacked = Wire;
 #[cfg(not(feature = "decompression"))]
-type UnpackedBody = WireBody;
+type UnpackedBody = crate::wire::WireBody;
 
 type Followed = Follow<Unpacked>;
 
@@ -221,10 +213,7 @@ impl Layers {
     /// The stack over a wire.
     pub(crate) fn over(&self, wire: Wire) -> BoxedService {
         #[cfg(feature = "decompression")]
-        let wire: Unpacked = match self.decompression {
-            true => Switch::On(tower_http::decompression::Decompression::new(wire)),
-            false => Switch::off(wire),
-        };
+        let wire = Unpacked::new(wire, self.decompression);
         let followed = Follow::new(wire, self.redirects);
         let near: Near = match &self.near[..] {
             [] => Switch::off(followed),
