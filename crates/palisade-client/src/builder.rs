@@ -12,12 +12,34 @@ use palisade_core::{BoxError, Observer};
 ))]
 use crate::stack::Slot;
 use crate::{
-    Client, ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient, defaults,
+    ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient, defaults,
     erased::BoxedService,
     stack::Layers,
     transport::{Proxies, Settings, Transport},
     wire::Wire,
 };
+
+/// A client for an API that survives what real APIs do: the layers of this workspace
+/// as one service, over connections of its own.
+///
+/// Clones are cheap, and share connections, breakers, limits and budgets.
+pub type Client = ClientOf<BoxedService>;
+
+impl Client {
+    /// A client with the [defaults](crate#defaults), for an API at a base URL.
+    ///
+    /// # Errors
+    ///
+    /// If it is no base URL.
+    pub fn new(base_url: impl Into<String>) -> Result<Self, InvalidClient> {
+        Self::builder().base_url(base_url).build()
+    }
+
+    /// Sets what is to be other than [by default](crate#defaults).
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+}
 
 /// Makes a [`Client`]. What is on by default stands [in the crate
 /// documentation](crate#defaults).
@@ -51,7 +73,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let layers = Layers {
             total: Some(defaults::TOTAL),
             attempt: Some(defaults::ATTEMPT),
@@ -129,7 +151,10 @@ impl ClientBuilder {
             self.layers.circuit_breaker =
                 Slot::On(defaults::circuit_breaker(self.layers.attempt, self.observer.clone()));
         }
-        Ok(ClientOf { service: self.layers.over(wire), base, headers: self.headers })
+        let mut client = Client::from_service(self.layers.over(wire));
+        client.base = base;
+        client.headers = self.headers;
+        Ok(client)
     }
 
     fn fail(mut self, invalid: InvalidClient) -> Self {

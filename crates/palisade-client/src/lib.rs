@@ -93,8 +93,8 @@ mod wire;
 pub use self::keep::{KeepBody, KeptBody};
 pub use self::{
     body::Body,
-    builder::ClientBuilder,
-    client::{Client, ClientOf},
+    builder::{Client, ClientBuilder},
+    client::ClientOf,
     erased::{BoxedFuture, BoxedService, HttpLayer, HttpService, IntoResponse},
     invalid_client::InvalidClient,
     response_body::ResponseBody,

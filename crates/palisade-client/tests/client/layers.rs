@@ -169,3 +169,66 @@ async fn errors_keep_their_kind_through_the_stack() {
     assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls);
     assert!(1 <= count.load(Ordering::Relaxed));
 }
+
+/// How long it takes to make some requests, one each second, and how many reach the API.
+async fn paced(client: ClientBuilder, requests: usize, answer: u16) -> (u64, usize) {
+    let client = client.rate_limit(RateLimitLayer::new(Quota::per_second(1).burst(1)));
+    let start = Instant::now();
+    let (_, seen) = run(client, requests, answer).await;
+    (start.elapsed().as_secs(), seen)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_is_that_of_the_documentation() {
+    // Each attempt takes a token: the limit is inside of retries.
+    let retries = || RetryLayer::http().backoff(Backoff::constant(Duration::ZERO));
+    let client = Client::builder().retry(retries()).no_circuit_breaker();
+    assert_eq!(paced(client, 1, 503).await, (2, 3));
+
+    // What the breaker refuses takes none: the limit is inside of it.
+    let breaker = CircuitBreakerLayer::http().trip(Trip::consecutive(1)).keyed(ByAuthority);
+    let client = Client::builder().no_retry().circuit_breaker(breaker);
+    assert_eq!(paced(client, 5, 503).await, (0, 1));
+
+    // What the cache has takes none either, and is a call but no attempt.
+    let registry = Registry::new();
+    let (api, count) = api(|_, _| {
+        Ok(Response::builder().header("cache-control", "max-age=60").body(Body::empty())?)
+    });
+    let client = Client::builder()
+        .metrics(&registry)
+        .cache(HttpCacheLayer::private(MemoryStore::new(1 << 20)))
+        .rate_limit(RateLimitLayer::new(Quota::per_second(1).burst(1)));
+    let client = client.build_over(api).unwrap();
+    let start = Instant::now();
+    for _ in 0..3 {
+        let response = client.clone().oneshot(get("https://api.example/users")).await.unwrap();
+        text(response).await.unwrap();
+    }
+    assert_eq!((start.elapsed(), count.load(Ordering::Relaxed)), (Duration::ZERO, 1));
+    let snapshot = registry.snapshot();
+    assert_eq!((snapshot.calls.count(), snapshot.attempts.count()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_sent_again_if_it_is_short() {
+    let bodies = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (seen, count) = (Arc::clone(&bodies), Arc::new(AtomicUsize::new(0)));
+    let api = service_fn(move |request: Request<Body>| {
+        let (seen, count) = (Arc::clone(&seen), Arc::clone(&count));
+        async move {
+            let body = http_body_util::BodyExt::collect(request.into_body()).await?.to_bytes();
+            seen.lock().unwrap().push(body.len());
+            let first = count.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            status(if first { 503 } else { 200 })
+        }
+    });
+    let client = Client::builder().build_over(api).unwrap();
+    for (length, answer) in [(1000, 200), (100_000, 503)] {
+        bodies.lock().unwrap().clear();
+        let body = http_body_util::Full::new(bytes::Bytes::from(vec![b'x'; length]));
+        let request = Request::put("https://api.example/upload").body(Body::stream(body)).unwrap();
+        assert_eq!(client.clone().oneshot(request).await.unwrap().status(), answer);
+        assert!(bodies.lock().unwrap().iter().all(|sent| *sent == length));
+    }
+}
