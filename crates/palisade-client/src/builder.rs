@@ -3,18 +3,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::USER_AGENT};
 use palisade_core::{BoxError, Observer};
 
-#[cfg(any(
-    feature = "cache",
-    feature = "circuit-breaker",
-    feature = "metrics",
-    feature = "rate-limit",
-    feature = "retry"
-))]
-use crate::stack::Slot;
 use crate::{
     ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient, defaults,
     erased::BoxedService,
-    stack::Layers,
+    stack::{Layers, Slot},
     transport::{Proxies, Settings, Transport},
     wire::Wire,
 };
@@ -133,10 +125,7 @@ impl ClientBuilder {
         self.finish(Wire::Other(BoxedService::new(service)))
     }
 
-    #[cfg_attr(
-        not(any(feature = "circuit-breaker", feature = "retry")),
-        expect(unused_mut, reason = "there is nothing to be made")
-    )]
+    #[cfg_attr(not(any(feature = "circuit-breaker", feature = "retry")), expect(unused_mut))]
     fn finish(mut self, wire: Wire) -> Result<Client, InvalidClient> {
         if let Some(invalid) = self.invalid {
             return Err(invalid);

@@ -1,10 +1,7 @@
 //! What a client does unless it is told otherwise: all of it stands here.
 
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use palisade_core::Observer;
 
 #[cfg(feature = "retry")]

@@ -66,6 +66,20 @@
 //! `metrics`, `rate-limit`, `retry`, and `tls`, which is rustls over ring.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+// What layers share is there without them: told in one place, and not at each of it. With all
+// of them, nothing may be left over.
+#![cfg_attr(
+    not(all(
+        feature = "auth",
+        feature = "cache",
+        feature = "circuit-breaker",
+        feature = "decompression",
+        feature = "metrics",
+        feature = "rate-limit",
+        feature = "retry"
+    )),
+    allow(dead_code, unused_imports)
+)]
 
 pub mod blocking;
 mod body;

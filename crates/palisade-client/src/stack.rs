@@ -14,17 +14,13 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-#[cfg(feature = "auth")]
-use crate::erased::Erased;
 #[cfg(any(feature = "auth", feature = "retry"))]
 use crate::keep::KeepBody;
-#[cfg(any(feature = "cache", feature = "metrics", feature = "rate-limit"))]
-use crate::switch::{SwitchBody, Wraps};
 use crate::{
     Body, BoxedService, HttpLayer, HttpService, ResponseBody,
-    erased::{Answer, same},
+    erased::{Answer, Erased, same},
     follow::Follow,
-    switch::{Join, Same, Switch},
+    switch::{Join, Same, Switch, SwitchBody, Wraps},
     timeout::TimeLimit,
     wire::Wire,
 };
