@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     error::Error,
     fmt,
     pin::Pin,
@@ -160,7 +161,13 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let limit = self.limit(&mut request);
-        TimedFuture { future: self.inner.call(request), sleep: None, what: self.what, limit }
+        TimedFuture {
+            future: self.inner.call(request),
+            sleep: None,
+            what: self.what,
+            limit,
+            end: None,
+        }
     }
 }
 
@@ -174,6 +181,8 @@ pin_project! {
         sleep: Option<Sleep>,
         what: Limited,
         limit: Option<Duration>,
+        // Known from when the answer was first found to be pending.
+        end: Option<Instant>,
     }
 }
 
@@ -186,24 +195,66 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Poll::Ready(result) = this.future.poll(cx) {
-            return Poll::Ready(result);
+        let around = ARMED.replace(None);
+        let polled = this.future.poll(cx);
+        let within = ARMED.replace(around);
+        if polled.is_ready() {
+            return polled;
         }
         let Some(limit) = *this.limit else {
+            tell(within);
             return Poll::Pending;
         };
-        if this.sleep.is_none() {
+        let now = || within.map_or_else(Instant::now, |armed| armed.seen);
+        let end = match *this.end {
+            Some(end) => end,
             // A limit past the end of time is none.
-            let Some(end) = Instant::now().checked_add(limit) else {
-                *this.limit = None;
-                return Poll::Pending;
-            };
+            None => match now().checked_add(limit) {
+                Some(end) => *this.end.insert(end),
+                None => {
+                    *this.limit = None;
+                    tell(within);
+                    return Poll::Pending;
+                }
+            },
+        };
+        // That timer wakes this task before its own time is over: it looks again then.
+        if within.is_some_and(|armed| armed.end <= end) {
+            tell(within);
+            return Poll::Pending;
+        }
+        if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(end)));
         }
-        let over = this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-        match over {
-            true => Poll::Ready(Err(TimedOut::new(*this.what, limit).into())),
-            false => Poll::Pending,
+        if this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+            return Poll::Ready(Err(TimedOut::new(*this.what, limit).into()));
         }
+        tell(Some(Armed { seen: end - limit, end }));
+        Poll::Pending
+    }
+}
+
+/// A timer that wakes the task which is polled now.
+#[derive(Clone, Copy)]
+struct Armed {
+    /// What time it was when it was armed.
+    seen: Instant,
+    end: Instant,
+}
+
+thread_local! {
+    /// What limits further in have armed in the poll that is under way. To set a timer costs
+    /// more than most layers do, and that of a call is of no use while that of an attempt
+    /// comes first.
+    static ARMED: Cell<Option<Armed>> = const { Cell::new(None) };
+}
+
+/// Tells the limits further out of a timer, if none is known that is earlier.
+fn tell(armed: Option<Armed>) {
+    let Some(armed) = armed else {
+        return;
+    };
+    if ARMED.get().is_none_or(|known| armed.end < known.end) {
+        ARMED.set(Some(armed));
     }
 }

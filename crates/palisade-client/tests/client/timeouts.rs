@@ -92,3 +92,22 @@ impl http_body::Body for Stalls {
         std::task::Poll::Pending
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_ends_whatever_it_waits_for() {
+    // In the first attempt, between two, and in the last one.
+    for (attempt, wait, total) in [(30, 1, 20), (5, 100, 20), (15, 1, 20), (10, 10, 20)] {
+        let answers = service_fn(move |_: Request<Body>| async move {
+            sleep(attempt * SECOND).await;
+            Ok::<_, BoxError>(Response::builder().status(503).body(Body::empty())?)
+        });
+        let backoff = palisade_retry::Backoff::constant(wait * SECOND);
+        let retry = palisade_retry::RetryLayer::http().backoff(backoff).attempts(9);
+        let client = Client::builder().retry(retry).total_timeout(total * SECOND);
+        let client = client.no_circuit_breaker().build_over(answers).unwrap();
+        let start = Instant::now();
+        let error = client.oneshot(get("http://api.example/")).await.unwrap_err();
+        assert_eq!(error.to_string(), "call took longer than 20s in all");
+        assert_eq!(start.elapsed(), total * SECOND, "{attempt} {wait}");
+    }
+}
