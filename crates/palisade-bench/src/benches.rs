@@ -1,5 +1,6 @@
 mod cache;
 mod circuit_breaker;
+mod client;
 mod in_process;
 mod late_body;
 mod metrics;
@@ -32,6 +33,7 @@ pub fn benches() -> Vec<Bench> {
         bench("circuit-breaker/memory-count-100", Work::Bytes(memory::count)),
         bench("circuit-breaker/memory-time-10s", Work::Bytes(memory::time)),
         bench("circuit-breaker/memory-10k-hosts", Work::Bytes(memory::keyed)),
+        bench("client/stack", Work::Calls(client::stack)),
         bench("metrics/attempts", Work::Calls(metrics::layers::attempts)),
         bench("metrics/calls-and-attempts", Work::Calls(metrics::layers::calls_and_attempts)),
         bench("metrics/attempts-2-threads", Work::Tasks(metrics::layers::two_threads)),
