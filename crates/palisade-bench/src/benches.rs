@@ -1,3 +1,4 @@
+mod auth;
 mod cache;
 mod circuit_breaker;
 mod client;
@@ -6,6 +7,7 @@ mod late_body;
 mod metrics;
 mod rate_limit;
 
+pub(crate) use self::auth::cold::Gate;
 use crate::bench::{Bench, Work};
 
 /// All benches, in the order in which they have to run.
@@ -17,6 +19,10 @@ pub fn benches() -> Vec<Bench> {
 
     let bench = |name, work| Bench { name, work };
     vec![
+        bench("auth/cached", Work::Calls(auth::calls::cached)),
+        bench("auth/cold-1000", Work::FewCalls(auth::cold::thousand)),
+        bench("auth/per-tenant", Work::Calls(auth::tenants::calls)),
+        bench("auth/replay-copy", Work::Calls(auth::calls::replay_copy)),
         bench("cache/collapse-1000", Work::FewCalls(cache::collapse::thousand)),
         bench("cache/http-hit-1k", Work::Calls(cache::http::hit)),
         bench("cache/http-hit-16m", Work::FewCalls(cache::http::large_hit)),
