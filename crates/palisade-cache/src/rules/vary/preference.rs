@@ -34,7 +34,10 @@ impl<'h> Preferences<'h> {
     }
 
     pub(crate) fn to_bytes(&self) -> Box<[u8]> {
-        self.bytes().collect()
+        let length = self.all().iter().map(|(name, _)| name.len() + 3).sum();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend(self.bytes());
+        bytes.into()
     }
 
     /// Whether these are their bytes.
