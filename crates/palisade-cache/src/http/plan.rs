@@ -158,7 +158,7 @@ impl<T: Store> Plan<T> {
             return None;
         }
         let (key, demand) = (&self.ask.key, &self.ask.demand);
-        let now = self.core.settings.now();
+        let now = self.asked;
         let found = Found::peek(&self.core.store, key.borrowed(), &self.ask.headers, demand, now)?;
         match Decision::of(&found, &self.ask.method, &self.ask.headers, demand, now) {
             Decision::Answer { variant, status: CacheStatus::Hit, .. } => {
