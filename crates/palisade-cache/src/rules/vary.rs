@@ -47,23 +47,37 @@ enum Normal {
 
 #[derive(Clone, Debug)]
 struct Preferred {
-    bytes: Box<[u8]>,
-    /// As it was written, if that was one line: what is written the same does not have to be read.
-    line: Option<Box<[u8]>>,
+    /// The preferences in a normal form, and then the line.
+    written: Box<[u8]>,
+    /// Where the line begins.
+    line: Option<usize>,
 }
 
 /// How it was written does not matter.
 impl PartialEq for Preferred {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes() == other.bytes()
     }
 }
 
 impl Eq for Preferred {}
 
 impl Preferred {
-    fn len(&self) -> usize {
-        self.bytes.len() + self.line.as_ref().map_or(0, |line| line.len())
+    fn of(preferences: &Preferences<'_>, line: Option<&[u8]>) -> Self {
+        let length = preferences.len();
+        let mut written = Vec::with_capacity(length + line.map_or(0, <[u8]>::len));
+        written.extend(preferences.bytes());
+        written.extend_from_slice(line.unwrap_or_default());
+        Self { written: written.into(), line: line.map(|_| length) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.written[..self.line.unwrap_or(self.written.len())]
+    }
+
+    /// As it was written, if that was one line: what is written the same does not have to be read.
+    fn line(&self) -> Option<&[u8]> {
+        self.line.map(|line| &self.written[line..])
     }
 }
 
@@ -157,7 +171,7 @@ impl Selected {
         let value = match &self.value {
             None => 0,
             Some(Normal::List(value)) => value.len(),
-            Some(Normal::Preferences(value)) => value.len(),
+            Some(Normal::Preferences(value)) => value.written.len(),
         };
         self.name.as_str().len() + value
     }
@@ -168,8 +182,8 @@ impl Normal {
         let lines = request.get_all(name);
         lines.iter().next()?;
         if let Some(preferences) = preferences(name, &lines) {
-            let line = only(&lines).map(|line| Box::from(line.as_bytes()));
-            return Some(Self::Preferences(Preferred { bytes: preferences.to_bytes(), line }));
+            let line = only(&lines).map(HeaderValue::as_bytes);
+            return Some(Self::Preferences(Preferred::of(&preferences, line)));
         }
         let mut value = Vec::new();
         for (index, part) in parts(&lines).enumerate() {
@@ -182,14 +196,14 @@ impl Normal {
     }
 
     fn matches(&self, name: &HeaderName, lines: &GetAll<'_, HeaderValue>) -> bool {
-        if let (Self::Preferences(Preferred { line: Some(known), .. }), Some(line)) =
-            (self, only(lines))
-            && **known == *line.as_bytes()
+        if let Self::Preferences(value) = self
+            && let (Some(known), Some(line)) = (value.line(), only(lines))
+            && known == line.as_bytes()
         {
             return true;
         }
         match (self, preferences(name, lines)) {
-            (Self::Preferences(value), Some(preferences)) => preferences.is(&value.bytes),
+            (Self::Preferences(value), Some(preferences)) => preferences.is(value.bytes()),
             (Self::List(value), None) => is_list(value, lines),
             _ => false,
         }

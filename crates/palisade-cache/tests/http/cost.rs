@@ -90,14 +90,14 @@ async fn a_miss_costs_little() {
     // The least of several: now and then a table grows.
     let measures = (0..32).map(|at| measure(service.clone(), &format!("/{at}")));
     let stored = measures.min().unwrap() - bare;
-    assert!(stored <= 18, "{stored} allocations of ours");
+    assert!(stored <= 19, "{stored} allocations of ours");
 }
 
 fn measure<S>(mut service: S, uri: &str) -> u64
 where
     S: Service<crate::support::Ask, Response: IntoBody>,
 {
-    let request = ask("GET", uri, &[("accept", "*/*"), ("user-agent", "me")]);
+    let request = ask("GET", uri, &[("accept", "*/*"), ("accept-encoding", "gzip")]);
     let info = allocation_counter::measure(|| {
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(service.poll_ready(cx).is_ready());
