@@ -98,8 +98,8 @@ impl<T: Store> Plan<T> {
         // The first clone allocates: better now than on a hit.
         drop(body.clone());
         let variant = Variant::new(head, body, self.stamp);
-        let key = self.key(common).to_key();
-        let stored = self.core.store.put(&key, variant);
+        let for_all = common.then(|| self.key(true).to_key());
+        let stored = self.core.store.put(for_all.as_ref().unwrap_or(&self.ask.key), variant);
         if stored {
             self.core.flights.refreshed(&self.ask.key);
         }
