@@ -16,6 +16,7 @@ mod layer;
 mod lease_store;
 #[cfg(feature = "interactive")]
 mod loopback;
+mod model;
 mod refused;
 mod rotating_server;
 mod rotation;
