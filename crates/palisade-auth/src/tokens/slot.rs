@@ -198,7 +198,8 @@ impl<F: Clone> Slot<F> {
         now: Moment,
         random: f64,
     ) -> Landed {
-        let ours;
+        // Dropped after the lock: they are not ours.
+        let (ours, _gone);
         let mut cold = lock(&self.cold);
         ours = cold.flight.take_if(|flying| flying.number == number);
         match landing {
@@ -208,7 +209,7 @@ impl<F: Clone> Slot<F> {
                 let refused = current.as_ref().is_some_and(|held| held.refused);
                 let replaced = refused.then_some(now);
                 let held = cold.next(token, life, replaced);
-                self.put(&mut cold, Some(Arc::clone(&held)));
+                _gone = self.put(&mut cold, Some(Arc::clone(&held)));
                 Landed::Stored(held)
             }
             Landing::Failed(error) if ours.is_some() => {
@@ -216,7 +217,7 @@ impl<F: Clone> Slot<F> {
                 let left = failed.left(now).unwrap_or_default();
                 let quiet = |now: u64| now.saturating_add(in_nanos(left));
                 self.quiet(quiet(nanos(now)), quiet(wall_nanos(now)));
-                cold.failed = Some(failed);
+                _gone = cold.failed.replace(failed);
                 Landed::Failed(error)
             }
             _ => {
@@ -260,11 +261,13 @@ impl<F: Clone> Slot<F> {
     /// Puts a token in the place of the one there is, and of those on their way;
     /// or none. Says for what is waited in vain.
     pub(crate) fn replace(&self, token: Option<(Token, Life)>) -> Option<F> {
+        // Dropped after the lock: it is not ours.
+        let _gone;
         let mut cold = lock(&self.cold);
         cold.epoch += 1;
         let flying = cold.flight.take();
         let held = token.map(|(token, life)| cold.next(token, life, None));
-        self.put(&mut cold, held);
+        _gone = self.put(&mut cold, held);
         flying.map(|flying| flying.flight)
     }
 
@@ -273,11 +276,11 @@ impl<F: Clone> Slot<F> {
         lock(&self.cold).flight.is_some()
     }
 
-    fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) {
-        cold.failed = None;
+    fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) -> Option<Failed> {
         let quiet = cold.flight.as_ref().map_or(0, |_| u64::MAX);
         self.quiet(quiet, quiet);
         self.current.store(held);
+        cold.failed.take()
     }
 
     fn quiet(&self, steady: u64, wall: u64) {

@@ -18,7 +18,8 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use palisade_auth::{
     ApiKey, AuthError, AuthLayer, ClientAuth, Clock, MemoryTokenStore, Moment, Record, Recovery,
-    RefreshToken, Token, TokenEndpoint, TokenFuture, TokenSource, TokenStore, Tokens, Wanted,
+    RefreshToken, StoreFuture, Token, TokenEndpoint, TokenFuture, TokenSource, TokenStore, Tokens,
+    Version, Wanted,
 };
 use palisade_core::{Origins, find_cause};
 use tokio::{
@@ -399,4 +400,101 @@ async fn no_error_of_a_request_shows_its_credentials() {
     let causes: Vec<_> = palisade_core::causes(auth).map(ToString::to_string).collect();
     let shown = format!("{error} {error:?} {causes:?} {source:?} {tokens:?} {layer:?}");
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+/// A store in which another one has always been quicker.
+#[derive(Clone, Default)]
+struct Contended(Arc<AtomicU64>);
+
+impl TokenStore for Contended {
+    fn load<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<(Version, Record)>> {
+        let version = Version(self.0.fetch_add(1, Ordering::Relaxed));
+        let mut record = Record::default();
+        record.refresh_token = Some("r".into());
+        Box::pin(ready(Ok(Some((version, record)))))
+    }
+
+    fn swap<'a>(
+        &'a self,
+        _: &'a str,
+        old: Option<Version>,
+        _: Option<&'a Record>,
+    ) -> StoreFuture<'a, Option<Version>> {
+        // The way out of a loop.
+        let ends = 10_000 < self.0.load(Ordering::Relaxed);
+        Box::pin(ready(Ok(old.filter(|_| ends))))
+    }
+}
+
+#[tokio::test]
+async fn a_store_in_which_others_are_always_quicker_is_not_written_for_ever() {
+    let store = Contended::default();
+    let source = RefreshToken::stored(TokenServer::new().endpoint(), store.clone(), "alice")
+        .client(ClientAuth::none("cli"));
+    let token = Token::bearer("t").unwrap().refresh_token("r2");
+    for error in [source.log_in(&token).await.unwrap_err(), source.log_out().await.unwrap_err()] {
+        assert_eq!(error.recovery(), Recovery::Retry { after: None });
+    }
+    // The token that comes is good all the same.
+    assert!(source.fetch(Wanted::first(now())).await.is_ok());
+    assert!(store.0.load(Ordering::Relaxed) < 1000);
+}
+
+#[test]
+fn what_is_dropped_of_an_error_may_look_again() {
+    struct Resets(Tokens);
+    impl Drop for Resets {
+        fn drop(&mut self) {
+            self.0.reset();
+        }
+    }
+    impl std::fmt::Debug for Resets {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Resets")
+        }
+    }
+    impl std::fmt::Display for Resets {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("it resets")
+        }
+    }
+    impl std::error::Error for Resets {}
+
+    let other = Arc::new(Mutex::new(None::<Tokens>));
+    let tokens = Tokens::new(Asks({
+        let other = Arc::clone(&other);
+        move |_| {
+            let tokens = other.lock().unwrap().clone().unwrap();
+            let error = AuthError::new("no token", Recovery::Retry { after: None });
+            Err(error.with_source(Resets(tokens)))
+        }
+    }));
+    *other.lock().unwrap() = Some(tokens.clone());
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let failed = futures_util::FutureExt::now_or_never(tokens.token());
+        drop(failed);
+        // The last one that knows of the error is the slot.
+        tokens.reset();
+        done.send(()).unwrap();
+    });
+    assert!(told.recv_timeout(5 * SECOND).is_ok(), "it waits for itself");
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_of_logins_is_none() {
+    let directory = crate::directory::Directory::new();
+    let path = directory.file("tokens.json");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if !made.is_ok_and(|made| made.success()) {
+        return;
+    }
+    let store = palisade_auth::FileTokenStore::new(&path);
+    let loaded = timeout(5 * SECOND, store.load("alice")).await;
+    if loaded.is_err() {
+        // So that the thread that waits for it can end.
+        drop(std::fs::OpenOptions::new().write(true).open(&path));
+    }
+    assert!(loaded.expect("it is not waited for").is_err());
 }
