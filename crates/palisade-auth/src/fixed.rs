@@ -3,8 +3,8 @@
 use std::{fmt, future::Ready, sync::Arc};
 
 use http::{
-    HeaderName, HeaderValue, Request, Response, Uri,
-    header::{AUTHORIZATION, COOKIE, GetAll},
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
+    header::{AUTHORIZATION, COOKIE},
 };
 use zeroize::Zeroizing;
 
@@ -239,7 +239,7 @@ impl Authenticator for ApiKey {
             Place::Query(pair) => with_query(request.uri(), pair).map(|uri| {
                 *request.uri_mut() = uri;
             }),
-            Place::Cookie(pair) => with_cookie(request.headers().get_all(COOKIE), pair)
+            Place::Cookie(pair) => with_cookie(request.headers(), pair)
                 .and_then(|cookies| request.headers_mut().try_insert(COOKIE, cookies).ok())
                 .map(|_| ()),
         };
@@ -307,8 +307,9 @@ fn with_query(uri: &Uri, pair: &str) -> Option<Uri> {
 
 /// All of them in one field: RFC 9113, section 8.2.3, allows for several, and HTTP/1.1
 /// does not.
-fn with_cookie(cookies: GetAll<'_, HeaderValue>, pair: &str) -> Option<HeaderValue> {
-    let before = cookies.iter().map(HeaderValue::as_bytes).filter(|cookies| !cookies.is_empty());
+fn with_cookie(headers: &HeaderMap, pair: &str) -> Option<HeaderValue> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let before = cookies.map(HeaderValue::as_bytes).filter(|cookies| !cookies.is_empty());
     let all: Vec<_> = before.chain([pair.as_bytes()]).collect();
     let cookies = Zeroizing::new(all.join(&b"; "[..]));
     let mut cookies = HeaderValue::from_bytes(&cookies).ok()?;

@@ -258,7 +258,7 @@ async fn settle() {
 async fn live(steps: Vec<Step>) -> Vec<String> {
     let model = Model { clock: clock(), world: Arc::default() };
     let tokens =
-        Tokens::new(model.clone()).clock(model.clock.clone()).load_timeout(2 * SECOND).on_change({
+        Tokens::new(model.clone()).clock(model.clock).load_timeout(2 * SECOND).on_change({
             let model = model.clone();
             move |token| model.landed(token)
         });
