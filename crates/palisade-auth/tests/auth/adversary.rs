@@ -498,3 +498,26 @@ async fn a_pipe_in_place_of_a_file_of_logins_is_none() {
     }
     assert!(loaded.expect("it is not waited for").is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_at_any_time_leaves_the_next_one_its_token() {
+    // Before it waits, while it does, while it is refused, and while it is sent again.
+    for polls in 0..30 {
+        let (api, source) = (Api::new(), Source::default());
+        api.accept(&["t2", "t3"]);
+        api.delays([10 * MS; 4]);
+        let service = AuthLayer::new(source.tokens(), origins()).layer(api.clone());
+        let mut call = Box::pin(service.clone().oneshot(get()));
+        for _ in 0..polls {
+            if futures_util::FutureExt::now_or_never(&mut call).is_some() {
+                break;
+            }
+            sleep(10 * MS).await;
+        }
+        drop(call);
+        let response = service.oneshot(get()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{polls}");
+        assert_eq!((source.asked(), source.most()), (2, 1), "{polls}");
+        assert!(api.calls() <= 4, "{polls}");
+    }
+}
