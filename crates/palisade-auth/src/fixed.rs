@@ -4,7 +4,7 @@ use std::{fmt, future::Ready, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
-    HeaderName, HeaderValue, Request, Response, Uri,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE},
 };
 use zeroize::Zeroizing;
@@ -240,7 +240,7 @@ impl Authenticator for ApiKey {
             Place::Query(pair) => with_query(request.uri(), pair).map(|uri| {
                 *request.uri_mut() = uri;
             }),
-            Place::Cookie(pair) => with_cookie(request.headers().get(COOKIE), pair)
+            Place::Cookie(pair) => with_cookie(request.headers(), pair)
                 .and_then(|cookies| request.headers_mut().try_insert(COOKIE, cookies).ok())
                 .map(|_| ()),
         };
@@ -306,10 +306,13 @@ fn with_query(uri: &Uri, pair: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-fn with_cookie(cookies: Option<&HeaderValue>, pair: &str) -> Option<HeaderValue> {
-    let before = cookies.map(HeaderValue::as_bytes).unwrap_or_default();
-    let between: &[u8] = if before.is_empty() { b"" } else { b"; " };
-    let cookies = Zeroizing::new([before, between, pair.as_bytes()].concat());
+/// All of them in one field: RFC 9113, section 8.2.3, allows for several, and HTTP/1.1
+/// does not.
+fn with_cookie(headers: &HeaderMap, pair: &str) -> Option<HeaderValue> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let before = cookies.map(HeaderValue::as_bytes).filter(|cookies| !cookies.is_empty());
+    let all: Vec<_> = before.chain([pair.as_bytes()]).collect();
+    let cookies = Zeroizing::new(all.join(&b"; "[..]));
     let mut cookies = HeaderValue::from_bytes(&cookies).ok()?;
     cookies.set_sensitive(true);
     Some(cookies)

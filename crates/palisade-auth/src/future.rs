@@ -184,8 +184,13 @@ where
 {
     /// Ready when the request can be sent, or cannot be at all.
     fn poll_due(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Whatever else is waited for.
-        let drained = self.as_mut().poll_drain(cx);
+        // Whatever else is waited for. A body that does not end may hold the very place
+        // that the token is waited for.
+        let mut drained = self.as_mut().poll_drain(cx);
+        if drained.is_pending() && self.as_mut().poll_grace(cx).is_ready() {
+            self.as_mut().project().drain.set(None);
+            drained = Poll::Ready(());
+        }
         if let Err(error) = ready!(self.as_mut().poll_credentials(cx)) {
             let this = self.project();
             if let Some(request) = this.request {
@@ -193,12 +198,8 @@ where
             }
             return Poll::Ready(Err(error.into()));
         }
-        if drained.is_pending() && self.as_mut().poll_grace(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let mut this = self.project();
-        this.drain.set(None);
-        this.inner.poll_ready(cx).map_err(Into::into)
+        ready!(drained);
+        self.project().inner.poll_ready(cx).map_err(Into::into)
     }
 
     /// Sends the request.

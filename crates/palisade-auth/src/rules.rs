@@ -96,8 +96,11 @@ impl Failed {
     pub(crate) fn new(error: AuthError, before: Option<&Self>, now: Moment, random: f64) -> Self {
         let tries = before.map_or(0, |before| before.tries).saturating_add(1);
         let rest = match error.recovery() {
-            Recovery::Retry { after: Some(after) } => after.clamp(LEAST, LONGEST),
-            Recovery::Retry { after: None } => {
+            Recovery::Retry { after: Some(after) } if !after.is_zero() => {
+                after.clamp(LEAST, LONGEST)
+            }
+            // At once, as of a date that has passed, is no word on how long it takes.
+            Recovery::Retry { .. } => {
                 let backoff = Backoff::exponential(SECOND / 2).min(LEAST).max(30 * SECOND);
                 backoff.delay(&Step::new(tries, Duration::ZERO, random))
             }
@@ -236,7 +239,8 @@ mod tests {
         };
         check(&transient(None), [250, 500, 1000, 2000]);
         check(&transient(Some(7 * SECOND)), [7000; 4]);
-        check(&transient(Some(Duration::ZERO)), [50; 4]);
+        check(&transient(Some(MS)), [50; 4]);
+        check(&transient(Some(Duration::ZERO)), [250, 500, 1000, 2000]);
         check(&transient(Some(Duration::MAX)), [3_600_000; 4]);
         for recovery in [Recovery::Reauthenticate, Recovery::FixRequest, Recovery::Fatal] {
             check(&AuthError::new("no", recovery), [60_000; 4]);

@@ -26,6 +26,7 @@ use crate::{
     TokenSource,
     challenge::{Verdict, verdict},
     fixed::put,
+    window::Life,
 };
 
 pub use self::{
@@ -185,14 +186,20 @@ impl Tokens {
     pub fn prime(&self, token: Token) -> Result<(), AuthError> {
         let now = self.now();
         let alive = self.inner.settings.life(token, now, now)?;
-        self.inner.slot.replace(Some(alive));
+        self.replace(Some(alive));
         Ok(())
     }
 
     /// Forgets the token and what has failed: the next request has another one
     /// fetched. One that is being fetched is not used.
     pub fn reset(&self) {
-        self.inner.slot.replace(None);
+        self.replace(None);
+    }
+
+    fn replace(&self, token: Option<(Token, Life)>) {
+        if let Some(flight) = self.inner.slot.replace(token) {
+            flight.give_up();
+        }
     }
 
     fn of(settings: Settings) -> Self {

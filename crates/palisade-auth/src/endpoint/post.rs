@@ -76,13 +76,18 @@ where
 {
     let mut body = pin!(body);
     let mut read = Zeroizing::new(Vec::new());
+    let mut left = LONGEST_BODY;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        // RFC 9110, section 6.5: nothing comes after the trailers.
         let Ok(mut data) = frame.map_err(Into::into)?.into_data() else {
-            continue;
+            break;
         };
-        if data.remaining() > LONGEST_BODY - read.len() {
+        // One without data counts as one byte, so that a server cannot go on for ever
+        // with those.
+        let Some(rest) = left.checked_sub(data.remaining().max(1)) else {
             return Ok(None);
-        }
+        };
+        left = rest;
         while data.has_remaining() {
             let chunk = data.chunk();
             read.extend_from_slice(chunk);

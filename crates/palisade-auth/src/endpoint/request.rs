@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use bytes::Bytes;
 use http::{
@@ -65,7 +65,18 @@ impl TokenRequest {
         let secrets = self.form.params.iter().filter(|param| param.secret);
         secrets.chain(&self.form.hidden).any(|param| {
             let value = param.value.expose();
-            !value.is_empty() && text.contains(value)
+            let encoded = form_urlencoded::byte_serialize(value.as_bytes());
+            let encoded = Zeroizing::new(encoded.collect::<String>());
+            repeats(text, value) || repeats(text, &encoded)
+        }) || self.has_field_in(text)
+    }
+
+    /// Whether a text has something of a secret field, with or without its scheme.
+    fn has_field_in(&self, text: &str) -> bool {
+        let secrets = self.headers.values().filter(|value| value.is_sensitive());
+        secrets.filter_map(|value| value.to_str().ok()).any(|value| {
+            let (_, bare) = value.split_once(' ').unwrap_or(("", value));
+            repeats(text, value) || repeats(text, bare)
         })
     }
 
@@ -154,6 +165,23 @@ impl Form {
     }
 }
 
+/// Of a secret that is longer, so much gives too much away.
+const PART: usize = 16;
+/// As little of one at the end of a text, which may have been cut there.
+const START: usize = 4;
+
+fn repeats(text: &str, secret: &str) -> bool {
+    let (text, secret) = (text.as_bytes(), secret.as_bytes());
+    if secret.is_empty() {
+        return false;
+    }
+    let part = secret.len().min(PART);
+    // Each is looked at once, however long they are.
+    let parts: HashSet<_> = text.windows(part).collect();
+    secret.windows(part).any(|part| parts.contains(part))
+        || (START..part).any(|length| text.ends_with(&secret[..length]))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -197,9 +225,18 @@ mod tests {
         request.form().secret("refresh_token", "canary");
         request.form().hide(Secret::new("bird"));
         request.form().secret("empty", "");
+        request.form().secret("assertion", "0123456789abcdefghijklmnopqrstuvwxyz+/==");
+        let mut field = HeaderValue::from_static("Basic bWU6Yw==");
+        field.set_sensitive(true);
+        request.headers_mut().insert("authorization", field);
         for (text, repeated) in [
             ("token canary is expired", true),
             ("a bird", true),
+            ("it was bWU6Yw==", true),
+            ("it has 456789abcdefghij in it", true),
+            ("it has 456789abcde in it", false),
+            ("it is cut: 01234", true),
+            ("it was klmnopqrstuvwxyz%2B%2F%3D%3D", true),
             ("refresh_token is expired", false),
             ("", false),
         ] {

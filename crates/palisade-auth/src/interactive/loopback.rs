@@ -60,7 +60,9 @@ async fn serve(
     expected: &Expected,
 ) -> Option<(Browser, Result<Secret, AuthError>)> {
     let head = timeout(READ, read_head(&mut stream)).await.ok()?.ok()?;
-    let line = str::from_utf8(&head).ok().and_then(|head| head.split("\r\n").next());
+    // Other fields may have any letters.
+    let line = head.split(|byte| *byte == b'\r').next();
+    let line = line.and_then(|line| str::from_utf8(line).ok());
     match line.map_or(Callback::Other(StatusCode::BAD_REQUEST), |line| expected.read(line)) {
         Callback::Answer(answer) => Some((Browser(stream), answer)),
         Callback::Other(status) => {

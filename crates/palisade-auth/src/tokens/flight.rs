@@ -6,14 +6,14 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
 use futures_util::{FutureExt, future::Shared};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     settings::Settings,
@@ -27,6 +27,8 @@ use crate::{AuthError, Recovery, Token, Wanted, window::Life};
 pub(crate) struct Flight {
     future: Shared<Boxed>,
     orphaned: Arc<AtomicBool>,
+    given_up: Shared<oneshot::Receiver<()>>,
+    give_up: Arc<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
 type Boxed = Pin<Box<dyn Future<Output = Result<(), AuthError>> + Send>>;
@@ -36,10 +38,16 @@ impl Flight {
     pub(crate) fn new(settings: Arc<Settings>, slot: Weak<Slot<Self>>, begin: Begin) -> Self {
         let orphaned = Arc::new(AtomicBool::new(false));
         let flown = fly(settings, slot, begin, Arc::clone(&orphaned));
-        // An observer may panic, and all who wait must not.
+        // A clock may panic, and all who wait must not.
         let flown = AssertUnwindSafe(flown).catch_unwind();
         let flown = flown.map(|flown| flown.unwrap_or_else(|panic| Err(panicked(&*panic))));
-        Self { future: flown.boxed().shared(), orphaned }
+        let (give_up, given_up) = oneshot::channel();
+        Self {
+            future: flown.boxed().shared(),
+            orphaned,
+            given_up: given_up.shared(),
+            give_up: Arc::new(Mutex::new(Some(give_up))),
+        }
     }
 
     /// Has it polled by the runtime, if there is one, whoever else polls it.
@@ -52,6 +60,23 @@ impl Flight {
             return;
         };
         runtime.spawn(Driver { flight: self.clone(), ended: false }.run());
+        // One that had ended before takes nothing. What fails then has failed, or who
+        // waits would begin anew without end.
+        self.orphaned.store(false, Ordering::Relaxed);
+    }
+
+    /// Tells all who wait to look again: what is on its way is not for them any more.
+    pub(crate) fn give_up(&self) {
+        let give_up = self.give_up.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(give_up) = give_up {
+            // Nobody may wait.
+            let _ = give_up.send(());
+        }
+    }
+
+    /// Ready where it was given up.
+    pub(crate) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.given_up.poll_unpin(cx).map(drop)
     }
 }
 
@@ -114,17 +139,22 @@ async fn fly(
     };
     match slot.land(begin.number, begin.epoch, landing, now, settings.random.unit()) {
         Landed::Stored(held) => {
-            settings.tell("fetched", now.since(began));
-            settings.changed(&held.token);
+            quietly(|| settings.tell("fetched", now.since(began)));
+            quietly(|| settings.changed(&held.token));
             Ok(())
         }
         Landed::Failed(error) => {
-            settings.tell(result(&error), now.since(began));
+            quietly(|| settings.tell(result(&error), now.since(began)));
             Err(error)
         }
         // Who waited looks again.
         Landed::Nothing => Ok(()),
     }
+}
+
+/// Calls who is told of it. A panic there changes nothing for who waits.
+fn quietly(told: impl FnOnce()) {
+    let _panicked = std::panic::catch_unwind(AssertUnwindSafe(told));
 }
 
 async fn fetch(settings: &Settings, begin: &Begin) -> Result<Token, AuthError> {

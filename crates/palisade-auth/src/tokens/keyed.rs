@@ -1,9 +1,10 @@
 //! A token for each tenant, or for each scope.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -128,6 +129,31 @@ struct Inner {
     template: Settings,
     bounds: Bounds,
     map: BoundedMap<Key, Tokens>,
+    // The same by the number of the slot, for refusals.
+    slots: Mutex<Slots>,
+}
+
+/// Does not keep what it knows.
+#[derive(Default)]
+struct Slots {
+    known: HashMap<u64, Weak<super::Inner>>,
+    // When those that are gone are looked for.
+    full: usize,
+}
+
+impl Slots {
+    fn add(&mut self, tokens: &Tokens) {
+        if self.full <= self.known.len() {
+            self.known.retain(|_, tokens| tokens.strong_count() > 0);
+            self.full = (2 * self.known.len()).max(64);
+        }
+        self.known.insert(tokens.inner.slot.id(), Arc::downgrade(&tokens.inner));
+    }
+
+    fn find(&self, slot: u64) -> Option<Tokens> {
+        let inner = self.known.get(&slot)?.upgrade()?;
+        Some(Tokens { inner })
+    }
 }
 
 type SourceOf = dyn Fn(Option<&str>) -> Arc<dyn TokenSource> + Send + Sync;
@@ -208,7 +234,8 @@ impl TokensByKey {
 
     fn of(source: Arc<SourceOf>, template: Settings, bounds: Bounds) -> Self {
         let map = BoundedMap::new(bounds);
-        Self { inner: Arc::new(Inner { source, template, bounds, map }) }
+        let slots = Mutex::default();
+        Self { inner: Arc::new(Inner { source, template, bounds, map, slots }) }
     }
 
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -234,7 +261,13 @@ impl TokensByKey {
         let mut settings = self.inner.template.clone();
         settings.source = (self.inner.source)(key.tenant.as_deref());
         settings.scope.clone_from(&key.scope);
-        Tokens::of(settings)
+        let tokens = Tokens::of(settings);
+        self.slots().add(&tokens);
+        tokens
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -280,11 +313,8 @@ impl Authenticator for TokensByKey {
         if stamp == Stamp::FIXED {
             return Refused::Final;
         }
-        // A walk, and no second index: this is rare.
-        let found = self.inner.map.look_at_all(|_, tokens| {
-            (tokens.inner.slot.id() == stamp.slot()).then(|| tokens.clone())
-        });
-        match found.into_iter().flatten().next() {
+        let found = self.slots().find(stamp.slot());
+        match found {
             Some(tokens) => tokens.refused(stamp, response),
             // It made room for others: there will be another one.
             None => Refused::Replay,

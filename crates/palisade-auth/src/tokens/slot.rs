@@ -21,9 +21,10 @@ pub(crate) struct Slot<F> {
     id: u64,
     // Written under the lock.
     current: ArcSwapOption<Held>,
-    // Until then, in nanoseconds of the steady clock, who has a token that can
-    // be used need not look for another one. Written under the lock.
+    // Until then, in nanoseconds of both clocks, who has a token that can be used
+    // need not look for another one. Written under the lock.
     quiet_until: AtomicU64,
+    quiet_until_wall: AtomicU64,
     cold: Mutex<Cold<F>>,
 }
 
@@ -121,6 +122,7 @@ impl<F: Clone> Slot<F> {
             id,
             current: ArcSwapOption::empty(),
             quiet_until: AtomicU64::new(0),
+            quiet_until_wall: AtomicU64::new(0),
             cold: Mutex::new(cold),
         }
     }
@@ -145,6 +147,7 @@ impl<F: Clone> Slot<F> {
         !held.refused
             && held.life.age(now) == Age::Soft
             && nanos(now) < self.quiet_until.load(Ordering::Relaxed)
+            && wall_nanos(now) < self.quiet_until_wall.load(Ordering::Relaxed)
     }
 
     /// The token, or what has to be waited for. `begin` makes a flight, and is
@@ -167,7 +170,7 @@ impl<F: Clone> Slot<F> {
             failed: cold.failed.as_ref(),
         };
         let begin = |cold: &mut Cold<F>| {
-            self.quiet_until.store(u64::MAX, Ordering::Relaxed);
+            self.quiet(u64::MAX, u64::MAX);
             cold.begin(current.as_deref(), now, begin)
         };
         let decided = decide(&state, limits, now);
@@ -195,7 +198,8 @@ impl<F: Clone> Slot<F> {
         now: Moment,
         random: f64,
     ) -> Landed {
-        let ours;
+        // Dropped after the lock: they are not ours.
+        let (ours, _gone);
         let mut cold = lock(&self.cold);
         ours = cold.flight.take_if(|flying| flying.number == number);
         match landing {
@@ -205,20 +209,20 @@ impl<F: Clone> Slot<F> {
                 let refused = current.as_ref().is_some_and(|held| held.refused);
                 let replaced = refused.then_some(now);
                 let held = cold.next(token, life, replaced);
-                self.put(&mut cold, Some(Arc::clone(&held)));
+                _gone = self.put(&mut cold, Some(Arc::clone(&held)));
                 Landed::Stored(held)
             }
             Landing::Failed(error) if ours.is_some() => {
                 let failed = Failed::new(error.clone(), cold.failed.as_ref(), now, random);
                 let left = failed.left(now).unwrap_or_default();
-                let quiet = nanos(now).saturating_add(in_nanos(left));
-                self.quiet_until.store(quiet, Ordering::Relaxed);
-                cold.failed = Some(failed);
+                let quiet = |now: u64| now.saturating_add(in_nanos(left));
+                self.quiet(quiet(nanos(now)), quiet(wall_nanos(now)));
+                _gone = cold.failed.replace(failed);
                 Landed::Failed(error)
             }
             _ => {
                 if ours.is_some() {
-                    self.quiet_until.store(0, Ordering::Relaxed);
+                    self.quiet(0, 0);
                 }
                 Landed::Nothing
             }
@@ -255,16 +259,16 @@ impl<F: Clone> Slot<F> {
     }
 
     /// Puts a token in the place of the one there is, and of those on their way;
-    /// or none.
-    pub(crate) fn replace(&self, token: Option<(Token, Life)>) -> Option<Arc<Held>> {
+    /// or none. Says for what is waited in vain.
+    pub(crate) fn replace(&self, token: Option<(Token, Life)>) -> Option<F> {
         // Dropped after the lock: it is not ours.
-        let _flight;
+        let _gone;
         let mut cold = lock(&self.cold);
         cold.epoch += 1;
-        _flight = cold.flight.take();
+        let flying = cold.flight.take();
         let held = token.map(|(token, life)| cold.next(token, life, None));
-        self.put(&mut cold, held.clone());
-        held
+        _gone = self.put(&mut cold, held);
+        flying.map(|flying| flying.flight)
     }
 
     /// Whether somebody may wait for a token of this slot.
@@ -272,11 +276,16 @@ impl<F: Clone> Slot<F> {
         lock(&self.cold).flight.is_some()
     }
 
-    fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) {
-        cold.failed = None;
+    fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) -> Option<Failed> {
         let quiet = cold.flight.as_ref().map_or(0, |_| u64::MAX);
-        self.quiet_until.store(quiet, Ordering::Relaxed);
+        self.quiet(quiet, quiet);
         self.current.store(held);
+        cold.failed.take()
+    }
+
+    fn quiet(&self, steady: u64, wall: u64) {
+        self.quiet_until.store(steady, Ordering::Relaxed);
+        self.quiet_until_wall.store(wall, Ordering::Relaxed);
     }
 }
 
@@ -343,6 +352,10 @@ impl Fresh {
 
 fn nanos(now: Moment) -> u64 {
     in_nanos(now.steady())
+}
+
+fn wall_nanos(now: Moment) -> u64 {
+    in_nanos(now.wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default())
 }
 
 fn in_nanos(duration: std::time::Duration) -> u64 {

@@ -70,6 +70,9 @@ impl Future for Wait {
                 false => Err(error),
             }));
         }
+        if this.flight.poll_given_up(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         match this.sleep.as_mut().map(|sleep| sleep.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(this.timed_out()),
             _ => Poll::Pending,

@@ -236,3 +236,26 @@ async fn nothing_shows_a_code_or_a_state() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_browser_may_send_fields_in_any_letters() {
+    let server = TokenServer::new();
+    let login = flow(&server).begin().await.unwrap();
+    let browser = async {
+        let mut stream = TcpStream::connect(address(&login)).await.unwrap();
+        let state = &asked(&login)["state"];
+        let line = format!("GET /callback?code=c&state={state} HTTP/1.1\r\n");
+        // RFC 9110, section 5.5: a value may have such bytes, as of cookies of others.
+        stream
+            .write_all(&[line.as_bytes(), b"cookie: name=J\xfcrgen\r\n\r\n"].concat())
+            .await
+            .unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
+    };
+    let login = tokio::time::timeout(5 * SECOND, login.token());
+    let (token, page) = join(login, browser).await;
+    assert_eq!(token.expect("it is an answer").unwrap().header(), "Bearer t1");
+    assert!(page.contains("You are logged in"));
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 #![allow(clippy::disallowed_methods, reason = "callers go on beside the test")]
 
+mod adversary;
 mod contract;
 mod cost;
 #[cfg(feature = "interactive")]
@@ -15,6 +16,7 @@ mod layer;
 mod lease_store;
 #[cfg(feature = "interactive")]
 mod loopback;
+mod model;
 mod refused;
 mod rotating_server;
 mod rotation;

@@ -234,6 +234,29 @@ async fn a_body_that_has_no_end_is_not_read_for_ever() {
     assert!(unsignable(&error).is_streaming());
 }
 
+#[tokio::test]
+async fn a_body_of_nothing_that_has_no_end_is_not_read_for_ever() {
+    struct Hollow(usize);
+
+    impl Body for Hollow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0 += 1;
+            assert!(self.0 < 20_000, "far more was read than may be");
+            Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+        }
+    }
+
+    let request = aws("PUT").body(Hollow(0)).unwrap();
+    let error = send(layer().longest_body(10_000), request).await.unwrap_err();
+    assert!(unsignable(&error).is_streaming());
+}
+
 /// Says how long it is, and must not be polled.
 struct Known(u64);
 

@@ -44,6 +44,8 @@ pub(super) struct Keeper {
 /// As many tokens as are tried: one that is kept, that of a peer who was quicker,
 /// and the one that was given.
 const ATTEMPTS: usize = 3;
+/// How often another one may be quicker to write, although this one has the lock.
+const OVERWRITES: usize = 100;
 
 impl Keeper {
     /// Gets a token: the one that another one has got in the meantime, or a new one,
@@ -104,7 +106,7 @@ impl Keeper {
 
     async fn overwrite(&self, record: Option<&Record>) -> Result<(), AuthError> {
         let _lock = self.lock().await?;
-        loop {
+        for _ in 0..OVERWRITES {
             let version = self.load().await?.map(|(version, _)| version);
             if self.store.swap(&self.name, version, record).await.map_err(unwritable)?.is_some() {
                 // What is there now is looked at as that of another one.
@@ -112,6 +114,8 @@ impl Keeper {
                 return Ok(());
             }
         }
+        let message = "others write the login again and again";
+        Err(AuthError::new(message, Recovery::Retry { after: None }))
     }
 
     /// What others have got, for who cannot get the lock.

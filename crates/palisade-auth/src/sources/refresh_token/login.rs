@@ -236,7 +236,7 @@ fn earlier(now: Moment, age: Duration) -> Moment {
 /// taken over.
 pub(super) fn lasts(lifetime: Duration, age: Duration) -> bool {
     let left = lifetime.saturating_sub(age);
-    (lifetime * 2 / 5).min(Duration::from_secs(330)) < left
+    (lifetime / 5 * 2).min(Duration::from_secs(330)) < left
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What stands in the file.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::Path,
     time::UNIX_EPOCH,
@@ -31,8 +31,14 @@ pub(super) struct Document {
 impl Document {
     /// Reads a file. One that is not there, or empty, has no logins.
     pub(super) fn read(path: &Path) -> Result<Self, Problem> {
-        let file = match File::open(path) {
-            Ok(file) => file,
+        // Who opens a pipe waits for the other end.
+        let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
+            true => File::open(path).map(Some),
+            false => Ok(None),
+        });
+        let file = match opened {
+            Ok(Some(file)) => file,
+            Ok(None) => return Err(Problem::Damaged("is no file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::new()),
             Err(error) => return Err(error.into()),
         };
