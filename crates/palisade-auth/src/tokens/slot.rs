@@ -1,6 +1,10 @@
 //! One token and its renewal, as threads share them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -21,10 +25,17 @@ pub(crate) struct Slot<F> {
     id: u64,
     // Written under the lock.
     current: ArcSwapOption<Held>,
-    // Until then, in nanoseconds of the steady clock, who has a token that can
-    // be used need not look for another one. Written under the lock.
-    quiet_until: AtomicU64,
+    // Until then who has a token that can be used need not look for another one.
+    quiet: Quiet,
     cold: Mutex<Cold<F>>,
+}
+
+/// A moment by both clocks, in nanoseconds: it is over when either says so, as the
+/// steady one may stand still while a machine sleeps. Written under the lock; who
+/// finds half of it looks once too often, or goes by the earlier of two.
+struct Quiet {
+    steady: AtomicU64,
+    wall: AtomicU64,
 }
 
 struct Cold<F> {
@@ -82,7 +93,7 @@ pub(crate) struct Join<F> {
     /// Whether it begins with this.
     pub(crate) begins: bool,
     pub(crate) fallback: bool,
-    pub(crate) until: std::time::Duration,
+    pub(crate) until: Duration,
 }
 
 /// What a flight came to.
@@ -120,7 +131,7 @@ impl<F: Clone> Slot<F> {
         Self {
             id,
             current: ArcSwapOption::empty(),
-            quiet_until: AtomicU64::new(0),
+            quiet: Quiet { steady: AtomicU64::new(0), wall: AtomicU64::new(0) },
             cold: Mutex::new(cold),
         }
     }
@@ -142,9 +153,7 @@ impl<F: Clone> Slot<F> {
 
     #[cold]
     fn is_quiet(&self, held: &Held, now: Moment) -> bool {
-        !held.refused
-            && held.life.age(now) == Age::Soft
-            && nanos(now) < self.quiet_until.load(Ordering::Relaxed)
+        !held.refused && held.life.age(now) == Age::Soft && self.quiet.lasts(now)
     }
 
     /// The token, or what has to be waited for. `begin` makes a flight, and is
@@ -167,7 +176,8 @@ impl<F: Clone> Slot<F> {
             failed: cold.failed.as_ref(),
         };
         let begin = |cold: &mut Cold<F>| {
-            self.quiet_until.store(u64::MAX, Ordering::Relaxed);
+            // Who comes after that finds a flight that was lost.
+            self.quiet.set(now, limits.lost_after());
             cold.begin(current.as_deref(), now, begin)
         };
         let decided = decide(&state, limits, now);
@@ -211,14 +221,13 @@ impl<F: Clone> Slot<F> {
             Landing::Failed(error) if ours.is_some() => {
                 let failed = Failed::new(error.clone(), cold.failed.as_ref(), now, random);
                 let left = failed.left(now).unwrap_or_default();
-                let quiet = nanos(now).saturating_add(in_nanos(left));
-                self.quiet_until.store(quiet, Ordering::Relaxed);
+                self.quiet.set(now, left);
                 cold.failed = Some(failed);
                 Landed::Failed(error)
             }
             _ => {
                 if ours.is_some() {
-                    self.quiet_until.store(0, Ordering::Relaxed);
+                    self.quiet.end();
                 }
                 Landed::Nothing
             }
@@ -274,8 +283,7 @@ impl<F: Clone> Slot<F> {
 
     fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) {
         cold.failed = None;
-        let quiet = cold.flight.as_ref().map_or(0, |_| u64::MAX);
-        self.quiet_until.store(quiet, Ordering::Relaxed);
+        self.quiet.end();
         self.current.store(held);
     }
 }
@@ -284,6 +292,29 @@ impl<F> fmt::Debug for Slot<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+impl Quiet {
+    fn lasts(&self, now: Moment) -> bool {
+        let (steady, wall) = by_both(now);
+        steady < self.steady.load(Ordering::Relaxed) && wall < self.wall.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, now: Moment, rest: Duration) {
+        let (steady, wall) = by_both(now);
+        let rest = in_nanos(rest);
+        self.steady.store(steady.saturating_add(rest), Ordering::Relaxed);
+        self.wall.store(wall.saturating_add(rest), Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.steady.store(0, Ordering::Relaxed);
+    }
+}
+
+fn by_both(now: Moment) -> (u64, u64) {
+    let wall = now.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (in_nanos(now.steady()), in_nanos(wall))
 }
 
 impl<F: Clone> Cold<F> {
@@ -341,12 +372,8 @@ impl Fresh {
     }
 }
 
-fn nanos(now: Moment) -> u64 {
-    in_nanos(now.steady())
-}
-
-fn in_nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
+fn in_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(all(test, palisade_shuttle))]
