@@ -96,6 +96,13 @@ type SourceOf = dyn Fn(Option<&str>) -> Arc<dyn TokenSource> + Send + Sync;
 impl TokensByKey {
     /// Keeps tokens of the sources that a function makes for each tenant, and
     /// for none. It is called once for each key, and must not panic.
+    ///
+    /// A tenant with two scopes has two keys, and a key that made room comes
+    /// again. So the function should hand out clones of one
+    /// [`RefreshToken`](crate::RefreshToken) for a tenant, or such with a
+    /// [store](crate::RefreshToken::store) for all: two that begin with the same
+    /// refresh token use it twice, which a server that rotates them takes for a
+    /// theft.
     pub fn new<S: TokenSource>(source: impl Fn(Option<&str>) -> S + Send + Sync + 'static) -> Self {
         let source: Arc<SourceOf> = Arc::new(move |tenant| Arc::new(source(tenant)));
         let bounds = Bounds { most: 1024, idle: in_nanos(Duration::from_secs(3600)) };
@@ -148,8 +155,8 @@ impl TokensByKey {
     }
 
     /// The tokens of a credential, to [warm up](Tokens::warm_up) or to
-    /// [reset](Tokens::reset): they stay for as long as you have them. Nothing, if there is no room, or if it is a token
-    /// itself.
+    /// [reset](Tokens::reset): they stay for as long as you have them. Nothing, if
+    /// there is no room, or if it is a token itself.
     pub fn tokens(&self, credential: &Credential) -> Option<Tokens> {
         match credential.token {
             None => self.look(&credential.key(), Tokens::clone),
