@@ -83,8 +83,8 @@
 //! # Where it stands
 //!
 //! Inside of retries, breakers and limits, so that each attempt has a fresh token, and outside of
-//! what follows the request to the network. A layer that follows redirects may stand on either side:
-//! credentials go to the [`Origins`](palisade_core::Origins) alone.
+//! what follows the request to the network. A layer that follows redirects stands outside: there,
+//! credentials go to the [`Origins`](palisade_core::Origins) alone; further in, it copies them.
 //!
 //! The token may be fetched through the same client, if its requests carry [`AuthBypass`].
 //!
