@@ -67,8 +67,8 @@ impl Way {
 #[inline]
 fn is_plain(uri: &Uri) -> bool {
     // A target without a scheme gets one further on, where that is known.
-    uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
-        && !uri.host().is_some_and(is_loopback)
+    let plain = |scheme: &str| ["http", "ws"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+    uri.scheme_str().is_some_and(plain) && !uri.host().is_some_and(is_loopback)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -123,6 +123,7 @@ mod tests {
         for (uri, expected) in [
             ("http://api.example/", Way::Insecure),
             ("HTTP://api.example/", Way::Insecure),
+            ("ws://api.example/", Way::Insecure),
             ("http://localhost.evil.example/", Way::Insecure),
             ("http://10.0.0.1/", Way::Insecure),
             ("http://127.0.0.1.evil.example/", Way::Insecure),
@@ -131,6 +132,7 @@ mod tests {
             ("http://127.1.2.3/", Way::Through),
             ("http://[::1]:8080/", Way::Through),
             ("https://api.example/", Way::Through),
+            ("wss://api.example/", Way::Through),
             ("/users", Way::Through),
         ] {
             assert_eq!(way(&gate, uri, |_| {}), expected, "{uri}");
