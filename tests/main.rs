@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests as well")]
 
+mod auth;
 mod breaker;
 mod breaker_server;
 mod breaker_stacks;

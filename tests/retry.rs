@@ -161,7 +161,7 @@ async fn a_connection_that_went_stale_costs_an_attempt() {
 
         let second = client.oneshot(request(server.url("/"))).await;
         assert_eq!(second.ok().map(|response| info(&response).0), expected);
-        assert_eq!(server.stats().connections(), expected.unwrap_or(1).into());
+        assert_eq!(server.stats().connections(), u64::from(expected.unwrap_or(1)));
     }
 }
 

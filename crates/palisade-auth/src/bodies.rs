@@ -13,8 +13,15 @@ pub trait Bodies<B> {
     /// What is kept of it.
     type Kept;
 
+    /// Whether the head of such a request is worth keeping; if not, it is sent
+    /// once. Defaults to true.
+    fn keeps(&self, request: &Request<B>) -> bool {
+        let _ = request;
+        true
+    }
+
     /// The request with the body that is sent, and what is kept of that. Nothing,
-    /// if the request is sent once; its head is not kept either then.
+    /// if the request is sent once.
     fn first(&self, request: Request<B>) -> (Request<Self::Body>, Option<Self::Kept>);
 
     /// The body that is sent again, if that can be.
@@ -83,6 +90,11 @@ impl<B> Bodies<B> for SendOnce {
     type Body = B;
     // Nothing is.
     type Kept = std::convert::Infallible;
+
+    #[inline]
+    fn keeps(&self, _: &Request<B>) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn first(&self, request: Request<B>) -> (Request<B>, Option<Self::Kept>) {

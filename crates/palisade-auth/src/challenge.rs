@@ -95,24 +95,36 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) fn verdict(headers: &HeaderMap) -> Verdict {
-    let challenges = challenges(headers);
-    let ours =
-        challenges.iter().filter(|challenge| ["Bearer", "DPoP"].iter().any(|s| challenge.is(s)));
-    let verdicts = ours.map(|challenge| match challenge.param("error") {
-        Some("invalid_token") => Verdict::InvalidToken,
-        Some("insufficient_scope") => Verdict::InsufficientScope,
-        Some(_) => Verdict::Other,
-        None => Verdict::Bare,
+    judge(headers).map_or(Verdict::Bare, |(verdict, _)| verdict)
+}
+
+/// If a token was good, but not for what was asked: what it has to be good for, if
+/// that is said.
+pub(crate) fn scope_that_lacks(headers: &HeaderMap) -> Option<Option<String>> {
+    match judge(headers)? {
+        (Verdict::InsufficientScope, challenge) => {
+            Some(challenge.param("scope").map(str::to_owned))
+        }
+        _ => None,
+    }
+}
+
+/// Of several challenges, the one that says what can be done.
+fn judge(headers: &HeaderMap) -> Option<(Verdict, Challenge)> {
+    let challenges = challenges(headers).into_iter();
+    let ours = challenges.filter(|challenge| challenge.is("Bearer") || challenge.is("DPoP"));
+    let judged = ours.map(|challenge| match challenge.param("error") {
+        Some("invalid_token") => (Verdict::InvalidToken, challenge),
+        Some("insufficient_scope") => (Verdict::InsufficientScope, challenge),
+        Some(_) => (Verdict::Other, challenge),
+        None => (Verdict::Bare, challenge),
     });
-    // Of several, the one that says what can be done.
-    verdicts
-        .min_by_key(|verdict| match verdict {
-            Verdict::InvalidToken => 0,
-            Verdict::InsufficientScope => 1,
-            Verdict::Other => 2,
-            Verdict::Bare => 3,
-        })
-        .unwrap_or(Verdict::Bare)
+    judged.min_by_key(|(verdict, _)| match verdict {
+        Verdict::InvalidToken => 0,
+        Verdict::InsufficientScope => 1,
+        Verdict::Other => 2,
+        Verdict::Bare => 3,
+    })
 }
 
 const MAX_CHALLENGES: usize = 32;
@@ -386,6 +398,21 @@ mod tests {
             (&["Basic realm=\"x, Bearer error=invalid_token\""], Verdict::Bare),
         ] {
             assert_eq!(verdict(&headers(fields)), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn tells_what_a_token_lacks() {
+        for (field, expected) in [
+            ("Bearer error=insufficient_scope, scope=\"a b\"", Some(Some("a b"))),
+            ("DPoP error=insufficient_scope", Some(None)),
+            ("Bearer scope=\"a b\"", None),
+            ("Bearer error=invalid_token, scope=a", None),
+            ("Basic error=insufficient_scope, scope=a", None),
+            ("Bearer error=insufficient_scope, scope=a, DPoP error=invalid_token", None),
+        ] {
+            let found = scope_that_lacks(&headers(&[field]));
+            assert_eq!(found.as_ref().map(Option::as_deref), expected, "{field}");
         }
     }
 

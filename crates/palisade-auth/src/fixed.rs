@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Ready, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
     HeaderName, HeaderValue, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE},
@@ -109,7 +110,7 @@ impl Basic {
         }
         let pair = Zeroizing::new(format!("{user}:{password}"));
         let mut text = Zeroizing::new(String::from("Basic "));
-        base64(pair.as_bytes(), &mut text);
+        BASE64_STANDARD.encode_string(pair.as_bytes(), &mut text);
         let value = sensitive(&text).ok_or(InvalidCredential("it is too long"))?;
         Ok(Self { value })
     }
@@ -335,21 +336,6 @@ fn percent_encode(text: &str, into: &mut String) {
                 let written: Result<(), fmt::Error> = write!(into, "%{byte:02X}");
                 written.expect("a string takes all");
             }
-        }
-    }
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8], into: &mut String) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let at = |index| u32::from(chunk.get(index).copied().unwrap_or_default());
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            into.push(match place <= chunk.len() {
-                true => char::from(LETTERS[(bits >> (18 - 6 * place) & 63) as usize]),
-                false => '=',
-            });
         }
     }
 }

@@ -17,7 +17,9 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Applied, AuthError, Authenticator, Bodies, Refused, Stamp, layer::Rules};
+use crate::{
+    Applied, AuthError, Authenticator, Bodies, InsufficientScope, Refused, Stamp, layer::Rules,
+};
 
 pin_project! {
     /// The future of [`Auth`](crate::Auth).
@@ -41,8 +43,8 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<S, F, ResB, A: Authenticator, M, MB, K> {
-        // The inner service works on it.
-        Called { #[pin] future: F, sent: Option<Sent<S, A, M, K>> },
+        // The inner service works on it, with our credentials or without.
+        Called { #[pin] future: F, sent: Option<Sent<S, A, M, K>>, ours: bool },
         // There is no token for it, or the one that it had was refused; or the
         // inner service is not ready for it. Boxed: most calls have none.
         Pending { pending: Pin<Box<Pending<S, ResB, A, M, MB, K>>> },
@@ -147,9 +149,8 @@ impl<S, A, M, K> Sent<S, A, M, K> {
 }
 
 impl<S, K> Kept<S, K> {
-    /// Nothing, if the head is longer than any server reads.
-    pub(crate) fn new<B>(request: &Request<B>, body: K, inner: S) -> Option<Self> {
-        Some(Self { inner, head: HeadCopy::of(request)?, body })
+    pub(crate) fn new(head: HeadCopy, body: K, inner: S) -> Self {
+        Self { inner, head, body }
     }
 }
 
@@ -262,7 +263,11 @@ where
 {
     #[inline]
     pub(crate) fn called(future: S::Future, sent: Option<Sent<S, A, M, M::Kept>>) -> Self {
-        Self { stage: Stage::Called { future, sent } }
+        Self { stage: Stage::Called { future, sent, ours: true } }
+    }
+
+    pub(crate) fn around(future: S::Future) -> Self {
+        Self { stage: Stage::Called { future, sent: None, ours: false } }
     }
 
     pub(crate) fn pending(pending: Pending<S, ResB, A, M, M::Body, M::Kept>) -> Self {
@@ -287,12 +292,14 @@ where
         let mut stage = self.project().stage;
         loop {
             match stage.as_mut().project() {
-                StageProj::Called { future, sent } => {
-                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    if response.status() != StatusCode::UNAUTHORIZED {
+                StageProj::Called { future, sent, ours } => {
+                    let mut response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    let refused = response.status() == StatusCode::UNAUTHORIZED;
+                    if !(refused || response.status() == StatusCode::FORBIDDEN) || !*ours {
                         return Poll::Ready(Ok(response));
                     }
-                    let Some(sent) = sent.take() else {
+                    InsufficientScope::tell(&mut response);
+                    let Some(sent) = sent.take().filter(|_| refused) else {
                         return Poll::Ready(Ok(response));
                     };
                     match sent.refused(response) {
@@ -305,7 +312,7 @@ where
                 StageProj::Pending { pending } => {
                     ready!(pending.as_mut().poll_due(cx))?;
                     let (future, sent) = pending.as_mut().send();
-                    stage.set(Stage::Called { future, sent });
+                    stage.set(Stage::Called { future, sent, ours: true });
                 }
                 StageProj::Failed { error } => {
                     let error = error.take().expect("polled after it was ready");

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{Request, Uri};
+use http::{Request, Uri, uri::Scheme};
 use palisade_core::Origins;
 
 use crate::{AuthBypass, AuthError, Authenticator, Recovery};
@@ -66,6 +66,11 @@ impl Way {
 /// Whether others could read along.
 #[inline]
 fn is_plain(uri: &Uri) -> bool {
+    uri.scheme() != Some(&Scheme::HTTPS) && is_http_beyond(uri)
+}
+
+#[cold]
+fn is_http_beyond(uri: &Uri) -> bool {
     // A target without a scheme gets one further on, where that is known.
     let plain = |scheme: &str| ["http", "ws"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
     uri.scheme_str().is_some_and(plain) && !uri.host().is_some_and(is_loopback)

@@ -6,7 +6,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use palisade_core::{BoxError, ErrorKind, Event, Head, Observer, Target};
+use palisade_core::{BoxError, ErrorKind, Event, Head, HeadCopy, Observer, Target};
 use tower_service::Service;
 
 use crate::{
@@ -75,22 +75,25 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let rules = &self.rules;
         let way = rules.gate.way(&rules.authenticator, &request);
         if way != crate::gate::Way::Through {
             return self.call_otherwise(way, request);
         }
 
-        let (mut request, kept) = rules.bodies.first(request);
-        // As it was before, so that nothing is put there twice. The ready instance
-        // is called; the second try asks this clone first.
         let may_change = rules.authenticator.may_change();
-        let kept = kept.filter(|_| may_change);
-        let kept = kept.and_then(|body| Kept::new(&request, body, self.inner.clone()));
-        let kept = kept.map(Box::new);
+        // As it was before, so that nothing is put there twice.
+        let keeps = may_change && rules.bodies.keeps(&request);
+        let head = if keeps { HeadCopy::of(&request) } else { None };
+        // Before the body is exchanged: it is faster to move a request once.
         match rules.authenticator.apply(&mut request) {
             Applied::Done(stamp) => {
+                let (request, body) = rules.bodies.first(request);
+                // The ready instance is called; the second try asks this clone first.
+                let kept = head.zip(body);
+                let kept = kept.map(|(head, body)| Kept::new(head, body, self.inner.clone()));
+                let kept = kept.map(Box::new);
                 let sent = may_change.then(|| Sent::new(Arc::clone(rules), stamp, kept));
                 ResponseFuture::called(self.inner.call(request), sent)
             }
@@ -99,6 +102,10 @@ where
                 // the token is waited for.
                 let inner = self.inner.clone();
                 self.inner = inner.clone();
+                let (request, body) = rules.bodies.first(request);
+                let kept = head.zip(body);
+                let kept = kept.map(|(head, body)| Kept::new(head, body, inner.clone()));
+                let kept = kept.map(Box::new);
                 let pending = Pending::first(Arc::clone(rules), inner, request, kept, wait);
                 ResponseFuture::pending(pending)
             }
@@ -125,7 +132,7 @@ impl<S, A, M> Auth<S, A, M> {
         match way.refusal() {
             None => {
                 let (request, _) = self.rules.bodies.first(request);
-                ResponseFuture::called(self.inner.call(request), None)
+                ResponseFuture::around(self.inner.call(request))
             }
             Some((reason, error)) => {
                 self.rules.refuse(&request, reason, &error);

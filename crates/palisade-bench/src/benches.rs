@@ -1,10 +1,13 @@
+mod auth;
 mod cache;
 mod circuit_breaker;
+mod client;
 mod in_process;
 mod late_body;
 mod metrics;
 mod rate_limit;
 
+pub(crate) use self::auth::cold::Gate;
 use crate::bench::{Bench, Work};
 
 /// All benches, in the order in which they have to run.
@@ -16,6 +19,10 @@ pub fn benches() -> Vec<Bench> {
 
     let bench = |name, work| Bench { name, work };
     vec![
+        bench("auth/cached", Work::Calls(auth::calls::cached)),
+        bench("auth/cold-1000", Work::FewCalls(auth::cold::thousand)),
+        bench("auth/per-tenant", Work::Calls(auth::tenants::calls)),
+        bench("auth/replay-copy", Work::Calls(auth::calls::replay_copy)),
         bench("cache/collapse-1000", Work::FewCalls(cache::collapse::thousand)),
         bench("cache/http-hit-1k", Work::Calls(cache::http::hit)),
         bench("cache/http-hit-16m", Work::FewCalls(cache::http::large_hit)),
@@ -32,6 +39,7 @@ pub fn benches() -> Vec<Bench> {
         bench("circuit-breaker/memory-count-100", Work::Bytes(memory::count)),
         bench("circuit-breaker/memory-time-10s", Work::Bytes(memory::time)),
         bench("circuit-breaker/memory-10k-hosts", Work::Bytes(memory::keyed)),
+        bench("client/stack", Work::Calls(client::stack)),
         bench("metrics/attempts", Work::Calls(metrics::layers::attempts)),
         bench("metrics/calls-and-attempts", Work::Calls(metrics::layers::calls_and_attempts)),
         bench("metrics/attempts-2-threads", Work::Tasks(metrics::layers::two_threads)),

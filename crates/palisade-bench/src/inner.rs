@@ -1,6 +1,8 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    mem,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +24,16 @@ pub struct Healthy;
 /// Answers 200 at once, as a server of axum does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served;
+
+/// Answers 200 when it is asked for the second time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Later;
+
+/// The answer of [`Later`].
+#[derive(Debug)]
+pub(crate) struct LaterFuture {
+    asked: bool,
+}
 
 /// Answers 503 and 200 in turn, at once. Clones take turns together.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +64,32 @@ impl Service<Request<Body>> for Healthy {
 
     fn call(&mut self, _request: Request<Body>) -> Self::Future {
         ready(Ok(answer(StatusCode::OK)))
+    }
+}
+
+impl<B> Service<Request<B>> for Later {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = LaterFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<B>) -> LaterFuture {
+        LaterFuture { asked: false }
+    }
+}
+
+impl Future for LaterFuture {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if mem::replace(&mut self.asked, true) {
+            return Poll::Ready(Ok(answer(StatusCode::OK)));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -26,6 +26,13 @@ static CACHEABLE: [(HeaderName, &str); 3] = [
     (USER_AGENT, "inventory-sync/2.14 (build 8811)"),
 ];
 
+static ANONYMOUS: [(HeaderName, &str); 4] = [
+    (ACCEPT, "application/json"),
+    (ACCEPT_ENCODING, "gzip, br, zstd"),
+    (USER_AGENT, "inventory-sync/2.14 (build 8811)"),
+    (HeaderName::from_static("x-request-id"), "01946f0e-7a6c-7d4e-9b1a-4f2d8c3b5e70"),
+];
+
 const URI: &str = "http://api.example/v1/items?page=2";
 
 pub fn get() -> Request<Body> {
@@ -39,6 +46,11 @@ pub(crate) fn get_of(uri: &str) -> Request<Body> {
 /// A GET that a cache may answer: for nobody in particular, and with three headers.
 pub(crate) fn cacheable(uri: &str) -> Request<Body> {
     request(Method::GET, uri, &CACHEABLE, Bytes::new())
+}
+
+/// A GET without credentials, to where they may go.
+pub(crate) fn anonymous() -> Request<Body> {
+    request(Method::GET, "https://api.example/v1/items?page=2", &ANONYMOUS, Bytes::new())
 }
 
 pub fn post() -> Request<Body> {

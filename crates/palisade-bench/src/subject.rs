@@ -6,6 +6,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{Request, Response, StatusCode};
@@ -193,6 +194,31 @@ impl Subject {
         let runtime = paused_runtime();
         let batch = move |calls| {
             runtime.block_on(call_in_turn(name, &mut service, request, calls));
+        };
+        Self::of(name, batch)
+    }
+
+    /// A service that is pending at its first poll, and may set timers: one that fires earlier is
+    /// set already, as in any process that has something to do.
+    pub(crate) fn pending<S, B>(
+        name: &'static str,
+        mut service: S,
+        request: fn() -> Request<Body>,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: fmt::Debug> + 'static,
+    {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a clock needs nothing of the system");
+        let batch = move |calls| {
+            runtime.block_on(async {
+                let mut earlier = pin!(tokio::time::sleep(Duration::from_secs(1)));
+                let _ = poll_fn(|cx| Poll::Ready(earlier.as_mut().poll(cx))).await;
+                for _ in 0..calls {
+                    let result = service.call(black_box(request())).await;
+                    check(name, black_box(&result));
+                }
+            });
         };
         Self::of(name, batch)
     }

@@ -5,6 +5,7 @@ pub(crate) mod axum_prometheus;
 pub(crate) mod failsafe;
 pub(crate) mod governor;
 pub(crate) mod http_cache;
+pub(crate) mod huskarl;
 pub(crate) mod leaky_bucket;
 pub(crate) mod opentelemetry;
 pub(crate) mod recloser;

@@ -9,6 +9,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use palisade_core::BoxError;
 
+use crate::erased::same;
+
 /// A body of whatever kind: none, bytes in memory, or a stream.
 ///
 /// ```
@@ -42,6 +44,19 @@ impl Body {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         Self { kind: Kind::Stream(body.map_err(Into::into).boxed_unsync()) }
+    }
+
+    /// A body of any kind; as it is, if it is one of these.
+    pub(crate) fn of<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        same(body).unwrap_or_else(Self::stream)
+    }
+
+    /// What is left of a stream that was sent.
+    pub(crate) fn spent() -> Self {
+        Self::stream(Spent)
     }
 
     /// All of it, if it is in memory.
@@ -110,5 +125,20 @@ impl fmt::Debug for Body {
             Kind::Full(_) => "Body(in memory)",
             Kind::Stream(_) => "Body(stream)",
         })
+    }
+}
+
+/// Has nothing, and does not say so before.
+struct Spent;
+
+impl HttpBody for Spent {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(None)
     }
 }

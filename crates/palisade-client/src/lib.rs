@@ -1,8 +1,190 @@
-//! An HTTP client for APIs, made of [tower](tower_service) layers.
+//! An HTTP client for APIs, made of [tower](tower_service) layers: typed
+//! requests and answers over any service.
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! use http::Response;
+//! use palisade_client::{Body, ClientOf, Error};
+//! use serde::Deserialize;
+//! # use tower::service_fn;
+//!
+//! #[derive(Deserialize)]
+//! struct User {
+//!     name: String,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! # // In place of a server.
+//! # let service = service_fn(|request: http::Request<Body>| async move {
+//! #     assert_eq!(request.uri(), "https://api.example/v1/users/7");
+//! #     Ok::<_, Infallible>(Response::new(Body::from(r#"{"name": "Ada"}"#)))
+//! # });
+//! let client = ClientOf::from_service(service).base_url("https://api.example/v1");
+//! let user: User = client.get("/users/{id}").path("id", 7).send().await?.json().await?;
+//! assert_eq!(user.name, "Ada");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What there is
+//!
+//! | to | use |
+//! |---|---|
+//! | name what is asked for | [`get`](ClientOf::get) and its like, [`path`](RequestBuilder::path), [`query`](RequestBuilder::query) |
+//! | send a body | [`json`](RequestBuilder::json), [`form`](RequestBuilder::form), [`multipart`](RequestBuilder::multipart), [`body`](RequestBuilder::body), [`stream`](RequestBuilder::stream) |
+//! | bound the time | [`timeout`](RequestBuilder::timeout), [`deadline`](RequestBuilder::deadline) |
+//! | let a `POST` be repeated | [`idempotency_key`](RequestBuilder::idempotency_key), [`idempotent`](RequestBuilder::idempotent) |
+//! | tell a layer something | [`extension`](RequestBuilder::extension) |
+//! | read a value | [`json`](Response::json), of an `Option` if there may be none |
+//! | check the value | [`valid_by`](Json::valid_by), with [`validate_fn`] or a [`Validate`] |
+//! | read an API's own errors | [`json_or`](Response::json_or), [`Problem`] |
+//! | read all, or piece by piece | [`text`](Response::text), [`bytes`](Response::bytes), [`into_body`](Response::into_body) |
+//! | send many at once | [`fetch_all`](ClientOf::fetch_all), [`fetch_stream`](ClientOf::fetch_stream) |
+//! | let layers outside see what does not decode | [`DecodeLayer`] |
+//! | know what went wrong | [`Error::kind`], [`Error::status`], [`Error::is_timeout`], [`Error::retry_after`] |
+//!
+//! # Templates
+//!
+//! What stands in the source, `"/users/{id}"`, is a template. Its values are
+//! percent-encoded and cannot leave their segments, and layers know the
+//! request by its template: metrics count it, and breakers break for it, as
+//! one [`Endpoint`](palisade_core::Endpoint). A `String` or a `Uri` is a link,
+//! as servers give them, and is taken as it is. A whole URL may lead to the
+//! origin of the base URL, and to [others](ClientOf::origins) if they are named.
+//!
+//! # Secrets
+//!
+//! An [`Error`] can be logged: its text, its `Debug` and its causes in this
+//! crate name a request by method and template, or by its origin, and quote
+//! neither URL nor body. What was quoted is there for who asks:
+//! [`Error::uri`], [`Error::body`], [`DecodeError::detail`].
+//!
+//! # Defaults
+//!
+//! A call passes these from the top down. Each of them can be set, and all but the
+//! last can be left out; with its feature off, it is not there.
+//!
+//! | what | default | set by |
+//! |---|---|---|
+//! | layers of yours around each call | none | `layer` |
+//! | metrics of calls | none | `metrics` |
+//! | cache | none | `cache` |
+//! | time of a call, to the head of its response | 60 s | `total_timeout` |
+//! | retries | 3 attempts, which begin before the time of the call is over | `retry`, `no_retry` |
+//! | circuit breaker | one for each authority; a call that is dropped after 30 s has failed | `circuit_breaker`, `no_circuit_breaker` |
+//! | rate limit | none | `rate_limit` |
+//! | limit on what is in flight | none | `concurrency_limit` |
+//! | credentials | none | `auth`, `auth_layer` |
+//! | time of an attempt, to the head of its response | 30 s | `attempt_timeout` |
+//! | metrics of attempts | none | `metrics` |
+//! | layers of yours around each attempt | none | `attempt_layer` |
+//! | redirects | 10, which take no secrets to another origin | `redirects` |
+//! | decompression | gzip, deflate | `no_decompression` |
+//! | connections | below | `build_over` |
+//!
+//! | what | default | set by |
+//! |---|---|---|
+//! | time without any of a response's body | 30 s | `body_idle_timeout` |
+//! | body of a request that streams, kept for further attempts | 64 KiB | |
+//! | time of a look-up, a connection and its handshake | 5 s | `connect_timeout` |
+//! | time that a connection is kept unused | 90 s | `pool_idle_timeout` |
+//! | connections kept unused for each host | 32 | `pool_max_idle_per_host` |
+//! | versions of HTTP | 2 if TLS negotiates it, 1.1 otherwise | `http_versions` |
+//! | proxies | as the environment says | `proxy`, `no_proxy` |
+//! | who is trusted | whom Mozilla trusts | `trust_pem` |
+//! | `user-agent` | `palisade/0.1.0` | `user_agent`, `header` |
+//!
+//! # Over another client
+//!
+//! [`ClientBuilder::build_over`] takes any service for HTTP in place of the
+//! connections, and [`ClientOf`] is a client over a service alone, without any of
+//! these layers and without a box.
+//!
+//! # Features
+//!
+//! All are on by default: `auth`, `cache`, `circuit-breaker`, `decompression`,
+//! `metrics`, `rate-limit`, `retry`, and `tls`, which is rustls over ring.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
+// What layers share is there without them: told in one place, and not at each of it. With all
+// of them, nothing may be left over.
+#![cfg_attr(
+    not(all(
+        feature = "auth",
+        feature = "cache",
+        feature = "circuit-breaker",
+        feature = "decompression",
+        feature = "metrics",
+        feature = "rate-limit",
+        feature = "retry"
+    )),
+    allow(dead_code, unused_imports)
+)]
 
+pub mod blocking;
 mod body;
+mod builder;
+mod call;
 mod client;
+mod collect;
+mod connect;
+mod decode;
+mod decoding;
+mod defaults;
+mod erased;
+mod error;
+mod expiry;
+mod follow;
+mod future;
+mod invalid;
+mod invalid_client;
+mod json;
+#[cfg(any(feature = "auth", feature = "retry"))]
+mod keep;
+mod many;
+mod multipart;
+mod problem;
+mod request;
+mod response;
+mod response_body;
+mod route;
+mod stack;
+mod switch;
+mod template;
+mod timeout;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
+#[cfg(feature = "decompression")]
+mod unpack;
+mod url;
+mod validate;
+mod wire;
 
-pub use self::{body::Body, client::ClientOf};
+#[cfg(any(feature = "auth", feature = "retry"))]
+pub use self::keep::{KeepBody, KeptBody};
+#[cfg(feature = "garde")]
+pub use self::validate::Garde;
+pub use self::{
+    body::Body,
+    builder::{Client, ClientBuilder},
+    client::ClientOf,
+    decode::DecodeError,
+    decoding::{Decode, DecodeFuture, DecodeLayer, Decoded},
+    erased::{BoxedFuture, BoxedService, HttpLayer, HttpService, IntoResponse},
+    error::{Error, Kind},
+    future::ResponseFuture,
+    invalid_client::InvalidClient,
+    json::{Json, Refused},
+    many::{FetchAll, FetchJson, Fetched, FetchedUnordered, IterSource, Progress},
+    multipart::{Multipart, Part},
+    problem::Problem,
+    request::RequestBuilder,
+    response::Response,
+    response_body::ResponseBody,
+    route::Route,
+    timeout::{TimedOut, Timeouts},
+    transport::HttpVersions,
+    validate::{Report, Validate, ValidateFn, validate_fn},
+};

@@ -25,7 +25,7 @@
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`] |
-//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`] |
+//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`], [`Identity`] |
 //! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
 //!
@@ -49,6 +49,7 @@ mod event;
 mod foreign;
 mod head;
 mod idempotent;
+mod identity;
 mod key;
 mod kind;
 mod method;
@@ -68,6 +69,7 @@ pub use self::{
     event::{Cause, Event, Observer, Target},
     head::Head,
     idempotent::Idempotent,
+    identity::Identity,
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},

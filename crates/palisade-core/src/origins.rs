@@ -1,6 +1,9 @@
 use std::{error::Error, fmt};
 
-use http::Uri;
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
 
 /// A set of origins: those that may be told something, such as credentials or
 /// the id of a trace.
@@ -27,7 +30,7 @@ pub struct Origins {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
-    scheme: String,
+    scheme: Scheme,
     host: String,
     port: u16,
     // As it is mostly written: without the port of the scheme.
@@ -68,27 +71,35 @@ impl Origins {
 
     /// Whether this is the address of something at one of the origins. One
     /// without scheme and host is only at [any](Self::any).
+    #[inline]
     pub fn contains(&self, uri: &Uri) -> bool {
         let Some(listed) = &self.listed else {
             return true;
         };
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return false;
         };
         // No need to take apart what is written in the same way.
-        let same = |origin: &Origin| {
-            origin.authority == authority.as_str() && origin.scheme.eq_ignore_ascii_case(scheme)
-        };
-        if listed.iter().any(same) {
-            return true;
-        }
+        let same =
+            |origin: &Origin| origin.scheme == *scheme && origin.authority == authority.as_str();
+        listed.iter().any(same) || Self::contains_other(listed, uri, scheme, authority)
+    }
+
+    /// The same, however it is written.
+    #[cold]
+    fn contains_other(
+        listed: &[Origin],
+        uri: &Uri,
+        scheme: &Scheme,
+        authority: &Authority,
+    ) -> bool {
         let (host, Some(port)) = (authority.host(), port_of(uri)) else {
             return false;
         };
         listed.iter().any(|origin| {
             origin.port == port
                 && origin.host.eq_ignore_ascii_case(host)
-                && origin.scheme.eq_ignore_ascii_case(scheme)
+                && origin.scheme.as_str().eq_ignore_ascii_case(scheme.as_str())
         })
     }
 }
@@ -97,7 +108,7 @@ impl Origin {
     fn parse(text: &str) -> Result<Self, InvalidOrigin> {
         let fail = |reason| InvalidOrigin::new(text, reason);
         let uri: Uri = text.parse().map_err(|_| fail(Reason::NoUri))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(fail(Reason::Incomplete));
         };
         if authority.as_str().contains('@') {
@@ -111,8 +122,8 @@ impl Origin {
             return Err(fail(Reason::Incomplete));
         }
         let port = port_of(&uri).ok_or_else(|| fail(Reason::Port))?;
-        let (scheme, host) = (scheme.to_owned(), authority.host().to_owned());
-        let authority = match default_port(&scheme) {
+        let (scheme, host) = (scheme.clone(), authority.host().to_owned());
+        let authority = match default_port(scheme.as_str()) {
             Some(default) if default == port => host.clone(),
             _ => format!("{host}:{port}"),
         };

@@ -22,8 +22,10 @@
 //! |---|---|---|
 //! | [`core`] | always | verdicts, error kinds, events, endpoints |
 //! | [`body`] | always | bodies that replay, drain and tell their end |
+//! | [`auth`] | `auth`, `jwt` | puts credentials on requests: tokens that are fresh, refreshed once, never leaked |
 //! | [`cache`] | `cache` | caches HTTP by RFC 9111, and the answers of any service for a time |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
+//! | [`client`], [`blocking`] | `client` | the layers as one client over connections of its own, with defaults for all |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
 //! | [`rate_limit`] | `rate-limit` | limits rates and requests in flight: quotas, keys, costs, a fair line to wait in |
@@ -38,11 +40,17 @@
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub use palisade_auth as auth;
 pub use palisade_body as body;
 #[cfg(feature = "cache")]
 pub use palisade_cache as cache;
 #[cfg(feature = "circuit-breaker")]
 pub use palisade_circuit_breaker as circuit_breaker;
+#[cfg(feature = "client")]
+pub use palisade_client as client;
+#[cfg(feature = "client")]
+pub use palisade_client::{Client, blocking};
 pub use palisade_core as core;
 #[cfg(feature = "metrics")]
 pub use palisade_metrics as metrics;

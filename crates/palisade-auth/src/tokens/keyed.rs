@@ -2,8 +2,8 @@
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use http::{Request, Response, header::AUTHORIZATION};
-use palisade_core::{KeyRef, Observer};
+use http::{Extensions, Request, Response, header::AUTHORIZATION};
+use palisade_core::{Identity, KeyRef, Observer};
 use palisade_keyed::{BoundedMap, Bounds, Evict};
 
 use super::{Settings, Tokens, wait::Wait};
@@ -15,12 +15,18 @@ use crate::{
 /// In the extensions of a request: which credentials it gets from
 /// [`TokensByKey`].
 ///
+/// [`put`](Self::put) sets the [`Identity`] of the request with it, which others
+/// read. A cache further out does: it sees a request before there are any
+/// credentials, and without would answer one tenant with what is for another.
+///
 /// ```
 /// use http::Request;
 /// use palisade_auth::Credential;
+/// use palisade_core::Identity;
 ///
 /// let mut request = Request::get("https://api.example/users").body(())?;
-/// request.extensions_mut().insert(Credential::tenant("acme").scope("users:read"));
+/// Credential::tenant("acme").scope("users:read").put(request.extensions_mut());
+/// assert_eq!(Identity::of(request.extensions()), Some(&Identity::new("acme")));
 /// # Ok::<_, http::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -31,7 +37,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Those of a tenant.
+    /// Those of a tenant. Defaults to the name of the request's [`Identity`], and
+    /// else to no tenant.
     pub fn tenant(tenant: impl Into<Arc<str>>) -> Self {
         Self { tenant: Some(tenant.into()), ..Self::default() }
     }
@@ -42,21 +49,32 @@ impl Credential {
         self
     }
 
-    /// This token, whatever becomes of it.
+    /// This token, whatever becomes of it. Below a cache, set an [`Identity`] as
+    /// well: a token has no name to make one of.
     pub fn token(token: Token) -> Self {
         Self { token: Some(token), ..Self::default() }
     }
 
-    fn key(&self) -> KeyOf<'_> {
-        KeyOf { tenant: self.tenant.as_deref(), scope: self.scope.as_deref() }
+    /// Puts it into the extensions of a request, and its tenant there as the
+    /// [`Identity`] of the request.
+    pub fn put(self, extensions: &mut Extensions) {
+        if let Some(tenant) = &self.tenant {
+            extensions.insert(Identity::new(Arc::clone(tenant)));
+        }
+        extensions.insert(self);
+    }
+
+    fn key<'k>(&'k self, identity: Option<&'k Identity>) -> KeyOf<'k> {
+        let tenant = self.tenant.as_deref().or_else(|| identity.map(Identity::name));
+        KeyOf { tenant, scope: self.scope.as_deref() }
     }
 }
 
 /// Keeps a token fresh for each tenant and scope that requests ask for. Clones
 /// share them.
 ///
-/// Which those are, the [`Credential`] in the extensions of a request says. A
-/// request without gets the token of no tenant.
+/// Which those are, the [`Credential`] in the extensions of a request says, and
+/// the [`Identity`] there. A request without gets the token of no tenant.
 ///
 /// There are only so many; a token that was not asked for in a long time makes
 /// room for another one, but never while somebody waits for it. Where there is
@@ -159,7 +177,7 @@ impl TokensByKey {
     /// there is no room, or if it is a token itself.
     pub fn tokens(&self, credential: &Credential) -> Option<Tokens> {
         match credential.token {
-            None => self.look(&credential.key(), Tokens::clone),
+            None => self.look(&credential.key(None), Tokens::clone),
             Some(_) => None,
         }
     }
@@ -212,19 +230,21 @@ impl Authenticator for TokensByKey {
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Wait> {
         let now = self.inner.template.clock.now();
-        let (extensions, own) = (request.extensions(), Credential::default());
-        let credential = extensions.get().unwrap_or(&own);
+        let (extensions, none) = (request.extensions(), Credential::default());
+        let credential = extensions.get().unwrap_or(&none);
         if let Some(token) = &credential.token {
             let value = token.header().clone();
             return put(request, &AUTHORIZATION, &value);
         }
-        let found = self.look(&credential.key(), |tokens| match tokens.inner.slot.fresh(now) {
-            Some(fresh) => {
-                let held = fresh.held();
-                let stamp = Stamp::new(tokens.inner.slot.id(), held.generation);
-                Ok((held.token.header().clone(), stamp))
+        let found = self.look(&credential.key(Identity::of(extensions)), |tokens| {
+            match tokens.inner.slot.fresh(now) {
+                Some(fresh) => {
+                    let held = fresh.held();
+                    let stamp = Stamp::new(tokens.inner.slot.id(), held.generation);
+                    Ok((held.token.header().clone(), stamp))
+                }
+                None => Err(tokens.clone()),
             }
-            None => Err(tokens.clone()),
         });
         match found {
             Some(Ok((value, stamp))) => match put(request, &AUTHORIZATION, &value) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use palisade_auth::{Applied, AuthError, AuthLayer, Authenticator, Credential, Token, TokensByKey};
-use palisade_core::{Origins, find_cause};
+use palisade_core::{Identity, Origins, find_cause};
 use palisade_testkit::Random;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -36,6 +36,42 @@ fn of(credential: Credential) -> Request<Full<Bytes>> {
     let mut request = get();
     request.extensions_mut().insert(credential);
     request
+}
+
+fn by(name: &str, credential: Option<Credential>) -> Request<Full<Bytes>> {
+    let mut request = get();
+    request.extensions_mut().insert(Identity::new(name));
+    if let Some(credential) = credential {
+        request.extensions_mut().insert(credential);
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_named_no_tenant_is_known_by_identity() {
+    let (api, sources) = (Api::new(), Sources::default());
+    let layer = AuthLayer::new(sources.tokens(), Origins::any()).send_once();
+    for request in [
+        by("blue", None),
+        by("blue", Some(Credential::default().scope("+read"))),
+        by("blue", Some(Credential::tenant("red"))),
+    ] {
+        layer.layer(api.clone()).oneshot(request).await.unwrap();
+    }
+    assert_eq!(api.tokens(), ["blue.t1", "blue.t2+read", "red.t1"]);
+}
+
+#[test]
+fn a_credential_that_is_put_sets_the_identity() {
+    let check = |credential: Credential, expected: &str| {
+        let mut request = by("before", None);
+        credential.put(request.extensions_mut());
+        assert_eq!(Identity::of(request.extensions()).map(Identity::name), Some(expected));
+        assert!(request.extensions().get::<Credential>().is_some());
+    };
+    check(Credential::tenant("blue").scope("read"), "blue");
+    check(Credential::default().scope("read"), "before");
+    check(Credential::token(Token::bearer("abc").unwrap()), "before");
 }
 
 #[tokio::test(start_paused = true)]

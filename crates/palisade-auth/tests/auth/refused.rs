@@ -15,7 +15,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use palisade_auth::{AuthError, AuthLayer, Reason, Recovery};
+use palisade_auth::{
+    AuthBypass, AuthError, AuthLayer, Bearer, InsufficientScope, Reason, Recovery,
+};
 use palisade_core::{Origins, find_cause};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
@@ -126,6 +128,36 @@ async fn what_no_token_can_help_stands() {
         let response = service.oneshot(get()).await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!((api.calls(), source.asked()), (1, 1), "{status} {challenge}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_lacks_is_told() {
+    let lacks = r#"Bearer error="insufficient_scope", scope="read write""#;
+    for (status, challenge, expected) in [
+        (403, lacks, Some(Some("read write"))),
+        (401, lacks, Some(Some("read write"))),
+        (403, "DPoP error=insufficient_scope", Some(None)),
+        (403, "Bearer error=invalid_token, scope=read", None),
+        (407, lacks, None),
+    ] {
+        let api = Api::new();
+        api.status(StatusCode::from_u16(status).unwrap());
+        api.challenge(challenge);
+        let tokens = AuthLayer::new(Source::default().tokens(), origins());
+        let once = AuthLayer::new(Bearer::new("abc").unwrap(), origins()).send_once();
+        for response in [
+            tokens.layer(api.clone()).oneshot(get()).await.unwrap(),
+            once.layer(api.clone()).oneshot(get()).await.unwrap(),
+        ] {
+            let told = InsufficientScope::of(&response);
+            assert_eq!(told.map(InsufficientScope::scope), expected, "{status} {challenge}");
+        }
+        // Of a request that had no credentials of ours, it says nothing.
+        let mut request = get();
+        request.extensions_mut().insert(AuthBypass);
+        let response = tokens.layer(api).oneshot(request).await.unwrap();
+        assert_eq!(InsufficientScope::of(&response), None);
     }
 }
 

@@ -21,8 +21,8 @@ use crate::Background;
 ///
 /// It belongs above everything that a hit should not have to do: retries,
 /// breakers, limits. Above what adds credentials it only belongs where requests
-/// carry a [`CachePartition`](crate::CachePartition), for it does not see whose
-/// they are.
+/// carry an [`Identity`](palisade_core::Identity) or a
+/// [`CachePartition`](crate::CachePartition), for it does not see whose they are.
 #[must_use]
 pub struct HttpCacheLayer<T, P = ByCredentials, K = Unread> {
     core: Arc<Core<T>>,

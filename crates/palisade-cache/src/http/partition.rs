@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use palisade_core::Head;
+use palisade_core::{Head, Identity};
 
 use super::secret::{Key, Secret};
 use crate::wire::{DecodeError, Reader, put_bytes};
@@ -120,6 +120,9 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
 /// such as the name of a tenant, [`partition_fn`] makes a partition. What is in the
 /// URI does so by itself.
 ///
+/// Where credentials are put on requests further in, an [`Identity`] in their
+/// extensions says whose they are going to be, and counts as one.
+///
 /// A partition is a hash of 128 bits, keyed with a [`Secret`]. What is marked
 /// `public` goes to the common partition.
 ///
@@ -156,8 +159,13 @@ impl ByCredentials {
         Self { key: secret.key("credentials") }
     }
 
-    fn hash(&self, headers: &HeaderMap) -> [u8; 16] {
+    fn hash(&self, headers: &HeaderMap, identity: Option<&Identity>) -> [u8; 16] {
         let mut hash = self.key.hash();
+        if let Some(identity) = identity {
+            // No field has this name.
+            hash.write_field(b"");
+            hash.write_field(identity.name().as_bytes());
+        }
         for (name, value) in headers.iter().filter(|field| is_credential(*field)) {
             hash.write_field(name.as_str().as_bytes());
             hash.write_field(value.as_bytes());
@@ -168,10 +176,11 @@ impl ByCredentials {
 
 impl PartitionBy for ByCredentials {
     fn partition(&self, head: Head<'_>) -> CachePartition {
-        if !head.headers.iter().any(is_credential) {
+        let identity = Identity::of(head.extensions);
+        if identity.is_none() && !head.headers.iter().any(is_credential) {
             return CachePartition::common();
         }
-        CachePartition(Kind::Credentials(self.hash(head.headers)))
+        CachePartition(Kind::Credentials(self.hash(head.headers, identity)))
     }
 }
 
@@ -188,13 +197,18 @@ fn is_credential((name, value): (&HeaderName, &HeaderValue)) -> bool {
         || ENDS.iter().any(|end| name.ends_with(end)) && !name.ends_with("idempotency-key")
 }
 
-/// One partition for all: the default of a shared cache.
+/// One partition for all, but for requests whose extensions have an [`Identity`]:
+/// the default of a shared cache. Of those, no answer is for anybody else, for
+/// what makes it one's own is put on further in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnePartition;
 
 impl PartitionBy for OnePartition {
-    fn partition(&self, _: Head<'_>) -> CachePartition {
-        CachePartition::common()
+    fn partition(&self, head: Head<'_>) -> CachePartition {
+        match Identity::of(head.extensions) {
+            Some(identity) => CachePartition::named(identity.clone()),
+            None => CachePartition::common(),
+        }
     }
 }
 

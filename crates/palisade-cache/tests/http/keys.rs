@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt, Full};
 use palisade_cache::{CachePartition, CacheStatus, HttpCacheLayer, InMemory, MemoryStore, Route};
+use palisade_core::Identity;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Origin, ask, client, clock, private, reply};
+use crate::support::{Ask, Origin, ask, client, clock, private, reply};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -67,6 +68,47 @@ async fn a_request_may_name_its_partition() {
         let mut request = ask("GET", "/x", &[("authorization", token)]);
         request.extensions_mut().insert(CachePartition::named(partition));
         assert_eq!(client.send(request).await.text(), expected);
+    }
+}
+
+/// A request on behalf of somebody.
+fn of(name: Option<&str>, fields: &[(&str, &str)]) -> Ask {
+    let mut request = ask("GET", "/x", fields);
+    if let Some(name) = name {
+        request.extensions_mut().insert(Identity::new(name));
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_keeps_apart_what_has_no_credentials_yet() {
+    let (one, two) = (Some("one"), Some("two"));
+    let origin = counting(&[FRESH]);
+    let client = client(&private(), &origin);
+    for (name, fields, expected) in [
+        (None, &[][..], "1"),
+        (one, &[], "2"),
+        (two, &[], "3"),
+        (one, &[], "2"),
+        // Nor does a name stand in for credentials that are there.
+        (one, &[("authorization", "a")], "4"),
+        (one, &[("authorization", "b")], "5"),
+        (None, &[("authorization", "a")], "6"),
+        (one, &[("authorization", "a")], "4"),
+    ] {
+        assert_eq!(client.send(of(name, fields)).await.text(), expected, "{name:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_keeps_apart_in_a_shared_cache_as_well() {
+    let origin = counting(&[FRESH]);
+    let layer = HttpCacheLayer::shared(MemoryStore::new(1 << 20)).clock(clock());
+    let client = client(&layer, &origin);
+    for (name, expected) in
+        [(None, "1"), (Some("one"), "2"), (Some("two"), "3"), (Some("one"), "2"), (None, "1")]
+    {
+        assert_eq!(client.send(of(name, &[])).await.text(), expected, "{name:?}");
     }
 }
 

@@ -1,0 +1,61 @@
+use std::{error::Error, fmt};
+
+use palisade_core::BoxError;
+
+/// Why there is no client: what was given to its builder does not make sense.
+#[derive(Debug)]
+pub struct InvalidClient {
+    what: What,
+    cause: Option<BoxError>,
+}
+
+#[derive(Debug)]
+enum What {
+    Base(String, &'static str),
+    Header(String),
+    Proxy(String),
+    #[cfg(feature = "tls")]
+    Certificate,
+}
+
+impl InvalidClient {
+    pub(crate) fn base(url: &str, reason: &'static str) -> Self {
+        // It may hold a password.
+        let shown = if url.contains('@') { "what was given" } else { url };
+        Self { what: What::Base(shown.to_owned(), reason), cause: None }
+    }
+
+    pub(crate) fn header(name: &str, cause: impl Into<BoxError>) -> Self {
+        Self { what: What::Header(name.to_owned()), cause: Some(cause.into()) }
+    }
+
+    pub(crate) fn proxy(uri: &str) -> Self {
+        let shown = if uri.contains('@') { "what was given" } else { uri };
+        Self { what: What::Proxy(shown.to_owned()), cause: None }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn certificate(cause: impl Into<BoxError>) -> Self {
+        Self { what: What::Certificate, cause: Some(cause.into()) }
+    }
+}
+
+impl fmt::Display for InvalidClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Base(url, reason) => write!(f, "`{url}` is no base URL: {reason}"),
+            What::Header(name) => write!(f, "`{name}` cannot be a field of all requests"),
+            What::Proxy(uri) => {
+                write!(f, "`{uri}` is no proxy: name it as in `http://proxy.example:3128`")
+            }
+            #[cfg(feature = "tls")]
+            What::Certificate => f.write_str("a certificate that should be trusted cannot be read"),
+        }
+    }
+}
+
+impl Error for InvalidClient {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as &(dyn Error + 'static))
+    }
+}

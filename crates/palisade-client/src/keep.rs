@@ -1,0 +1,94 @@
+use palisade_body::{NotReplayable, Replay, ReplayBody};
+
+use crate::{Body, defaults::REPLAY};
+
+/// How the bodies of requests are kept in case they are sent again: what is in
+/// memory is cloned, and of a stream up to 64 KiB are kept as they are read.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct KeepBody;
+
+/// What is kept of a body.
+#[derive(Debug)]
+pub struct KeptBody {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Copy(Body),
+    Replay(Option<Replay<Body>>),
+}
+
+impl KeptBody {
+    fn of(body: Body) -> (Body, Self) {
+        if let Some(copy) = body.try_clone() {
+            return (body, Self { kind: Kind::Copy(copy) });
+        }
+        let (body, replay) = ReplayBody::new(body, REPLAY);
+        (Body::stream(body), Self { kind: Kind::Replay(Some(replay)) })
+    }
+
+    fn next(&mut self, last: bool) -> Option<Result<Body, NotReplayable>> {
+        match &mut self.kind {
+            Kind::Copy(copy) => copy.try_clone().map(Ok),
+            Kind::Replay(replay) if last => Some(replay.take()?.last_body().map(Body::stream)),
+            Kind::Replay(replay) => Some(replay.as_mut()?.next_body().map(Body::stream)),
+        }
+    }
+}
+
+#[cfg(feature = "retry")]
+impl palisade_retry::Bodies<Body> for KeepBody {
+    type Body = Body;
+    type Kept = KeptBody;
+
+    fn once(&self, body: Body) -> Body {
+        body
+    }
+
+    fn first(&self, body: Body) -> (Body, KeptBody) {
+        KeptBody::of(body)
+    }
+
+    fn check(&self, kept: &KeptBody, answered: bool) -> Result<(), palisade_retry::Stop> {
+        let replay = match &kept.kind {
+            Kind::Copy(_) => return Ok(()),
+            Kind::Replay(replay) => replay.as_ref().ok_or(palisade_retry::Stop::Attempts)?,
+        };
+        replay.replayable().map_err(stop)?;
+        // The connection is busy with the upload: the answer stands, as in gRPC's A6.
+        match answered && !replay.is_complete() {
+            true => Err(palisade_retry::Stop::BodyUnsent),
+            false => Ok(()),
+        }
+    }
+
+    fn next(&self, kept: &mut KeptBody, last: bool) -> Result<Body, palisade_retry::Stop> {
+        kept.next(last).ok_or(palisade_retry::Stop::Attempts)?.map_err(stop)
+    }
+}
+
+#[cfg(feature = "retry")]
+fn stop(reason: NotReplayable) -> palisade_retry::Stop {
+    match reason {
+        NotReplayable::TooLarge => palisade_retry::Stop::BodyTooLarge,
+        _ => palisade_retry::Stop::BodyFailed,
+    }
+}
+
+#[cfg(feature = "auth")]
+impl palisade_auth::Bodies<Body> for KeepBody {
+    type Body = Body;
+    type Kept = KeptBody;
+
+    fn first(&self, request: http::Request<Body>) -> (http::Request<Body>, Option<KeptBody>) {
+        let (parts, body) = request.into_parts();
+        let (body, kept) = KeptBody::of(body);
+        (http::Request::from_parts(parts, body), Some(kept))
+    }
+
+    fn again(&self, mut kept: KeptBody) -> Option<Body> {
+        kept.next(true)?.ok()
+    }
+}

@@ -1,0 +1,309 @@
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header,
+};
+use http_body::Body as HttpBody;
+use palisade_core::{BoxError, Deadline, Idempotent};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+use tower_service::Service;
+
+use crate::{
+    Body, ClientOf, Error, Multipart, ResponseFuture, Route,
+    call::Call,
+    client::is_secret,
+    error::Fact,
+    invalid::Invalid,
+    route::Kind,
+    template::{self, Values},
+};
+
+/// A request in the making. What is wrong with it is told when it is sent.
+#[must_use]
+pub struct RequestBuilder<S> {
+    client: ClientOf<S>,
+    method: Method,
+    route: Route,
+    values: Values,
+    query: String,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: Body,
+    patience: Option<Patience>,
+    // The first thing that was wrong.
+    invalid: Option<Invalid>,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy)]
+enum Patience {
+    For(Duration),
+    Until(Instant),
+}
+
+impl<S> RequestBuilder<S> {
+    pub(crate) fn new(client: ClientOf<S>, method: Method, route: Route) -> Self {
+        Self {
+            client,
+            method,
+            route,
+            values: Values::default(),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            extensions: Extensions::new(),
+            body: Body::empty(),
+            patience: None,
+            invalid: None,
+        }
+    }
+
+    /// Gives the value that stands in the route for `{name}`.
+    ///
+    /// It stays in its segment, whatever it holds: all but letters, digits and
+    /// `-._~` is percent-encoded. It is an error if it is empty, has a part
+    /// that is `.` or `..`, or if the route has no place for it.
+    pub fn path(self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.and_then(|request| request.values.push(name, &value))
+    }
+
+    /// Appends to the query: a struct, a map or pairs. A list becomes a pair
+    /// for each of its values, and what is `None` is left out.
+    pub fn query(self, pairs: &(impl Serialize + ?Sized)) -> Self {
+        self.and_then(|request| {
+            let start = request.query.len();
+            request.query.push('&');
+            let pairs = serde_html_form::to_string(pairs)
+                .map_err(|error| Invalid::because("the query cannot be serialized", error))?;
+            request.query.push_str(&pairs);
+            if pairs.is_empty() {
+                request.query.truncate(start);
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds a header field, in place of the client's default.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<BoxError>>,
+        V: TryInto<HeaderValue, Error: Into<BoxError>>,
+    {
+        self.and_then(|request| {
+            let name = name.try_into().map_err(|_| Invalid::new("a header has no valid name"))?;
+            let Ok(mut value) = value.try_into() else {
+                return Err(Invalid::new(format!("the value of the header `{name}` is not valid")));
+            };
+            if is_secret(&name) {
+                value.set_sensitive(true);
+            }
+            let added = request.headers.try_append(name, value);
+            added.map(drop).map_err(|_| Invalid::new("there are too many headers"))
+        })
+    }
+
+    /// Sets header fields, in place of those of the same names.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets a body that is read as it is sent, and can be sent once.
+    pub fn stream<B>(self, body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.body(Body::stream(body))
+    }
+
+    /// Sets a body of JSON.
+    pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
+        self.and_then(|request| {
+            let json = serde_json::to_vec(value)
+                .map_err(|error| Invalid::because("the body cannot be serialized", error))?;
+            request.body = json.into();
+            request.set_type(HeaderValue::from_static("application/json"));
+            Ok(())
+        })
+    }
+
+    /// Sets a body of form fields, as `application/x-www-form-urlencoded`.
+    pub fn form(self, fields: &(impl Serialize + ?Sized)) -> Self {
+        self.and_then(|request| {
+            let form = serde_html_form::to_string(fields)
+                .map_err(|error| Invalid::because("the form cannot be serialized", error))?;
+            request.body = form.into();
+            request.set_type(HeaderValue::from_static("application/x-www-form-urlencoded"));
+            Ok(())
+        })
+    }
+
+    /// Sets a body of several parts: a form with files.
+    pub fn multipart(self, form: Multipart) -> Self {
+        self.and_then(|request| {
+            let (content_type, body) = form.finish()?;
+            request.body = body;
+            // Whatever was set before: the body cannot be read without its boundary.
+            request.headers.insert(header::CONTENT_TYPE, content_type);
+            Ok(())
+        })
+    }
+
+    /// Sets how long the answer is waited for, its body included, from when it
+    /// is sent. Layers see it as a [`Deadline`]. Defaults to what the service
+    /// allows. A body that is taken out of the response goes without. The
+    /// timer is tokio's, so the answer has to be awaited in its runtime.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.patience = Some(Patience::For(timeout));
+        self
+    }
+
+    /// Sets when the answer is of no use any more, as
+    /// [`timeout`](Self::timeout) does.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.patience = Some(Patience::Until(deadline));
+        self
+    }
+
+    /// Says that it may be sent twice, whatever its method: see [`Idempotent`].
+    pub fn idempotent(self) -> Self {
+        self.extension(Idempotent)
+    }
+
+    /// Sets the `Idempotency-Key`, by which the server knows a request that it
+    /// has had. So it may be sent twice.
+    pub fn idempotency_key(self, key: &str) -> Self {
+        self.header(HeaderName::from_static("idempotency-key"), key)
+    }
+
+    /// Puts something into the request's extensions: what a layer reads there.
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
+    /// The request as it would be sent.
+    ///
+    /// # Errors
+    ///
+    /// Names the first thing that is wrong with it.
+    pub fn build(self) -> Result<Request<Body>, Error> {
+        self.finish()
+            .1
+            .map_err(|(invalid, call)| Error::new(Fact::Request(invalid), Some(call), None))
+    }
+
+    /// Sends it by a clone of the service, once that is ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// What the service does when its future is dropped happens when this one is.
+    pub fn send<R>(self) -> ResponseFuture<S, S::Future>
+    where
+        S: Service<Request<Body>, Response = Response<R>>,
+    {
+        let rules = self.client.settings.rules;
+        match self.finish() {
+            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
+            (_, Err((invalid, call))) => {
+                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
+            }
+        }
+    }
+
+    fn finish(mut self) -> (S, Result<Request<Body>, (Invalid, Call)>) {
+        let endpoint = self.route.endpoint(&self.method);
+        let settings = &*self.client.settings;
+        let resolved = match self.invalid.take() {
+            Some(invalid) => Err(invalid),
+            None => self.link().and_then(|link| settings.resolve(link)),
+        };
+        let uri = match resolved {
+            Ok(uri) => uri,
+            Err(invalid) => {
+                let call = Call { method: self.method, endpoint, uri: Uri::default() };
+                return (self.client.service, Err((invalid, call)));
+            }
+        };
+        settings.add_headers(&uri, &mut self.headers);
+        let deadline = self.patience.map(|patience| match patience {
+            Patience::For(timeout) => {
+                let now = tokio::time::Instant::now().into_std();
+                now.checked_add(timeout).map(Deadline)
+            }
+            Patience::Until(deadline) => Some(Deadline(deadline)),
+        });
+        if let Some(deadline) = deadline.flatten() {
+            self.extensions.insert(deadline);
+        }
+        if let Some(endpoint) = endpoint {
+            endpoint.put_into(&mut self.extensions);
+        }
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers;
+        *request.extensions_mut() = self.extensions;
+        (self.client.service, Ok(request))
+    }
+
+    /// The route with its values and the query.
+    fn link(&self) -> Result<String, Invalid> {
+        // With room for the values, and for the path of the base URL.
+        let mut link = String::with_capacity(self.route.link.len() + self.query.len() + 64);
+        if self.route.kind == Kind::Link {
+            if let Some(name) = self.values.first() {
+                let text =
+                    format!("the route is no template, and has no place for the value `{name}`");
+                return Err(Invalid::new(text));
+            }
+            // RFC 3986, section 3.5: a fragment is not sent.
+            let whole = self.route.link.split('#').next().unwrap_or_default();
+            // What servers and people write as it is read: RFC 3987, section 3.1.
+            link.extend(utf8_percent_encode(whole, CONTROLS));
+        } else {
+            template::expand(&self.route.link, &self.values, &mut link)?;
+        }
+        if let Some(pairs) = self.query.strip_prefix('&') {
+            match link.find('?') {
+                None => link.push('?'),
+                Some(start) if start + 1 < link.len() && !link.ends_with('&') => link.push('&'),
+                Some(_) => {}
+            }
+            link.push_str(pairs);
+        }
+        Ok(link)
+    }
+
+    fn set_type(&mut self, value: HeaderValue) {
+        self.headers.entry(header::CONTENT_TYPE).or_insert(value);
+    }
+
+    /// Takes the next step, if nothing was wrong so far.
+    fn and_then(mut self, step: impl FnOnce(&mut Self) -> Result<(), Invalid>) -> Self {
+        if self.invalid.is_none() {
+            self.invalid = step(&mut self).err();
+        }
+        self
+    }
+}
+
+impl<S> fmt::Debug for RequestBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("method", &self.method)
+            .field("route", &self.route)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}

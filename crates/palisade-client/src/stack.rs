@@ -1,0 +1,296 @@
+//! The layers of a client, from the wire up. Without its feature, a layer is not
+//! there.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use palisade_core::{BoxError, Boxed, HttpClassify};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+#[cfg(any(feature = "auth", feature = "retry"))]
+use crate::keep::KeepBody;
+use crate::{
+    Body, BoxedService, HttpLayer, HttpService, ResponseBody,
+    erased::{Answer, Erased, same},
+    follow::Follow,
+    switch::{Join, Same, Switch, SwitchBody, Wraps},
+    timeout::TimeLimit,
+    wire::Wire,
+};
+
+/// The verdict on results, for a stack whose errors are boxed.
+type Http = HttpClassify<Boxed>;
+
+#[cfg(feature = "decompression")]
+type Unpacked = crate::unpack::Unpack;
+#[cfg(feature = "decompression")]
+type UnpackedBody = crate::unpack::UnpackBody;
+#[cfg(not(feature = "decompression"))]
+type Unpacked = Wire;
+#[cfg(not(feature = "decompression"))]
+type UnpackedBody = crate::wire::WireBody;
+
+type Followed = Follow<Unpacked>;
+
+// Layers of the user's for each attempt.
+type Near = Switch<Followed, Followed, Same<UnpackedBody>>;
+
+#[cfg(feature = "metrics")]
+pub(crate) type MetricsLayer = palisade_metrics::MetricsLayer<Http>;
+#[cfg(feature = "metrics")]
+type Counted = Switch<
+    palisade_metrics::Metered<Near, Http>,
+    Near,
+    Wraps<palisade_metrics::ResponseBody<UnpackedBody>, UnpackedBody>,
+>;
+#[cfg(feature = "metrics")]
+type CountedBody = SwitchBody<palisade_metrics::ResponseBody<UnpackedBody>, UnpackedBody>;
+#[cfg(not(feature = "metrics"))]
+type Counted = Near;
+#[cfg(not(feature = "metrics"))]
+type CountedBody = UnpackedBody;
+
+type Timed = TimeLimit<Counted>;
+
+#[cfg(feature = "auth")]
+type Authorized = Switch<Erased<CountedBody>, Timed, Same<CountedBody>>;
+/// Puts credentials on; made where the type of an authenticator is known.
+#[cfg(feature = "auth")]
+pub(crate) type Authorize = Arc<dyn Fn(Timed) -> Erased<CountedBody> + Send + Sync>;
+#[cfg(not(feature = "auth"))]
+type Authorized = Timed;
+
+#[cfg(feature = "rate-limit")]
+pub(crate) type ConcurrencyLimitLayer = palisade_rate_limit::ConcurrencyLimitLayer;
+#[cfg(feature = "rate-limit")]
+type InFlight = Switch<
+    palisade_rate_limit::ConcurrencyLimit<Authorized>,
+    Authorized,
+    Wraps<palisade_rate_limit::PermitBody<CountedBody>, CountedBody>,
+>;
+#[cfg(feature = "rate-limit")]
+type InFlightBody = SwitchBody<palisade_rate_limit::PermitBody<CountedBody>, CountedBody>;
+#[cfg(feature = "rate-limit")]
+pub(crate) type RateLimitLayer = palisade_rate_limit::RateLimitLayer;
+#[cfg(feature = "rate-limit")]
+type Limited = Switch<palisade_rate_limit::RateLimit<InFlight>, InFlight, Same<InFlightBody>>;
+#[cfg(not(feature = "rate-limit"))]
+type InFlightBody = CountedBody;
+#[cfg(not(feature = "rate-limit"))]
+type Limited = Authorized;
+
+#[cfg(feature = "circuit-breaker")]
+pub(crate) type CircuitBreakerLayer = palisade_circuit_breaker::CircuitBreakerLayer<
+    Http,
+    palisade_circuit_breaker::Keyed<palisade_core::ByAuthority>,
+>;
+#[cfg(feature = "circuit-breaker")]
+type Guarded =
+    Switch<<CircuitBreakerLayer as Layer<Limited>>::Service, Limited, Same<InFlightBody>>;
+#[cfg(not(feature = "circuit-breaker"))]
+type Guarded = Limited;
+
+#[cfg(feature = "retry")]
+type RetryRules = palisade_retry::Rules<
+    Http,
+    palisade_retry::ByMethod,
+    palisade_retry::Backoff,
+    palisade_retry::TokenBudget,
+    KeepBody,
+>;
+#[cfg(feature = "retry")]
+pub(crate) type RetryLayer = palisade_retry::RetryLayer<RetryRules>;
+#[cfg(feature = "retry")]
+type Retried = Switch<palisade_retry::Retry<Guarded, RetryRules>, Guarded, Same<InFlightBody>>;
+#[cfg(not(feature = "retry"))]
+type Retried = Guarded;
+
+type Due = TimeLimit<Retried>;
+
+#[cfg(feature = "cache")]
+pub(crate) type CacheLayer = palisade_cache::HttpCacheLayer<palisade_cache::MemoryStore>;
+#[cfg(feature = "cache")]
+type Cached = Switch<
+    palisade_cache::HttpCache<Due, palisade_cache::MemoryStore>,
+    Due,
+    Wraps<palisade_cache::CachedBody<InFlightBody>, InFlightBody>,
+>;
+#[cfg(feature = "cache")]
+type CachedBody = SwitchBody<palisade_cache::CachedBody<InFlightBody>, InFlightBody>;
+#[cfg(not(feature = "cache"))]
+type Cached = Due;
+#[cfg(not(feature = "cache"))]
+type CachedBody = InFlightBody;
+
+#[cfg(feature = "metrics")]
+type Whole = Switch<
+    palisade_metrics::Metered<Cached, Http>,
+    Cached,
+    Wraps<palisade_metrics::ResponseBody<CachedBody>, CachedBody>,
+>;
+/// What the body of a response is when it has passed all layers.
+#[cfg(feature = "metrics")]
+pub(crate) type StackBody = SwitchBody<palisade_metrics::ResponseBody<CachedBody>, CachedBody>;
+#[cfg(not(feature = "metrics"))]
+type Whole = Cached;
+/// What the body of a response is when it has passed all layers.
+#[cfg(not(feature = "metrics"))]
+pub(crate) type StackBody = CachedBody;
+
+/// Which layers there are, and which are not.
+#[derive(Clone, Default)]
+pub(crate) struct Layers {
+    pub(crate) around: Vec<Arc<dyn HttpLayer>>,
+    #[cfg(feature = "metrics")]
+    pub(crate) calls: Slot<MetricsLayer>,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Slot<CacheLayer>,
+    pub(crate) total: Option<Duration>,
+    #[cfg(feature = "retry")]
+    pub(crate) retry: Slot<RetryLayer>,
+    #[cfg(feature = "circuit-breaker")]
+    pub(crate) circuit_breaker: Slot<CircuitBreakerLayer>,
+    #[cfg(feature = "rate-limit")]
+    pub(crate) rate_limit: Slot<RateLimitLayer>,
+    #[cfg(feature = "rate-limit")]
+    pub(crate) concurrency_limit: Slot<ConcurrencyLimitLayer>,
+    #[cfg(feature = "auth")]
+    pub(crate) auth: Option<Authorize>,
+    pub(crate) attempt: Option<Duration>,
+    #[cfg(feature = "metrics")]
+    pub(crate) attempts: Slot<MetricsLayer>,
+    pub(crate) near: Vec<Arc<dyn HttpLayer>>,
+    pub(crate) redirects: usize,
+    #[cfg(feature = "decompression")]
+    pub(crate) decompression: bool,
+    pub(crate) body_idle: Option<Duration>,
+}
+
+/// What stands at the place of a layer.
+#[derive(Clone, Default)]
+pub(crate) enum Slot<L> {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A layer of the type that is expected there.
+    On(L),
+    /// A layer of another type.
+    Other(Arc<dyn HttpLayer>),
+}
+
+impl<L: 'static> Slot<L> {
+    pub(crate) fn of<M: HttpLayer>(layer: M) -> Self {
+        match same(layer) {
+            Ok(layer) => Self::On(layer),
+            Err(layer) => Self::Other(Arc::new(layer)),
+        }
+    }
+
+    fn around<S: HttpService, J: Join>(&self, inner: S) -> Switch<L::Service, S, J>
+    where
+        L: Layer<S>,
+    {
+        match self {
+            Self::Off => Switch::off(inner),
+            Self::On(layer) => Switch::On(layer.layer(inner)),
+            Self::Other(layer) => Switch::Other(layer.over(BoxedService::new(inner))),
+        }
+    }
+}
+
+impl Layers {
+    /// The stack over a wire.
+    pub(crate) fn over(&self, wire: Wire) -> BoxedService {
+        #[cfg(feature = "decompression")]
+        let wire = Unpacked::new(wire, self.decompression);
+        let followed = Follow::new(wire, self.redirects);
+        let near: Near = match &self.near[..] {
+            [] => Switch::off(followed),
+            layers => Switch::Other(wrap(layers, BoxedService::new(followed))),
+        };
+        #[cfg(feature = "metrics")]
+        let near: Counted = self.attempts.around(near);
+        let timed = TimeLimit::attempt(near, self.attempt);
+        #[cfg(feature = "auth")]
+        let timed: Authorized = match &self.auth {
+            None => Switch::off(timed),
+            Some(authorize) => Switch::On(authorize(timed)),
+        };
+        #[cfg(feature = "rate-limit")]
+        let timed: InFlight = self.concurrency_limit.around(timed);
+        #[cfg(feature = "rate-limit")]
+        let timed: Limited = self.rate_limit.around(timed);
+        #[cfg(feature = "circuit-breaker")]
+        let timed: Guarded = self.circuit_breaker.around(timed);
+        #[cfg(feature = "retry")]
+        let timed: Retried = self.retry.around(timed);
+        let due = TimeLimit::call(timed, self.total);
+        #[cfg(feature = "cache")]
+        let due: Cached = self.cache.around(due);
+        #[cfg(feature = "metrics")]
+        let due: Whole = self.calls.around(due);
+        let top = Top { inner: due, body_idle: self.body_idle };
+        wrap(&self.around, BoxedService::top(top))
+    }
+}
+
+fn wrap(layers: &[Arc<dyn HttpLayer>], service: BoxedService) -> BoxedService {
+    layers.iter().rev().fold(service, |service, layer| layer.over(service))
+}
+
+/// Gives responses the type of body that callers see.
+#[derive(Clone)]
+pub(crate) struct Top {
+    inner: Whole,
+    body_idle: Option<Duration>,
+}
+
+impl Service<Request<Body>> for Top {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = TopFuture;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<Body>) -> TopFuture {
+        TopFuture { future: self.inner.call(request), body_idle: self.body_idle }
+    }
+}
+
+pin_project! {
+    pub(crate) struct TopFuture {
+        #[pin]
+        future: <Whole as Service<Request<Body>>>::Future,
+        body_idle: Option<Duration>,
+    }
+}
+
+impl Future for TopFuture {
+    type Output = Answer<ResponseBody>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.future.poll(cx))?;
+        let idle = *this.body_idle;
+        Poll::Ready(Ok(response.map(|body| ResponseBody::stack(body, idle))))
+    }
+}
+
+#[cfg(feature = "auth")]
+pub(crate) fn authorize<A: palisade_auth::Authenticator>(
+    layer: palisade_auth::AuthLayer<A, KeepBody>,
+) -> Authorize {
+    Arc::new(move |timed: Timed| Erased::new(layer.layer(timed)))
+}

@@ -1,0 +1,260 @@
+use std::{
+    cell::Cell,
+    error::Error,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Request;
+use palisade_core::{BoxError, Deadline, ErrorKind};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+
+use crate::Body;
+
+/// How long one request may take, in place of what its client says: goes into the
+/// request's extensions.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::Request;
+/// use palisade_client::{Body, Timeouts};
+///
+/// let slow = Timeouts::new().attempt(Duration::from_secs(120)).total(Duration::from_secs(300));
+/// let request = Request::get("https://api.example/report").extension(slow).body(Body::empty())?;
+/// # let _ = request;
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Timeouts {
+    attempt: Option<Duration>,
+    total: Option<Duration>,
+}
+
+impl Timeouts {
+    /// As the client says.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how long each attempt may take, to the head of its response. Defaults
+    /// to what the client says; [`Duration::MAX`] is for no limit.
+    pub fn attempt(mut self, limit: Duration) -> Self {
+        self.attempt = Some(limit);
+        self
+    }
+
+    /// Sets how long all attempts may take, with what they wait for, to the head of
+    /// the response. Defaults to what the client says; [`Duration::MAX`] is for no
+    /// limit.
+    pub fn total(mut self, limit: Duration) -> Self {
+        self.total = Some(limit);
+        self
+    }
+}
+
+/// What took too long: an attempt, a call, or the next piece of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut {
+    what: Limited,
+    limit: Duration,
+}
+
+/// What a limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limited {
+    Attempt,
+    Call,
+    Body,
+}
+
+impl TimedOut {
+    pub(crate) fn new(what: Limited, limit: Duration) -> Self {
+        Self { what, limit }
+    }
+
+    /// How long it was given.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit;
+        match self.what {
+            Limited::Attempt => write!(f, "attempt took longer than {limit:?}"),
+            Limited::Call => write!(f, "call took longer than {limit:?} in all"),
+            Limited::Body => write!(f, "nothing came of the response's body for {limit:?}"),
+        }
+    }
+}
+
+impl Error for TimedOut {
+    // What every layer reads as a timeout, without knowing this crate.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&ErrorKind::Timeout)
+    }
+}
+
+/// Limits how long a service may take to answer.
+#[derive(Clone)]
+pub(crate) struct TimeLimit<S> {
+    inner: S,
+    what: Limited,
+    limit: Option<Duration>,
+}
+
+impl<S> TimeLimit<S> {
+    pub(crate) fn attempt(inner: S, limit: Option<Duration>) -> Self {
+        Self { inner, what: Limited::Attempt, limit }
+    }
+
+    pub(crate) fn call(inner: S, limit: Option<Duration>) -> Self {
+        Self { inner, what: Limited::Call, limit }
+    }
+
+    /// How long this request may take. A wish of its own is told to those further
+    /// in, as they have to act before the time is over.
+    fn limit(&self, request: &mut Request<Body>) -> Option<Duration> {
+        if request.extensions().is_empty() {
+            return self.limit;
+        }
+        let wish = request.extensions().get::<Timeouts>().copied().unwrap_or_default();
+        if self.what == Limited::Attempt {
+            return wish.attempt.or(self.limit);
+        }
+        let deadline = Deadline::of(request.extensions());
+        if deadline.is_none() && wish.total.is_none() {
+            return self.limit;
+        }
+        let now = Instant::now();
+        let until = deadline.map(|at| Instant::from_std(at.0).saturating_duration_since(now));
+        let limit = match (wish.total.or(self.limit), until) {
+            (Some(limit), Some(until)) => limit.min(until),
+            (one, other) => one.or(other)?,
+        };
+        if let Some(at) = now.checked_add(limit) {
+            request.extensions_mut().insert(Deadline(at.into_std()));
+        }
+        Some(limit)
+    }
+}
+
+impl<S> Service<Request<Body>> for TimeLimit<S>
+where
+    S: Service<Request<Body>, Error = BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = TimedFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let limit = self.limit(&mut request);
+        TimedFuture {
+            future: self.inner.call(request),
+            sleep: None,
+            what: self.what,
+            limit,
+            end: None,
+        }
+    }
+}
+
+pin_project! {
+    pub(crate) struct TimedFuture<F> {
+        #[pin]
+        future: F,
+        // Armed when the answer is first found to be pending: one that is there at once
+        // has no timer.
+        #[pin]
+        sleep: Option<Sleep>,
+        what: Limited,
+        limit: Option<Duration>,
+        // Known from when the answer was first found to be pending.
+        end: Option<Instant>,
+    }
+}
+
+impl<F, T> Future for TimedFuture<F>
+where
+    F: Future<Output = Result<T, BoxError>>,
+{
+    type Output = Result<T, BoxError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let around = ARMED.replace(None);
+        let polled = this.future.poll(cx);
+        let within = ARMED.replace(around);
+        if polled.is_ready() {
+            return polled;
+        }
+        let Some(limit) = *this.limit else {
+            tell(within);
+            return Poll::Pending;
+        };
+        let now = || within.map_or_else(Instant::now, |armed| armed.seen);
+        let end = match *this.end {
+            Some(end) => end,
+            // A limit past the end of time is none.
+            None => match now().checked_add(limit) {
+                Some(end) => *this.end.insert(end),
+                None => {
+                    *this.limit = None;
+                    tell(within);
+                    return Poll::Pending;
+                }
+            },
+        };
+        // That timer wakes this task before its own time is over: it looks again then.
+        if within.is_some_and(|armed| armed.end <= end) {
+            tell(within);
+            return Poll::Pending;
+        }
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(end)));
+        }
+        if this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+            return Poll::Ready(Err(TimedOut::new(*this.what, limit).into()));
+        }
+        tell(Some(Armed { seen: end - limit, end }));
+        Poll::Pending
+    }
+}
+
+/// A timer that wakes the task which is polled now.
+#[derive(Clone, Copy)]
+struct Armed {
+    /// What time it was when it was armed.
+    seen: Instant,
+    end: Instant,
+}
+
+thread_local! {
+    /// What limits further in have armed in the poll that is under way. To set a timer costs
+    /// more than most layers do, and that of a call is of no use while that of an attempt
+    /// comes first.
+    static ARMED: Cell<Option<Armed>> = const { Cell::new(None) };
+}
+
+/// Tells the limits further out of a timer, if none is known that is earlier.
+fn tell(armed: Option<Armed>) {
+    let Some(armed) = armed else {
+        return;
+    };
+    if ARMED.get().is_none_or(|known| armed.end < known.end) {
+        ARMED.set(Some(armed));
+    }
+}

@@ -1,0 +1,202 @@
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response, Uri, header::PROXY_AUTHORIZATION};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::{
+        legacy::{Client, ResponseFuture, connect::HttpConnector},
+        proxy::matcher::Matcher,
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use palisade_core::{BoxError, ErrorKind, Fault};
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::{Body, InvalidClient, connect::Connector, defaults};
+
+/// What HTTP is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpVersions {
+    /// HTTP/2 where a server takes it in the handshake of TLS, and HTTP/1.1
+    /// elsewhere. The default.
+    #[default]
+    Negotiated,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone, without TLS as well: for servers that are known to speak it.
+    Http2,
+}
+
+/// What a transport is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) versions: HttpVersions,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) pool_idle_timeout: Option<Duration>,
+    pub(crate) pool_max_idle: usize,
+    pub(crate) proxies: Proxies,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: crate::tls::Tls,
+}
+
+/// Who stands between a client and the servers.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Proxies {
+    /// Whom the environment names.
+    #[default]
+    Environment,
+    Off,
+    All(String),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            versions: HttpVersions::default(),
+            connect_timeout: Some(defaults::CONNECT),
+            pool_idle_timeout: Some(defaults::POOL_IDLE),
+            pool_max_idle: defaults::POOL_IDLE_PER_HOST,
+            proxies: Proxies::default(),
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Tls::default(),
+        }
+    }
+}
+
+impl Proxies {
+    fn matcher(&self) -> Option<Arc<Matcher>> {
+        let matcher = match self {
+            Self::Environment => Matcher::from_env(),
+            Self::Off => return None,
+            Self::All(uri) => Matcher::builder().all(uri.clone()).build(),
+        };
+        // Who names no proxy need not be asked for each request.
+        let some = ["http://proxied.invalid", "https://proxied.invalid"];
+        let named = some.map(|uri| matcher.intercept(&Uri::from_static(uri)).is_some());
+        named.contains(&true).then(|| Arc::new(matcher))
+    }
+}
+
+#[cfg(feature = "tls")]
+type Secured = hyper_rustls::HttpsConnector<Connector>;
+#[cfg(not(feature = "tls"))]
+type Secured = Connector;
+
+/// hyper-util's client, behind one pointer: its value is large.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    client: Arc<Client<InTime<Secured>, Body>>,
+    proxies: Option<Arc<Matcher>>,
+}
+
+impl Transport {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, InvalidClient> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(settings.connect_timeout);
+        let proxies = settings.proxies.matcher();
+        let connector = Connector::new(http, proxies.clone());
+        #[cfg(feature = "tls")]
+        let connector = settings.tls.secure(connector, settings.versions)?;
+        let connector = InTime { inner: connector, limit: settings.connect_timeout };
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.pool_idle_timeout)
+            .pool_max_idle_per_host(settings.pool_max_idle)
+            .http2_only(settings.versions == HttpVersions::Http2)
+            .build(connector);
+        Ok(Self { client: Arc::new(client), proxies })
+    }
+
+    #[inline]
+    pub(crate) fn send(&self, mut request: Request<Body>) -> Sending {
+        if let Some(proxies) = &self.proxies {
+            introduce(proxies, &mut request);
+        }
+        Sending { future: self.client.request(request) }
+    }
+}
+
+/// A proxy that is sent the request itself is told who asks with it; that of a
+/// tunnel was told when that was made.
+#[cold]
+fn introduce(proxies: &Matcher, request: &mut Request<Body>) {
+    if request.uri().scheme_str() != Some("http") {
+        return;
+    }
+    let proxy = proxies.intercept(request.uri());
+    if let Some(auth) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
+    }
+}
+
+pub(crate) struct Sending {
+    future: ResponseFuture,
+}
+
+impl Future for Sending {
+    type Output = Result<Response<Incoming>, BoxError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(ready!(Pin::new(&mut self.future).poll(cx))?))
+    }
+}
+
+/// Limits the time of a look-up, a connection and a handshake together.
+#[derive(Clone)]
+struct InTime<C> {
+    inner: C,
+    limit: Option<Duration>,
+}
+
+impl<C> Service<Uri> for InTime<C>
+where
+    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let Some(limit) = self.limit else {
+            return Box::pin(async { connecting.await.map_err(Into::into) });
+        };
+        Box::pin(async move {
+            match timeout(limit, connecting).await {
+                Ok(connected) => connected.map_err(Into::into),
+                Err(_) => Err(Fault::new(ErrorKind::Timeout, TooSlow { limit }).unsent().into()),
+            }
+        })
+    }
+}
+
+/// A connection did not stand in time.
+#[derive(Debug)]
+struct TooSlow {
+    limit: Duration,
+}
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection within {:?}", self.limit)
+    }
+}
+
+impl Error for TooSlow {}

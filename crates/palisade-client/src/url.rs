@@ -1,0 +1,189 @@
+//! How a base URL and a route make a URL.
+
+use http::{Uri, uri::PathAndQuery};
+use palisade_core::Origins;
+
+use crate::{invalid::Invalid, template};
+
+/// Takes a base URL, if it is one that routes can be joined to.
+pub(crate) fn check_base(base: &str) -> Result<Uri, Invalid> {
+    if base.contains(['?', '#']) {
+        return Err(Invalid::new("a base URL has neither query nor fragment"));
+    }
+    let uri = check_absolute(base)?;
+    template::check_segments(uri.path())?;
+    Ok(uri)
+}
+
+/// Where a link leads, if the client may go there.
+pub(crate) fn resolve(
+    base: Option<&Uri>,
+    origins: Option<&Origins>,
+    link: String,
+) -> Result<Uri, Invalid> {
+    if !link.split(['/', '?', '#']).next().is_some_and(|start| start.contains(':')) {
+        return join(base, link);
+    }
+    let uri = check_absolute(&link)?;
+    let ours = base.is_none_or(|base| same_origin(base, &uri));
+    if !ours && !origins.is_some_and(|origins| origins.contains(&uri)) {
+        let text = "the link leads to another origin than the base URL: allow it by `origins`";
+        return Err(Invalid::new(text));
+    }
+    Ok(uri)
+}
+
+/// The base URL, its path included, followed by a path and query.
+fn join(base: Option<&Uri>, mut path: String) -> Result<Uri, Invalid> {
+    let Some(base) = base else {
+        return Err(Invalid::new("the client has no base URL: set one, or give a whole URL"));
+    };
+    if path.starts_with("//") {
+        let text = "a path that begins with two slashes would name another host";
+        return Err(Invalid::new(text));
+    }
+    template::check_segments(&path)?;
+    let prefix = base.path();
+    match path.as_bytes().first() {
+        None | Some(b'?' | b'#') => path.insert_str(0, prefix),
+        Some(b'/') => path.insert_str(0, prefix.trim_end_matches('/')),
+        Some(_) => {
+            path.insert(0, '/');
+            path.insert_str(0, prefix.trim_end_matches('/'));
+        }
+    }
+    let path = PathAndQuery::try_from(path)
+        .map_err(|error| Invalid::because("the path is no part of a URL", error))?;
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).map_err(|error| Invalid::because("the path is no part of a URL", error))
+}
+
+fn check_absolute(text: &str) -> Result<Uri, Invalid> {
+    let uri: Uri = text
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| Invalid::because("this is no URL", error))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(Invalid::new("the URL needs `http://` or `https://`"));
+    }
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(Invalid::new("the URL holds credentials: take them out, and give them to a layer"))
+        }
+        Some(authority) if !authority.host().is_empty() => Ok(uri),
+        _ => Err(Invalid::new("the URL names no host")),
+    }
+}
+
+/// RFC 6454, section 4, for the two schemes that there are here.
+pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
+    let port = |uri: &Uri| uri.port_u16().unwrap_or_else(|| if is_https(uri) { 443 } else { 80 });
+    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+    is_https(one) == is_https(other) && host(one) == host(other) && port(one) == port(other)
+}
+
+fn is_https(uri: &Uri) -> bool {
+    uri.scheme_str() == Some("https")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resolved(base: &str, link: &str) -> Result<String, String> {
+        let base = check_base(base).map_err(|invalid| invalid.to_string())?;
+        let uri =
+            resolve(Some(&base), None, link.to_owned()).map_err(|invalid| invalid.to_string())?;
+        Ok(uri.to_string())
+    }
+
+    #[test]
+    fn the_base_keeps_its_path() {
+        for (base, path, url) in [
+            ("https://api.example", "/users", "https://api.example/users"),
+            ("https://api.example/", "/users", "https://api.example/users"),
+            ("https://api.example/v1", "/users", "https://api.example/v1/users"),
+            ("https://api.example/v1/", "/users/", "https://api.example/v1/users/"),
+            ("https://api.example/v1", "users", "https://api.example/v1/users"),
+            ("https://api.example/v1/", "", "https://api.example/v1/"),
+            ("https://api.example/v1", "?a=1", "https://api.example/v1?a=1"),
+            ("https://api.example:8443/v1", "/a?b=/../c", "https://api.example:8443/v1/a?b=/../c"),
+            (
+                "https://api.example/v1",
+                "/a?next=http://b/",
+                "https://api.example/v1/a?next=http://b/",
+            ),
+            ("https://api.example/v1", "/a#top", "https://api.example/v1/a"),
+            ("https://[::1]:80/v1", "/a", "https://[::1]:80/v1/a"),
+        ] {
+            assert_eq!(resolved(base, path).as_deref(), Ok(url), "{base} and {path}");
+        }
+    }
+
+    #[test]
+    fn a_whole_url_stays_in_its_origin() {
+        let base = "https://api.example/v1";
+        for url in ["https://api.example/v2", "https://API.example:443/v2?page=2"] {
+            assert!(resolved(base, url).is_ok(), "{url}");
+        }
+        for (url, named) in [
+            ("http://api.example/v1", "another origin"),
+            ("https://api.example:8443/v1", "another origin"),
+            ("https://api.example.evil.example/", "another origin"),
+            ("https://api.example@evil.example/", "credentials"),
+            ("//evil.example/v1", "two slashes"),
+            ("file:///etc/passwd", "no URL"),
+            ("ftp://api.example/", "`http://`"),
+            ("javascript:alert(1)", "http://"),
+            ("/../admin", "dots"),
+            ("/a/%2e%2E/admin", "dots"),
+        ] {
+            let error = resolved(base, url).unwrap_err();
+            assert!(error.contains(named), "{url}: {error}");
+        }
+        let base = check_base(base).unwrap();
+        let others = Origins::new(["https://cdn.example"]);
+        assert!(resolve(Some(&base), Some(&others), "https://cdn.example/x".to_owned()).is_ok());
+        assert!(resolve(None, None, "https://anywhere.example/x".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn a_base_that_is_none_is_refused() {
+        for (base, named) in [
+            ("", "no URL"),
+            ("api.example", "`http://`"),
+            ("/v1", "`http://`"),
+            ("https://", "no URL"),
+            ("https://api.example/v1?key=1", "query"),
+            ("https://api.example/#x", "fragment"),
+            ("https://me:secret@api.example/", "credentials"),
+            ("https://api.example/a/../b", "dots"),
+            ("https://api example/", "no URL"),
+        ] {
+            let error = check_base(base).unwrap_err().to_string();
+            assert!(error.contains(named), "{base}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leaves_the_base(path in any::<String>()) {
+            let base = check_base("https://api.example/v1").unwrap();
+            let Ok(uri) = join(Some(&base), path) else { return Ok(()) };
+            prop_assert_eq!(uri.authority().unwrap().as_str(), "api.example");
+            prop_assert_eq!(uri.scheme_str(), Some("https"));
+            prop_assert!(uri.path() == "/v1" || uri.path().starts_with("/v1/"), "{}", uri);
+        }
+
+        #[test]
+        fn no_link_leaves_the_origin(
+            link in r"(https?:|HTTPS:)?(//|//|//|[/\\]{0,3})([a@:.]{1,2})?(api|API|evil)\.example(:443|:80)?([/?#][a/\\?#@%.]{0,6})?",
+        ) {
+            let base = check_base("https://api.example/v1").unwrap();
+            let Ok(uri) = resolve(Some(&base), None, link) else { return Ok(()) };
+            prop_assert!(same_origin(&base, &uri), "{}", uri);
+        }
+    }
+}

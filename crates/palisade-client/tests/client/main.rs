@@ -1,0 +1,19 @@
+//! The client as a black box, over services in place of servers, and over sockets.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests as well")]
+#![allow(clippy::disallowed_methods, reason = "servers run beside the test")]
+
+mod allocations;
+mod api;
+mod blocking;
+mod cost;
+mod decoding;
+mod layers;
+mod many;
+mod redirects;
+mod requests;
+mod responses;
+mod secrets;
+mod servers;
+mod timeouts;
+mod wire;

@@ -1,0 +1,94 @@
+use http::{Method, Request};
+use palisade_client::{Body, Client};
+use tower::ServiceExt;
+
+use crate::servers::{Server, get, redirect, reply, text};
+
+/// Two origins: the first redirects to whatever the path says.
+async fn origins(status: u16) -> (Server, Server) {
+    let other = Server::start(|_| reply(200, "there")).await;
+    let to = other.url("/landed");
+    let first = Server::start(move |seen| match seen.uri.path() {
+        "/away" => redirect(status, &to),
+        "/near" => redirect(status, "/landed"),
+        "/loop" => redirect(status, "/loop"),
+        _ => reply(200, "here"),
+    });
+    (first.await, other)
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn with_secrets(method: Method, uri: String, body: &'static str) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("authorization", "Bearer s3cret")
+        .header("cookie", "session=s3cret")
+        .header("x-api-key", "s3cret")
+        .header("accept", "application/json")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn another_origin_is_told_no_secrets() {
+    let (first, other) = origins(302).await;
+    let request = with_secrets(Method::GET, first.url("/away"), "");
+    let response = client().oneshot(request).await.unwrap();
+    assert_eq!(text(response).await.unwrap(), "there");
+
+    let seen = &other.seen()[0];
+    assert_eq!(seen.headers["accept"], "application/json");
+    let secret = |value: &http::HeaderValue| value.to_str().unwrap().contains("s3cret");
+    assert!(!seen.headers.values().any(secret), "{:?}", seen.headers);
+}
+
+#[tokio::test]
+async fn the_same_origin_is_asked_as_before() {
+    let (first, _) = origins(307).await;
+    let request = with_secrets(Method::POST, first.url("/near"), "order");
+    let response = client().oneshot(request).await.unwrap();
+    assert_eq!(text(response).await.unwrap(), "here");
+
+    let seen = &first.seen()[1];
+    assert_eq!((seen.method.as_str(), seen.uri.path()), ("POST", "/landed"));
+    assert_eq!(seen.headers["x-api-key"], "s3cret");
+    assert_eq!(seen.body, "order");
+}
+
+#[tokio::test]
+async fn a_body_is_not_sent_to_another_origin() {
+    for status in [307, 308] {
+        let (first, other) = origins(status).await;
+        let request = with_secrets(Method::POST, first.url("/away"), "s3cret");
+        let response = client().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert!(other.seen().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_post_becomes_a_get_where_browsers_do_so() {
+    for status in [301, 302, 303] {
+        let (first, _) = origins(status).await;
+        let request = with_secrets(Method::POST, first.url("/near"), "order");
+        client().oneshot(request).await.unwrap();
+        let seen = &first.seen()[1];
+        assert_eq!((seen.method.as_str(), &seen.body[..]), ("GET", &b""[..]), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_ends() {
+    let (first, _) = origins(302).await;
+    for (most, requests) in [(0, 1), (1, 2), (10, 11)] {
+        let before = first.seen().len();
+        let client = Client::builder().no_proxy().redirects(most).build().unwrap();
+        let response = client.oneshot(get(first.url("/loop"))).await.unwrap();
+        assert_eq!(response.status(), 302);
+        assert_eq!(first.seen().len() - before, requests);
+    }
+}

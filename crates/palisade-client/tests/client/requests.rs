@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http_body::Body as _;
+use palisade_client::{Body, Kind, Multipart, Part};
+use palisade_core::{Deadline, Endpoint, Idempotent, Origins};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::api::{answer, api, pieces, sent};
+
+fn client() -> palisade_client::ClientOf<
+    crate::api::Api<impl FnMut(&http::Request<Body>) -> http::Response<Body> + Clone>,
+> {
+    api(|_| answer(204, "", Body::empty()))
+}
+
+#[derive(Serialize)]
+struct Search<'a> {
+    q: &'a str,
+    tag: &'a [&'a str],
+    page: Option<u32>,
+}
+
+#[tokio::test]
+async fn values_and_query_make_the_url() {
+    let search = Search { q: "a&b c", tag: &["x", "ü"], page: None };
+    let client = client();
+    client
+        .get("/repos/{repo}/issues?state=open")
+        .path("repo", "me/it")
+        .query(&search)
+        .query(&[("per_page", 100)])
+        .query(&Search { q: "", tag: &[], page: Some(1) })
+        .send()
+        .await
+        .unwrap();
+    let request = client.service().last();
+    assert_eq!(
+        request.uri(),
+        "https://api.example/v1/repos/me%2Fit/issues?state=open&q=a%26b+c&tag=x&tag=%C3%BC&per_page=100&q=&page=1"
+    );
+    let endpoint = Endpoint::of(request.extensions()).unwrap();
+    assert_eq!((endpoint.method(), endpoint.template()), (&Method::GET, "/repos/{repo}/issues"));
+}
+
+#[tokio::test]
+async fn an_empty_query_is_none() {
+    let client = client();
+    let nothing: [(&str, &str); 0] = [];
+    client.get("/users").query(&nothing).send().await.unwrap();
+    assert_eq!(client.service().last().uri(), "https://api.example/v1/users");
+    client.get("/users?").query(&[("a", 1)]).send().await.unwrap();
+    assert_eq!(client.service().last().uri(), "https://api.example/v1/users?a=1");
+}
+
+#[tokio::test]
+async fn a_link_is_taken_as_it_is_and_has_no_endpoint() {
+    let client = client();
+    client.get("/häh?ü".to_owned()).send().await.unwrap();
+    assert_eq!(client.service().last().uri(), "https://api.example/v1/h%C3%A4h?%C3%BC");
+    client.get("https://api.example/v2/x?cursor=%7B#top".to_owned()).send().await.unwrap();
+    let request = client.service().last();
+    assert_eq!(request.uri(), "https://api.example/v2/x?cursor=%7B");
+    assert!(Endpoint::of(request.extensions()).is_none());
+}
+
+#[tokio::test]
+async fn an_endpoint_is_a_route() {
+    static GET_USER: Endpoint = Endpoint::new(Method::PUT, "/users/{id}");
+    let client = client();
+    client.endpoint(&GET_USER).path("id", 7).send().await.unwrap();
+    let request = client.service().last();
+    assert_eq!(request.method(), Method::PUT);
+    assert!(std::ptr::eq(Endpoint::of(request.extensions()).unwrap(), &raw const GET_USER));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_and_nothing_is_sent() {
+    let client = client();
+    let unordered = std::collections::BTreeMap::from([((1, 2), 3)]);
+    for (request, text) in [
+        (
+            client.get("/users/{id}"),
+            "cannot make the request GET /users/{id}: there is no value for `{id}`: call `.path(\"id\", ..)`",
+        ),
+        (
+            client.get("/users/{id}").path("id", ""),
+            "cannot make the request GET /users/{id}: the value of `{id}` is empty, which would be another path",
+        ),
+        (
+            client.get("https://evil.example/{x}").path("x", 1),
+            "cannot make the request GET /{x}: the link leads to another origin than the base URL: allow it by `origins`",
+        ),
+        (
+            client.get("https://evil.example/".to_owned()),
+            "cannot make the request GET: the link leads to another origin than the base URL: allow it by `origins`",
+        ),
+        (
+            client.delete("/users".to_owned()).path("id", 1),
+            "cannot make the request DELETE: the route is no template, and has no place for the value `id`",
+        ),
+        (
+            client.get("/users").header("x y", "1"),
+            "cannot make the request GET /users: a header has no valid name",
+        ),
+        (
+            client.get("/users").header("x-token", "s3cret\n"),
+            "cannot make the request GET /users: the value of the header `x-token` is not valid",
+        ),
+        (
+            client.post("/users").json(&unordered),
+            "cannot make the request POST /users: the body cannot be serialized",
+        ),
+        (
+            client.post("/users").query(&7),
+            "cannot make the request POST /users: the query cannot be serialized",
+        ),
+    ] {
+        let error = request.send().await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Request, text));
+    }
+    assert_eq!(client.service().count(), 0);
+}
+
+#[tokio::test]
+async fn bodies_say_what_they_are() {
+    let client = client();
+    client.post("/a").json(&[1, 2]).send().await.unwrap();
+    let request = client.service().last();
+    assert_eq!(request.headers()[header::CONTENT_TYPE], "application/json");
+    assert_eq!(sent(request).await, b"[1,2]");
+
+    client.put("/a").form(&[("a", "1 2"), ("b", "&")]).send().await.unwrap();
+    let request = client.service().last();
+    assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-www-form-urlencoded");
+    assert_eq!(sent(request).await, b"a=1+2&b=%26");
+
+    client
+        .patch("/a")
+        .header("content-type", "application/merge-patch+json")
+        .json(&())
+        .send()
+        .await
+        .unwrap();
+    let request = client.service().last();
+    assert_eq!(request.headers()[header::CONTENT_TYPE], "application/merge-patch+json");
+}
+
+#[tokio::test]
+async fn a_header_takes_the_place_of_a_default() {
+    let name = HeaderName::from_static;
+    let client = client()
+        .default_header(name("x-a"), HeaderValue::from_static("default"))
+        .default_header(name("x-b"), HeaderValue::from_static("default"));
+    client.head("/a").header("x-a", "1").header("x-a", "2").send().await.unwrap();
+    let request = client.service().last();
+    let values = |of: &str| -> Vec<_> { request.headers().get_all(of).iter().cloned().collect() };
+    assert_eq!(values("x-a"), ["1", "2"]);
+    assert_eq!(values("x-b"), ["default"]);
+
+    let headers = HeaderMap::from_iter([(name("x-a"), HeaderValue::from_static("3"))]);
+    client.get("/a").header("x-a", "1").headers(headers).send().await.unwrap();
+    assert_eq!(client.service().last().headers()["x-a"], "3");
+}
+
+#[tokio::test]
+async fn credentials_of_all_requests_go_to_the_base_alone() {
+    let name = HeaderName::from_static;
+    let mut secret = HeaderValue::from_static("s3cret");
+    let client = client()
+        .origins(Origins::new(["https://cdn.example"]))
+        .default_header(header::AUTHORIZATION, secret.clone())
+        .default_header(name("x-a"), HeaderValue::from_static("1"));
+    secret.set_sensitive(true);
+    let client = client.default_header(name("x-key"), secret);
+    for (url, told) in [("https://api.example/a", true), ("https://cdn.example/a", false)] {
+        client.get(url.to_owned()).send().await.unwrap();
+        let request = client.service().last();
+        assert_eq!(request.headers().contains_key("authorization"), told, "{url}");
+        assert_eq!(request.headers().contains_key("x-key"), told, "{url}");
+        assert_eq!(request.headers()["x-a"], "1");
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_sensitive() {
+    let client = client();
+    client.get("/a").header("authorization", "Bearer s3cret").send().await.unwrap();
+    assert!(client.service().last().headers()["authorization"].is_sensitive());
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_are_told_what_was_wished() {
+    let client = client();
+    let wish = client.post("/a").timeout(Duration::from_secs(3)).idempotent().idempotency_key("k");
+    wish.extension(7_u8).send().await.unwrap();
+    let request = client.service().last();
+    let deadline = Deadline::of(request.extensions()).unwrap();
+    assert_eq!(deadline.0, (Instant::now() + Duration::from_secs(3)).into_std());
+    assert!(Idempotent::is(request.extensions()));
+    assert_eq!(request.headers()["idempotency-key"], "k");
+    assert_eq!(request.extensions().get(), Some(&7_u8));
+
+    client.get("/a").timeout(Duration::MAX).send().await.unwrap();
+    assert_eq!(Deadline::of(client.service().last().extensions()), None);
+}
+
+#[tokio::test]
+async fn a_form_with_a_stream_is_read_as_it_is_sent() {
+    let client = client();
+    let form =
+        Multipart::new().text("a", "1").part("f", Part::new(pieces(vec![Ok(b"x"), Ok(b"yz")])));
+    let _ = client.post("/a").header("content-type", "x/y").multipart(form).send().await.unwrap();
+    let request = client.service().last();
+    let content_type = request.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+    let (_, boundary) = content_type.split_once("; boundary=").unwrap();
+    assert_eq!(request.body().size_hint().exact(), None);
+    let body = String::from_utf8(sent(request).await).unwrap();
+    assert_eq!(body.matches(boundary).count(), 3);
+    assert!(body.contains("name=\"f\"\r\n\r\nxyz\r\n--"), "{body}");
+
+    // A stream that knows its length.
+    let part = || Part::stream(http_body_util::Full::new(bytes::Bytes::from("xyz")));
+    let _ = client.post("/a").multipart(Multipart::new().part("f", part())).send().await.unwrap();
+    let request = client.service().last();
+    let length = request.body().size_hint().exact().unwrap();
+    assert_eq!(sent(request).await.len() as u64, length);
+
+    let form = Multipart::new().text("a", "1").part("f", Part::new(pieces(vec![Err("disk")])));
+    let _ = client.post("/a").multipart(form).send().await.unwrap();
+    let body = client.service().last().into_body();
+    let error = http_body_util::BodyExt::collect(body).await.unwrap_err();
+    assert_eq!(error.to_string(), "disk");
+}

@@ -1,0 +1,113 @@
+use std::{future::pending, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use palisade_client::{Body, Client, TimedOut, Timeouts};
+use palisade_core::{BoxError, Deadline, ErrorKind, find_cause};
+use tokio::time::{Instant, sleep};
+use tower::{ServiceExt, service_fn};
+
+use crate::servers::get;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn hangs(_: Request<Body>) -> Result<Response<Body>, BoxError> {
+    pending().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_and_a_call_end_in_time() {
+    let client = Client::builder().build_over(service_fn(hangs)).unwrap();
+    let start = Instant::now();
+    let error = client.clone().oneshot(get("http://api.example/")).await.unwrap_err();
+    assert_eq!(ErrorKind::of(&*error), ErrorKind::Timeout);
+    assert_eq!(find_cause::<TimedOut>(&*error).unwrap().limit(), 60 * SECOND);
+    assert_eq!(start.elapsed(), 60 * SECOND);
+
+    let once = Client::builder().no_retry().build_over(service_fn(hangs)).unwrap();
+    let error = once.oneshot(get("http://api.example/")).await.unwrap_err();
+    assert_eq!(error.to_string(), "attempt took longer than 30s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_have_limits_of_its_own() {
+    for (timeouts, seconds) in [
+        (Timeouts::new().attempt(SECOND).total(2 * SECOND), 1..=2),
+        (Timeouts::new().total(5 * SECOND), 5..=5),
+        (Timeouts::new().total(Duration::MAX).attempt(100 * SECOND), 100..=100),
+    ] {
+        let client = Client::builder().no_retry().build_over(service_fn(hangs)).unwrap();
+        let mut request = get("http://api.example/");
+        request.extensions_mut().insert(timeouts);
+        let start = Instant::now();
+        client.oneshot(request).await.unwrap_err();
+        assert!(seconds.contains(&start.elapsed().as_secs()), "{timeouts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_a_request_brings_holds() {
+    let client = Client::builder().build_over(service_fn(hangs)).unwrap();
+    let mut request = get("http://api.example/");
+    let start = Instant::now();
+    request.extensions_mut().insert(Deadline((start + 3 * SECOND).into_std()));
+    client.oneshot(request).await.unwrap_err();
+    assert_eq!(start.elapsed(), 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_limits_a_call_takes_as_long_as_it_takes() {
+    let slow = service_fn(|_: Request<Body>| async {
+        sleep(3600 * SECOND).await;
+        Ok::<_, BoxError>(Response::new(Body::empty()))
+    });
+    let client = Client::builder().attempt_timeout(None).total_timeout(None);
+    let client = client.build_over(slow).unwrap();
+    assert_eq!(client.oneshot(get("http://api.example/")).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_which_nothing_comes_fails() {
+    let stalls = service_fn(|_: Request<Body>| async {
+        Ok::<_, BoxError>(Response::new(Body::stream(Stalls)))
+    });
+    let client = Client::builder().build_over(stalls).unwrap();
+    let response = client.oneshot(get("http://api.example/")).await.unwrap();
+    let start = Instant::now();
+    let error = response.into_body().collect().await.unwrap_err();
+    assert_eq!(error.to_string(), "nothing came of the response's body for 30s");
+    assert_eq!(start.elapsed(), 30 * SECOND);
+}
+
+struct Stalls;
+
+impl http_body::Body for Stalls {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BoxError>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_ends_whatever_it_waits_for() {
+    // In the first attempt, between two, and in the last one.
+    for (attempt, wait, total) in [(30, 1, 20), (5, 100, 20), (15, 1, 20), (10, 10, 20)] {
+        let answers = service_fn(move |_: Request<Body>| async move {
+            sleep(attempt * SECOND).await;
+            Ok::<_, BoxError>(Response::builder().status(503).body(Body::empty())?)
+        });
+        let backoff = palisade_retry::Backoff::constant(wait * SECOND);
+        let retry = palisade_retry::RetryLayer::http().backoff(backoff).attempts(9);
+        let client = Client::builder().retry(retry).total_timeout(total * SECOND);
+        let client = client.no_circuit_breaker().build_over(answers).unwrap();
+        let start = Instant::now();
+        let error = client.oneshot(get("http://api.example/")).await.unwrap_err();
+        assert_eq!(error.to_string(), "call took longer than 20s in all");
+        assert_eq!(start.elapsed(), total * SECOND, "{attempt} {wait}");
+    }
+}
