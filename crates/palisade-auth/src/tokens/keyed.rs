@@ -29,7 +29,7 @@ use crate::{
 /// assert_eq!(Identity::of(request.extensions()), Some(&Identity::new("acme")));
 /// # Ok::<_, http::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Credential {
     tenant: Option<Arc<str>>,
     scope: Option<Arc<str>>,
@@ -67,6 +67,13 @@ impl Credential {
     fn key<'k>(&'k self, identity: Option<&'k Identity>) -> KeyOf<'k> {
         let tenant = self.tenant.as_deref().or_else(|| identity.map(Identity::name));
         KeyOf { tenant, scope: self.scope.as_deref() }
+    }
+}
+
+/// As with [`Identity`], the name of a tenant may be a secret.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
