@@ -112,9 +112,8 @@
 //! A cache belongs outside of this layer, where it sees a request before there
 //! is a token to tell tenants apart by; it goes by the
 //! [`Identity`](palisade_core::Identity) in the extensions, which this layer
-//! reads too, and which [`Credential::put`] sets. A [`Credential`] that is
-//! inserted without is nothing that a cache sees: **it would answer one tenant
-//! with what is for another**.
+//! reads too, and which [`Credential::put`] sets. One that is inserted without is
+//! an error.
 //!
 //! # Errors
 //!

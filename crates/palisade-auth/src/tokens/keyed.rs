@@ -1,6 +1,11 @@
 //! A token for each tenant, or for each scope.
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{Extensions, Request, Response, header::AUTHORIZATION};
 use palisade_core::{Identity, KeyRef, Observer};
@@ -12,12 +17,12 @@ use crate::{
     TokenFuture, TokenSource, Wanted, fixed::put,
 };
 
-/// In the extensions of a request: which credentials it gets from
-/// [`TokensByKey`].
+/// Which credentials a request gets from [`TokensByKey`].
 ///
-/// [`put`](Self::put) sets the [`Identity`] of the request with it, which others
-/// read. A cache further out does: it sees a request before there are any
-/// credentials, and without would answer one tenant with what is for another.
+/// [`put`](Self::put) says so in the extensions of the request, and whose it is
+/// as its [`Identity`], which others read. A cache further out does: it sees a
+/// request before there are any credentials, and without would answer one tenant
+/// with what is for another. One that is inserted by itself is an error.
 ///
 /// ```
 /// use http::Request;
@@ -49,19 +54,22 @@ impl Credential {
         self
     }
 
-    /// This token, whatever becomes of it. Below a cache, set an [`Identity`] as
-    /// well: a token has no name to make one of.
+    /// This token, whatever becomes of it.
     pub fn token(token: Token) -> Self {
         Self { token: Some(token), ..Self::default() }
     }
 
     /// Puts it into the extensions of a request, and its tenant there as the
-    /// [`Identity`] of the request.
+    /// [`Identity`] of the request. A token stands for an identity of its own,
+    /// unless there is one already.
     pub fn put(self, extensions: &mut Extensions) {
         if let Some(tenant) = &self.tenant {
             extensions.insert(Identity::new(Arc::clone(tenant)));
         }
-        extensions.insert(self);
+        if let Some(token) = self.token.as_ref().filter(|_| Identity::of(extensions).is_none()) {
+            extensions.insert(identity_of(token));
+        }
+        extensions.insert(Chosen(self));
     }
 
     fn key<'k>(&'k self, identity: Option<&'k Identity>) -> KeyOf<'k> {
@@ -75,6 +83,19 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("scope", &self.scope).finish_non_exhaustive()
     }
+}
+
+/// One that was [put](Credential::put) there, so that the identity is there too.
+#[derive(Clone)]
+struct Chosen(Credential);
+
+/// Whom a token stands for: a hash of it that no other process makes.
+fn identity_of(token: &Token) -> Identity {
+    static KEYS: LazyLock<[RandomState; 2]> =
+        LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+    let text = token.header().as_bytes();
+    let [high, low] = [0, 1].map(|half| KEYS[half].hash_one(text));
+    Identity::new(format!("token {high:016x}{low:016x}"))
 }
 
 /// Keeps a token fresh for each tenant and scope that requests ask for. Clones
@@ -238,7 +259,13 @@ impl Authenticator for TokensByKey {
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Wait> {
         let now = self.inner.template.clock.now();
         let (extensions, none) = (request.extensions(), Credential::default());
-        let credential = extensions.get().unwrap_or(&none);
+        let credential = match extensions.get() {
+            Some(Chosen(credential)) => credential,
+            None if extensions.get::<Credential>().is_some() => {
+                return Applied::Failed(inserted());
+            }
+            None => &none,
+        };
         if let Some(token) = &credential.token {
             let value = token.header().clone();
             return put(request, &AUTHORIZATION, &value);
@@ -324,6 +351,13 @@ impl TokenSource for Nobody {
     fn fetch<'a>(&'a self, _: Wanted<'a>) -> TokenFuture<'a> {
         Box::pin(async { Err(AuthError::new("there is no source", Recovery::Fatal)) })
     }
+}
+
+#[cold]
+fn inserted() -> AuthError {
+    let message = "a credential was inserted by itself: use `Credential::put`, so that caches \
+                   know whose the request is";
+    AuthError::new(message, Recovery::FixRequest)
 }
 
 #[cold]

@@ -39,7 +39,7 @@ fn request(credential: Option<Credential>) -> Request<Empty> {
         request.headers_mut().insert(name, "palisade".parse().unwrap());
     }
     if let Some(credential) = credential {
-        request.extensions_mut().insert(credential);
+        credential.put(request.extensions_mut());
     }
     request
 }

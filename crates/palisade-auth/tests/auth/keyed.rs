@@ -7,7 +7,9 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use palisade_auth::{Applied, AuthError, AuthLayer, Authenticator, Credential, Token, TokensByKey};
+use palisade_auth::{
+    Applied, AuthError, AuthLayer, Authenticator, Credential, Recovery, Token, TokensByKey,
+};
 use palisade_core::{Identity, Origins, find_cause};
 use palisade_testkit::Random;
 use tokio::time::advance;
@@ -34,7 +36,7 @@ impl Sources {
 
 fn of(credential: Credential) -> Request<Full<Bytes>> {
     let mut request = get();
-    request.extensions_mut().insert(credential);
+    credential.put(request.extensions_mut());
     request
 }
 
@@ -42,7 +44,7 @@ fn by(name: &str, credential: Option<Credential>) -> Request<Full<Bytes>> {
     let mut request = get();
     request.extensions_mut().insert(Identity::new(name));
     if let Some(credential) = credential {
-        request.extensions_mut().insert(credential);
+        credential.put(request.extensions_mut());
     }
     request
 }
@@ -67,11 +69,33 @@ fn a_credential_that_is_put_sets_the_identity() {
         let mut request = by("before", None);
         credential.put(request.extensions_mut());
         assert_eq!(Identity::of(request.extensions()).map(Identity::name), Some(expected));
-        assert!(request.extensions().get::<Credential>().is_some());
     };
     check(Credential::tenant("blue").scope("read"), "blue");
     check(Credential::default().scope("read"), "before");
     check(Credential::token(Token::bearer("abc").unwrap()), "before");
+}
+
+#[test]
+fn a_token_that_is_put_is_an_identity_of_its_own() {
+    let identity = |token: &str| {
+        let request = of(Credential::token(Token::bearer(token).unwrap()));
+        Identity::of(request.extensions()).cloned().unwrap()
+    };
+    assert_eq!(identity("blue"), identity("blue"));
+    assert_ne!(identity("blue"), identity("red"));
+    assert!(!identity("blue").name().contains("blue"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_no_cache_could_see_is_an_error() {
+    let (api, sources) = (Api::new(), Sources::default());
+    let layer = AuthLayer::new(sources.tokens(), Origins::any());
+    let mut request = get();
+    request.extensions_mut().insert(Credential::tenant("blue"));
+    let error = layer.layer(api.clone()).oneshot(request).await.unwrap_err();
+    let error = find_cause::<AuthError>(&*error).unwrap();
+    assert_eq!(error.recovery(), Recovery::FixRequest);
+    assert!(api.tokens().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -235,11 +235,10 @@ impl StoredHead {
 /// alive that they were read into.
 pub(crate) fn compacted(headers: &HeaderMap) -> HeaderMap {
     let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
-    let mut rest = buffer.freeze();
     let mut compact = HeaderMap::try_with_capacity(headers.keys_len() + 2).unwrap_or_default();
     for (name, value) in headers {
-        let bytes = rest.split_to(value.len());
+        buffer.extend_from_slice(value.as_bytes());
+        let bytes = buffer.split().freeze();
         let mut copy = HeaderValue::from_maybe_shared(bytes).expect("it was one before");
         copy.set_sensitive(value.is_sensitive());
         if compact.try_append(name, copy).is_err() {

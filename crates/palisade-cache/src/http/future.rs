@@ -51,7 +51,7 @@ pin_project! {
     {
         // The answer is there.
         Answered { response: Option<Response<CachedBody<B>>> },
-        // The store is asked: for the partition of the request, and then for that of all.
+        // Who waits is boxed, as it is large. The store is asked: for the partition of the request, and then for that of all.
         Looks { #[pin] get: T::Get, own: Option<Found>, pending: Option<Box<Pending<S, Q, T>>> },
         // Another request fetches it.
         Follows { seat: Option<Seat<Heard>>, pending: Option<Box<Pending<S, Q, T>>> },
@@ -88,9 +88,9 @@ where
         Self { stage: Stage::Passes { upstream, why, name } }
     }
 
-    pub(crate) fn looks(pending: Box<Pending<S, Q, T>>) -> Self {
+    pub(crate) fn looks(pending: Pending<S, Q, T>) -> Self {
         let get = pending.core.store.get(&pending.ask.key);
-        Self { stage: Stage::Looks { get, own: None, pending: Some(pending) } }
+        Self { stage: Stage::Looks { get, own: None, pending: Some(Box::new(pending)) } }
     }
 
     pub(crate) fn of(stage: Stage<S, Q, B, T>) -> Self {

@@ -1,14 +1,14 @@
 //! Under what responses are stored.
 
 use std::{
-    fmt::{self, Write},
+    fmt,
     hash::{BuildHasher, Hash, Hasher},
     sync::LazyLock,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use foldhash::fast::RandomState;
-use http::Uri;
+use http::{Uri, uri::Authority};
 use quick_cache::Equivalent;
 
 use super::{partition::CachePartition, secret::Secret};
@@ -52,6 +52,15 @@ fn hash_of(uri: &Uri) -> u64 {
     let mut hasher = HASHER.build_hasher();
     hash_target(uri, &mut hasher);
     hasher.finish()
+}
+
+/// A URI that is written as it is, in a buffer of its own.
+fn copied(uri: &Uri) -> Option<Uri> {
+    let (scheme, colon) = uri.scheme_str().map_or(("", ""), |scheme| (scheme, "://"));
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let (mark, query) = uri.query().map_or(("", ""), |query| ("?", query));
+    let written = [scheme, colon, authority, uri.path(), mark, query].concat();
+    Uri::from_maybe_shared(Bytes::from(written)).ok()
 }
 
 impl CacheKey {
@@ -136,13 +145,10 @@ impl CacheKey {
     /// The same with a URI of its own: as it came, it keeps the buffer alive that
     /// it was read into.
     pub(crate) fn compacted(&self) -> Self {
-        let mut written = BytesMut::with_capacity(16 + self.len());
-        let copy = match write!(written, "{}", self.uri) {
-            Ok(()) => Uri::from_maybe_shared(written.freeze()).ok(),
-            Err(_) => None,
-        };
-        let copy = copy.filter(|copy| same_target(copy, &self.uri));
-        Self { uri: copy.unwrap_or_else(|| self.uri.clone()), ..self.clone() }
+        let Self { ref partition, ref uri, body, shared, hash } = *self;
+        let copy = copied(uri).filter(|copy| same_target(copy, uri));
+        let uri = copy.unwrap_or_else(|| uri.clone());
+        Self { partition: partition.clone(), uri, body, shared, hash }
     }
 
     /// How many bytes it takes beside its fixed size.

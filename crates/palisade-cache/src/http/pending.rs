@@ -71,8 +71,7 @@ pub(crate) struct Pending<S, Q, T> {
 }
 
 impl<S, Q, T> Pending<S, Q, T> {
-    /// Boxed, for it is large, and goes through many hands.
-    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Box<Self> {
+    pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Self {
         let (found, selected) = (Found::default(), None);
         let why = match ask.demand.mode {
             _ if !is_safe(&ask.method) && ask.key.body().is_none() => Forward::Method,
@@ -80,7 +79,7 @@ impl<S, Q, T> Pending<S, Q, T> {
             _ => Forward::Request,
         };
         let (patience, attempts) = (None, 0);
-        Box::new(Self { core, ask, inner, request, found, selected, why, patience, attempts })
+        Self { core, ask, inner, request, found, selected, why, patience, attempts }
     }
 
     /// Waits until it has waited for the store for long enough, and tells that.
@@ -117,7 +116,7 @@ where
     }
 
     /// Goes on with what is found in the store.
-    pub(crate) fn decide(mut self: Box<Self>, found: Found) -> Stage<S, Q, B, T> {
+    pub(crate) fn decide(mut self, found: Found) -> Stage<S, Q, B, T> {
         self.patience = None;
         let (ask, now) = (&self.ask, self.core.settings.now());
         let decision = Decision::of(&found, &ask.method, &ask.headers, &ask.demand, now);
@@ -125,7 +124,7 @@ where
     }
 
     /// Does what is to be done. What is not looked for is not found either.
-    pub(crate) fn act(mut self: Box<Self>, decision: Decision, found: Found) -> Stage<S, Q, B, T> {
+    pub(crate) fn act(mut self, decision: Decision, found: Found) -> Stage<S, Q, B, T> {
         match decision {
             Decision::Answer { variant, answer, age, status } => {
                 return self.answer(&variant, answer, age, status);
@@ -175,7 +174,7 @@ where
     }
 
     /// Waits with others, or fetches it, for others too.
-    fn join(self: Box<Self>) -> Stage<S, Q, B, T> {
+    fn join(self) -> Stage<S, Q, B, T> {
         let collapses = self.core.settings.collapse.enabled;
         if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
             return self.alone();
@@ -183,14 +182,14 @@ where
         match self.fly() {
             (Joined::Leads((fill, seat)), _) => Stage::Leads { began: fill, seat: Some(seat) },
             (Joined::Follows(seat), Some(waits)) => {
-                Stage::Follows { seat: Some(seat), pending: Some(waits) }
+                Stage::Follows { seat: Some(seat), pending: Some(Box::new(waits)) }
             }
             (_, waits) => waits.expect("nobody took it").alone(),
         }
     }
 
     /// Joins who fetches it, or fetches it. Who does not fetch it is still there.
-    fn fly(self: Box<Self>) -> Flown<Box<Self>, Fetch<S, Q, B, T>> {
+    fn fly(self) -> Flown<Self, Fetch<S, Q, B, T>> {
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
         let store = &core.store;
         let is_current = |key: &CacheKey, asked: Stamp| {
@@ -221,7 +220,7 @@ where
     }
 
     /// Fetches it for nobody, so that it is there for others.
-    fn refresh(mut self: Box<Self>, background: &dyn Background) {
+    fn refresh(mut self, background: &dyn Background) {
         if self.core.flights.rests(&self.ask.key) {
             return;
         }
@@ -254,11 +253,7 @@ where
     }
 
     /// Goes on with what another request has come to.
-    pub(crate) fn hear(
-        mut self: Box<Self>,
-        heard: Option<Heard>,
-        seat: Seat<Heard>,
-    ) -> Stage<S, Q, B, T> {
+    pub(crate) fn hear(mut self, heard: Option<Heard>, seat: Seat<Heard>) -> Stage<S, Q, B, T> {
         let now = self.core.settings.now();
         match heard {
             Some(Heard::Streams(head)) if self.ask.takes(&head, now) => self.share(&head, seat),

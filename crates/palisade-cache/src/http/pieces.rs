@@ -16,7 +16,9 @@ const GATHERED: usize = 4096;
 /// beginning.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    pieces: VecDeque<Piece>,
+    // Many bodies come in one.
+    first: Option<Piece>,
+    more: VecDeque<Piece>,
     end: u64,
     // The frame that came last, if it was copied: who has read all before it needs no copy.
     last: Bytes,
@@ -39,12 +41,17 @@ impl Pieces {
         let start = self.end;
         self.end += frame.len() as u64;
         self.last = Bytes::new();
-        let back = self.pieces.back_mut().filter(|_| frame.len() < SMALL);
+        let back = self.more.back_mut().or(self.first.as_mut());
+        let back = back.filter(|_| frame.len() < SMALL);
         if back.is_some_and(|back| back.gather(&frame)) {
             self.last = frame;
             return;
         }
-        self.pieces.push_back(Piece { start, data: Data::Whole(frame) });
+        let piece = Piece { start, data: Data::Whole(frame) };
+        match &self.first {
+            None if self.more.is_empty() => self.first = Some(piece),
+            _ => self.more.push_back(piece),
+        }
     }
 
     /// What is there from this place on, or some of it.
@@ -55,8 +62,11 @@ impl Pieces {
         if self.end - at == self.last.len() as u64 {
             return Some(self.last.clone());
         }
-        let after = self.pieces.partition_point(|piece| piece.start <= at);
-        let piece = self.pieces.get(after.checked_sub(1)?)?;
+        let after = self.more.partition_point(|piece| piece.start <= at);
+        let piece = match after.checked_sub(1) {
+            Some(index) => self.more.get(index)?,
+            None => self.first.as_ref()?,
+        };
         let from = usize::try_from(at - piece.start).ok()?;
         match &piece.data {
             Data::Whole(bytes) => Some(bytes.slice(from..)),
@@ -66,8 +76,9 @@ impl Pieces {
 
     /// Lets go what is before this place, as far as whole pieces are.
     pub(crate) fn release(&mut self, before: u64) {
-        while self.pieces.front().is_some_and(|front| front.end() <= before) {
-            self.pieces.pop_front();
+        self.first.take_if(|first| first.end() <= before);
+        while self.more.front().is_some_and(|front| front.end() <= before) {
+            self.more.pop_front();
         }
     }
 
@@ -78,7 +89,11 @@ impl Pieces {
 
     /// All that is there.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(|piece| piece.data.as_slice())
+        self.all().map(|piece| piece.data.as_slice())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Piece> {
+        self.first.iter().chain(&self.more)
     }
 }
 
@@ -175,7 +190,7 @@ mod tests {
                 let read = pieces.read(at).unwrap();
                 assert_eq!((read.as_ptr(), read.len()), (own, length));
             }
-            assert_eq!(pieces.pieces.len(), places, "{length}");
+            assert_eq!(pieces.all().count(), places, "{length}");
             assert_eq!(pieces.slices().collect::<Vec<_>>().concat(), whole);
         }
     }
@@ -185,6 +200,6 @@ mod tests {
         let (frames, _) = frames(&[1, SMALL].repeat(100));
         let mut pieces = Pieces::default();
         frames.into_iter().for_each(|frame| pieces.push(frame));
-        assert_eq!(pieces.pieces.len(), 200);
+        assert_eq!(pieces.all().count(), 200);
     }
 }

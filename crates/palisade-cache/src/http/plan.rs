@@ -92,13 +92,15 @@ impl<T: Store> Plan<T> {
         let part = part.filter(|part| can_complete(&ask, part));
         let has = |name| ask.headers.contains_key(name);
         // What the client knows is what it asks about, unless there is something better.
-        let asks_itself = has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE);
+        let asks_itself = || has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE);
         // Asked about one alone, an origin that forgets the tag in its 304 is understood too.
         let knows = |selected: &Selected| selected.variant.head.policy.has_validator();
-        let offers = ask.method == Method::GET
-            && !has(RANGE)
-            && selected.as_ref().map_or(!asks_itself, |selected| !knows(selected));
-        let offered = found.own.clone().filter(|_| offers);
+        let offers = |_: &&Entry| {
+            ask.method == Method::GET
+                && !has(RANGE)
+                && selected.as_ref().map_or_else(|| !asks_itself(), |selected| !knows(selected))
+        };
+        let offered = found.own.as_ref().filter(offers).cloned();
         Self {
             core,
             ask,
@@ -158,7 +160,7 @@ impl<T: Store> Plan<T> {
             return None;
         }
         let (key, demand) = (&self.ask.key, &self.ask.demand);
-        let now = self.core.settings.now();
+        let now = self.asked;
         let found = Found::peek(&self.core.store, key.borrowed(), &self.ask.headers, demand, now)?;
         match Decision::of(&found, &self.ask.method, &self.ask.headers, demand, now) {
             Decision::Answer { variant, status: CacheStatus::Hit, .. } => {

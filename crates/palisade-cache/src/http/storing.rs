@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -45,11 +45,8 @@ impl<T: Store> Plan<T> {
         let admitted = admitted.map_err(Unstorable::as_str)?;
         let mut headers = compacted(&parts.headers);
         fields::to_stored(&mut headers, received, &options);
-        // It may have been added, and the first clone of it allocates: better now than on a hit.
-        drop(headers.get(DATE).cloned());
         // What is marked for all sets no cookies for one.
-        let sets_cookies = headers.contains_key(SET_COOKIE);
-        let public = admitted.policy.is_public() && !sets_cookies;
+        let public = admitted.policy.is_public() && !headers.contains_key(SET_COOKIE);
         let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
         let head = StoredHead {
             status: parts.status,
@@ -101,8 +98,8 @@ impl<T: Store> Plan<T> {
         // The first clone allocates: better now than on a hit.
         drop(body.clone());
         let variant = Variant::new(head, body, self.stamp);
-        let key = self.key(common).to_key();
-        let stored = self.core.store.put(&key, variant);
+        let for_all = common.then(|| self.key(true).to_key());
+        let stored = self.core.store.put(for_all.as_ref().unwrap_or(&self.ask.key), variant);
         if stored {
             self.core.flights.refreshed(&self.ask.key);
         }

@@ -17,7 +17,7 @@ use super::{
     policy::{Exchange, Lifetime, Policy},
     range::Slice,
     status,
-    vary::{Selector, Vary},
+    vary::Selector,
 };
 
 /// What is stored beside the head and the body of a response.
@@ -94,10 +94,8 @@ pub(crate) fn admit(
     if options.shared {
         check_shared(exchange, &directives, options)?;
     }
-    let (request, response) = (exchange.request, exchange.response);
-    let vary = Vary::of(response, options.vary_ignored, options.vary_added)
-        .and_then(|vary| Selector::of(&vary, request, response));
-    let selector = vary.map_err(|_| Unstorable::Vary)?;
+    let selector = Selector::of(exchange.request, exchange.response, options);
+    let selector = selector.map_err(|_| Unstorable::Vary)?;
     let policy = Policy::new(exchange, &directives, lifetime, options);
     if !policy.is_of_use() {
         return Err(Unstorable::OfNoUse);

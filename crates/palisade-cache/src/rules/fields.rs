@@ -6,26 +6,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
         AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY,
     },
 };
 
 use super::{age, date, directives::response::ResponseDirectives, list, options::Options};
-
-/// About a connection or a proxy, whether `Connection` lists them or not.
-static HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Without these a cache would forget its orders. They stay whatever
 /// `Connection` says: RFC 9110, section 7.6.1, forbids to list them there.
@@ -74,6 +59,8 @@ pub(crate) fn to_stored(headers: &mut HeaderMap, received: SystemTime, options: 
     }
     if !headers.contains_key(DATE) {
         set(headers, DATE, date::format(received));
+        // The first clone of it allocates: better now than on a hit.
+        drop(headers.get(DATE).cloned());
     }
     let reached = age::of(headers);
     set(headers, AGE, age::value(reached));
@@ -89,11 +76,29 @@ pub(crate) fn write_age(headers: &mut HeaderMap, age: u32) {
 
 /// Removes what is about a connection: RFC 9110, section 7.6.1.
 pub(crate) fn strip_connection(headers: &mut HeaderMap) {
-    let listed: Vec<_> = list::members(headers, &CONNECTION)
+    let mut gone: Vec<_> = list::members(headers, &CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !VITAL.contains(name))
         .collect();
-    listed.iter().chain(&HOP_BY_HOP).for_each(|name| remove(headers, name));
+    gone.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    gone.iter().for_each(|name| remove(headers, name));
+}
+
+/// Whether a field is about a connection or a proxy, whether `Connection` lists it or not.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Makes the head of a stored response into that of a 304 that stands for it:

@@ -57,8 +57,11 @@ impl<'h> Iterator for Parts<'h> {
 impl Parts<'_> {
     /// Where the first separator outside of a quoted string is.
     fn end(&self) -> usize {
+        // Most have no quoted string, and then there is nothing to keep track of.
+        let matters = |byte: &u8| *byte == self.separator || *byte == b'"';
+        let first = self.rest.iter().position(matters).unwrap_or(self.rest.len());
         let (mut quoted, mut escaped) = (false, false);
-        let end = self.rest.iter().position(|byte| {
+        let end = self.rest[first..].iter().position(|byte| {
             if escaped {
                 escaped = false;
             } else if *byte == b'"' {
@@ -70,7 +73,7 @@ impl Parts<'_> {
             }
             false
         });
-        end.unwrap_or(self.rest.len())
+        end.map_or(self.rest.len(), |end| first + end)
     }
 }
 

@@ -9,7 +9,7 @@ use http::{
 };
 
 use self::preference::Preferences;
-use super::list;
+use super::{list, options::Options};
 
 /// More names than these no cache can serve; a `Vary` with more counts as `*`.
 const MAX_NAMES: usize = 32;
@@ -17,49 +17,9 @@ const MAX_NAMES: usize = 32;
 /// How many bytes a selector may keep.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// The fields that a response depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Vary {
-    names: Vec<HeaderName>,
-}
-
 /// The response depends on what no request shows, or on too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VariesByAnything;
-
-impl Vary {
-    /// Reads `Vary` of a response. What an origin names needlessly can be ignored,
-    /// and what it forgets can be added.
-    ///
-    /// A `*` anywhere, a name that is none, and too many names are an error.
-    pub(crate) fn of(
-        response: &HeaderMap,
-        ignored: &[HeaderName],
-        added: &[HeaderName],
-    ) -> Result<Self, VariesByAnything> {
-        let mut names: Vec<HeaderName> = Vec::new();
-        for member in list::members(response, &VARY) {
-            // A `*` is a valid name, by its letters.
-            if member == b"*" {
-                return Err(VariesByAnything);
-            }
-            let name = HeaderName::from_bytes(member).map_err(|_| VariesByAnything)?;
-            if !names.contains(&name) && !ignored.contains(&name) {
-                names.push(name);
-            }
-            if MAX_NAMES < names.len() {
-                return Err(VariesByAnything);
-            }
-        }
-        let added = added.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>();
-        names.extend(added);
-        Ok(Self { names })
-    }
-
-    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
-        self.names.contains(name)
-    }
-}
 
 /// What a request had in the fields that its response depends on, in a normal
 /// form, to be kept beside the response.
@@ -87,41 +47,79 @@ enum Normal {
 
 #[derive(Clone, Debug)]
 struct Preferred {
-    bytes: Box<[u8]>,
-    /// As it was written, if that was one line: what is written the same does not have to be read.
-    line: Option<Box<[u8]>>,
+    /// The preferences in a normal form, and then the line.
+    written: Box<[u8]>,
+    /// Where the line begins.
+    line: Option<usize>,
 }
 
 /// How it was written does not matter.
 impl PartialEq for Preferred {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes() == other.bytes()
     }
 }
 
 impl Eq for Preferred {}
 
 impl Preferred {
-    fn len(&self) -> usize {
-        self.bytes.len() + self.line.as_ref().map_or(0, |line| line.len())
+    fn of(preferences: &Preferences<'_>, line: Option<&[u8]>) -> Self {
+        let length = preferences.len();
+        let mut written = Vec::with_capacity(length + line.map_or(0, <[u8]>::len));
+        written.extend(preferences.bytes());
+        written.extend_from_slice(line.unwrap_or_default());
+        Self { written: written.into(), line: line.map(|_| length) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.written[..self.line.unwrap_or(self.written.len())]
+    }
+
+    /// As it was written, if that was one line: what is written the same does not have to be read.
+    fn line(&self) -> Option<&[u8]> {
+        self.line.map(|line| &self.written[line..])
     }
 }
 
 impl Selector {
-    /// Of a request and the response to it.
+    /// Of a request and the response to it. What an origin names needlessly in
+    /// `Vary` can be ignored, and what it forgets can be added.
+    ///
+    /// A `*` anywhere, a name that is none, and too many names are an error.
     pub(crate) fn of(
-        vary: &Vary,
         request: &HeaderMap,
         response: &HeaderMap,
+        options: &Options<'_>,
     ) -> Result<Self, VariesByAnything> {
-        let select =
-            |name: &HeaderName| Selected { name: name.clone(), value: Normal::of(request, name) };
-        let members: Box<[_]> = vary.names.iter().map(select).collect();
+        let (ignored, added) = (options.vary_ignored, options.vary_added);
+        let named = list::members(response, &VARY).count().min(MAX_NAMES);
+        // As many as most have: then nothing is copied to be shorter.
+        let mut members: Vec<Selected> = Vec::with_capacity(named + added.len());
+        for member in list::members(response, &VARY) {
+            // A `*` is a valid name, by its letters.
+            if member == b"*" {
+                return Err(VariesByAnything);
+            }
+            let name = HeaderName::from_bytes(member).map_err(|_| VariesByAnything)?;
+            if has(&members, &name) || ignored.contains(&name) {
+                continue;
+            }
+            if members.len() == MAX_NAMES {
+                return Err(VariesByAnything);
+            }
+            members.push(Selected::of(name, request));
+        }
+        for name in added {
+            if !has(&members, name) {
+                members.push(Selected::of(name.clone(), request));
+            }
+        }
         if MAX_BYTES < members.iter().map(Selected::len).sum() {
             return Err(VariesByAnything);
         }
-        let language = vary.contains(&ACCEPT_LANGUAGE).then(|| only_language(response)).flatten();
-        Ok(Self { members, language: language.map(Box::from) })
+        let speaks = has(&members, &ACCEPT_LANGUAGE);
+        let language = if speaks { only_language(response).map(Box::from) } else { None };
+        Ok(Self { members: members.into(), language })
     }
 
     /// Whether the response is for this request too. Allocates nothing.
@@ -155,6 +153,11 @@ impl Selector {
 }
 
 impl Selected {
+    fn of(name: HeaderName, request: &HeaderMap) -> Self {
+        let value = Normal::of(request, &name);
+        Self { name, value }
+    }
+
     fn matches(&self, request: &HeaderMap) -> bool {
         let lines = request.get_all(&self.name);
         match (&self.value, lines.iter().next()) {
@@ -168,7 +171,7 @@ impl Selected {
         let value = match &self.value {
             None => 0,
             Some(Normal::List(value)) => value.len(),
-            Some(Normal::Preferences(value)) => value.len(),
+            Some(Normal::Preferences(value)) => value.written.len(),
         };
         self.name.as_str().len() + value
     }
@@ -179,8 +182,8 @@ impl Normal {
         let lines = request.get_all(name);
         lines.iter().next()?;
         if let Some(preferences) = preferences(name, &lines) {
-            let line = only(&lines).map(|line| Box::from(line.as_bytes()));
-            return Some(Self::Preferences(Preferred { bytes: preferences.to_bytes(), line }));
+            let line = only(&lines).map(HeaderValue::as_bytes);
+            return Some(Self::Preferences(Preferred::of(&preferences, line)));
         }
         let mut value = Vec::new();
         for (index, part) in parts(&lines).enumerate() {
@@ -193,18 +196,22 @@ impl Normal {
     }
 
     fn matches(&self, name: &HeaderName, lines: &GetAll<'_, HeaderValue>) -> bool {
-        if let (Self::Preferences(Preferred { line: Some(known), .. }), Some(line)) =
-            (self, only(lines))
-            && **known == *line.as_bytes()
+        if let Self::Preferences(value) = self
+            && let (Some(known), Some(line)) = (value.line(), only(lines))
+            && known == line.as_bytes()
         {
             return true;
         }
         match (self, preferences(name, lines)) {
-            (Self::Preferences(value), Some(preferences)) => preferences.is(&value.bytes),
+            (Self::Preferences(value), Some(preferences)) => preferences.is(value.bytes()),
             (Self::List(value), None) => is_list(value, lines),
             _ => false,
         }
     }
+}
+
+fn has(members: &[Selected], name: &HeaderName) -> bool {
+    members.iter().any(|member| member.name == *name)
 }
 
 /// The line, if there is but one.
@@ -244,6 +251,8 @@ mod tests {
 
     use super::*;
 
+    const PRIVATE: Options<'static> = Options::PRIVATE;
+
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -254,9 +263,19 @@ mod tests {
     }
 
     fn selector(response: &[(&'static str, &str)], request: &[(&'static str, &str)]) -> Selector {
-        let response = headers(response);
-        let vary = Vary::of(&response, &[], &[]).unwrap();
-        Selector::of(&vary, &headers(request), &response).unwrap()
+        of(request, response, &PRIVATE).unwrap()
+    }
+
+    fn of(
+        request: &[(&'static str, &str)],
+        response: &[(&'static str, &str)],
+        options: &Options<'_>,
+    ) -> Result<Selector, VariesByAnything> {
+        Selector::of(&headers(request), &headers(response), options)
+    }
+
+    fn names(selector: &Selector) -> Vec<&HeaderName> {
+        selector.members.iter().map(|member| &member.name).collect()
     }
 
     #[test]
@@ -274,33 +293,33 @@ mod tests {
             &["f\u{f6}\u{f6}"],
         ] {
             let fields: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
-            assert_eq!(Vary::of(&headers(&fields), &[], &[]), Err(VariesByAnything), "{lines:?}");
+            let selector = of(&[], &fields, &PRIVATE);
+            assert_eq!(selector, Err(VariesByAnything), "{lines:?}");
         }
     }
 
     #[test]
     fn thousands_of_names_and_huge_values_are_too_much() {
         let names: Vec<_> = (0..5000).map(|index| format!("name-{index}")).collect();
-        let many = headers(&[("vary", &names.join(","))]);
-        assert_eq!(Vary::of(&many, &[], &[]), Err(VariesByAnything));
-        let same = headers(&[("vary", &["Foo"; 5000].join(","))]);
-        assert_eq!(Vary::of(&same, &[], &[]).unwrap().names.len(), 1);
-        let huge = headers(&[("foo", &"x".repeat(MAX_BYTES))]);
-        let vary = Vary::of(&same, &[], &[]).unwrap();
-        assert_eq!(Selector::of(&vary, &huge, &same), Err(VariesByAnything));
-        let small = Selector::of(&vary, &headers(&[("foo", "ab")]), &same).unwrap();
+        let check = |vary: &str, foo: &str| of(&[("foo", foo)], &[("vary", vary)], &PRIVATE);
+        assert_eq!(check(&names.join(","), "ab"), Err(VariesByAnything));
+        assert!(check(&names[..MAX_NAMES].join(","), "ab").is_ok());
+        assert_eq!(check(&names[..=MAX_NAMES].join(","), "ab"), Err(VariesByAnything));
+        let same = ["Foo"; 5000].join(",");
+        assert_eq!(check(&same, &"x".repeat(MAX_BYTES)), Err(VariesByAnything));
+        let small = check(&same, "ab").unwrap();
         assert_eq!((small.len(), Selector::default().len()), (5, 0));
     }
 
     #[test]
     fn names_are_ignored_and_added() {
         let foo = HeaderName::from_static("foo");
-        let bar = HeaderName::from_static("bar");
-        let response = headers(&[("vary", "Foo, FOO")]);
-        let none = Vary::of(&response, std::slice::from_ref(&foo), &[]).unwrap();
-        assert!(none.names.is_empty());
-        let both = Vary::of(&response, &[], &[bar.clone(), foo.clone()]).unwrap();
-        assert_eq!(both.names, [foo, bar]);
+        let both = [HeaderName::from_static("bar"), foo.clone()];
+        let response = [("vary", "Foo, FOO")];
+        let ignores = Options { vary_ignored: std::slice::from_ref(&foo), ..PRIVATE };
+        assert!(of(&[], &response, &ignores).unwrap().is_for_all());
+        let adds = Options { vary_added: &both, ..PRIVATE };
+        assert_eq!(names(&of(&[], &response, &adds).unwrap()), [&foo, &both[0]]);
     }
 
     #[test]
@@ -387,8 +406,7 @@ mod tests {
                 request.append(&name, HeaderValue::try_from(value.as_str()).unwrap());
             }
             let response = headers(&[("vary", &vary), ("content-language", "a")]);
-            let vary = Vary::of(&response, &[], &[]).unwrap();
-            let selector = Selector::of(&vary, &request, &response).unwrap();
+            let selector = Selector::of(&request, &response, &PRIVATE).unwrap();
             prop_assert!(selector.matches(&request));
             prop_assert_eq!(selector.matches(&HeaderMap::new()), values.is_empty());
         }

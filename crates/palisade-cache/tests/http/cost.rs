@@ -82,21 +82,22 @@ async fn a_miss_costs_little() {
     let bare = measure(origin.clone(), "/x");
     let service = HttpCacheLayer::private(MemoryStore::new(1 << 20)).layer(origin);
     let unstored = measure(service, "/x") - bare;
-    assert!(unstored <= 6, "{unstored} allocations of ours");
+    assert!(unstored <= 5, "{unstored} allocations of ours");
 
     let origin = Origin::of([reply(200, FIELDS, "x")]);
     let bare = measure(origin.clone(), "/x");
     let service = HttpCacheLayer::private(MemoryStore::new(1 << 20)).layer(origin);
-    let _ = measure(service.clone(), "/w");
-    let stored = measure(service, "/x") - bare;
-    assert!(stored <= 30, "{stored} allocations of ours");
+    // The least of several: now and then a table grows.
+    let measures = (0..32).map(|at| measure(service.clone(), &format!("/{at}")));
+    let stored = measures.min().unwrap() - bare;
+    assert!(stored <= 19, "{stored} allocations of ours");
 }
 
 fn measure<S>(mut service: S, uri: &str) -> u64
 where
     S: Service<crate::support::Ask, Response: IntoBody>,
 {
-    let request = ask("GET", uri, &[("accept", "*/*"), ("user-agent", "me")]);
+    let request = ask("GET", uri, &[("accept", "*/*"), ("accept-encoding", "gzip")]);
     let info = allocation_counter::measure(|| {
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(service.poll_ready(cx).is_ready());

@@ -33,10 +33,6 @@ impl<'h> Preferences<'h> {
         (ties == 1 && *weight != 0 && *best != b"*").then_some(*best)
     }
 
-    pub(crate) fn to_bytes(&self) -> Box<[u8]> {
-        self.bytes().collect()
-    }
-
     /// Whether these are their bytes.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         self.bytes().eq(bytes.iter().copied())
@@ -44,11 +40,16 @@ impl<'h> Preferences<'h> {
 
     /// The names in lower case, each with its weight. A comma ends each; no name
     /// has one.
-    fn bytes(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
         self.all().iter().flat_map(|(name, weight)| {
             let [high, low] = weight.to_be_bytes();
             lower(name).chain([b',', high, low])
         })
+    }
+
+    /// How many bytes these are.
+    pub(crate) fn len(&self) -> usize {
+        self.all().iter().map(|(name, _)| name.len() + 3).sum()
     }
 
     fn all(&self) -> &[(&'h [u8], u16)] {

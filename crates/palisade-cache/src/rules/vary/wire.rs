@@ -11,7 +11,7 @@ impl Selector {
         self.identify(out);
         for value in self.members.iter().filter_map(|member| member.value.as_ref()) {
             if let Normal::Preferences(value) = value {
-                put_option(out, value.line.as_deref(), put_bytes);
+                put_option(out, value.line(), put_bytes);
             }
         }
     }
@@ -29,7 +29,7 @@ impl Selector {
                 }
                 Some(Normal::Preferences(value)) => {
                     out.put_u8(2);
-                    put_bytes(out, &value.bytes);
+                    put_bytes(out, value.bytes());
                 }
             }
         }
@@ -44,15 +44,18 @@ impl Selector {
             let value = match bytes.byte()? {
                 0 => None,
                 1 => Some(Normal::List(boxed(bytes)?)),
-                2 => Some(Normal::Preferences(Preferred { bytes: boxed(bytes)?, line: None })),
+                2 => Some(Normal::Preferences(Preferred { written: boxed(bytes)?, line: None })),
                 _ => return Err(DecodeError::Corrupt),
             };
             members.push(Selected { name, value });
         }
         let language = bytes.option(boxed)?;
         for value in members.iter_mut().filter_map(|member| member.value.as_mut()) {
-            if let Normal::Preferences(value) = value {
-                value.line = bytes.option(boxed)?;
+            if let Normal::Preferences(value) = value
+                && let Some(line) = bytes.option(Reader::bytes)?
+            {
+                value.line = Some(value.written.len());
+                value.written = [&*value.written, &*line].concat().into();
             }
         }
         Ok(Self { members: members.into(), language })
