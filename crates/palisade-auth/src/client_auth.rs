@@ -115,8 +115,11 @@ impl ClientAuth {
         match &self.method {
             Method::None { id } => request.form().plain("client_id", id),
             Method::Basic { id, secret, raw } => {
-                request.headers_mut().insert(AUTHORIZATION, basic(id, secret, *raw)?);
+                let value = basic(id, secret, *raw)?;
+                let pair = value.to_str().unwrap_or_default().trim_start_matches("Basic ");
+                request.form().hide(Secret::new(pair));
                 request.form().hide(secret.clone());
+                request.headers_mut().insert(AUTHORIZATION, value);
             }
             Method::Post { id, secret } => {
                 request.form().plain("client_id", id);

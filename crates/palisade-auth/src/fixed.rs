@@ -142,7 +142,9 @@ impl fmt::Debug for Basic {
 /// A key in a header field, in the query or in a cookie.
 ///
 /// A header field is best: a query is written into the logs of servers and
-/// proxies.
+/// proxies. What follows redirects belongs outside of the layer then: further in,
+/// it knows of `Authorization` and `Cookie` that they go to no other host, but not
+/// of a field of another name.
 ///
 /// ```
 /// use http::HeaderName;

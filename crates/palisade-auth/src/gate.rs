@@ -72,8 +72,8 @@ fn is_plain(uri: &Uri) -> bool {
 #[cold]
 fn is_http_beyond(uri: &Uri) -> bool {
     // A target without a scheme gets one further on, where that is known.
-    uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
-        && !uri.host().is_some_and(is_loopback)
+    let plain = |scheme: &str| ["http", "ws"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+    uri.scheme_str().is_some_and(plain) && !uri.host().is_some_and(is_loopback)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -128,6 +128,7 @@ mod tests {
         for (uri, expected) in [
             ("http://api.example/", Way::Insecure),
             ("HTTP://api.example/", Way::Insecure),
+            ("ws://api.example/", Way::Insecure),
             ("http://localhost.evil.example/", Way::Insecure),
             ("http://10.0.0.1/", Way::Insecure),
             ("http://127.0.0.1.evil.example/", Way::Insecure),
@@ -136,6 +137,7 @@ mod tests {
             ("http://127.1.2.3/", Way::Through),
             ("http://[::1]:8080/", Way::Through),
             ("https://api.example/", Way::Through),
+            ("wss://api.example/", Way::Through),
             ("/users", Way::Through),
         ] {
             assert_eq!(way(&gate, uri, |_| {}), expected, "{uri}");

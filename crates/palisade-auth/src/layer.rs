@@ -27,6 +27,10 @@ impl<A> AuthLayer<A> {
     /// Puts these credentials on requests to these origins, and nowhere else:
     /// links and redirects may lead anywhere.
     ///
+    /// A redirect that is followed further in, as reqwest does by itself, is not
+    /// seen here: what goes along then is decided there. Have it followed outside,
+    /// or not at all.
+    ///
     /// Credentials are not sent over plain http but to this machine: a request
     /// for that fails. A request that has credentials of its caller keeps those,
     /// and one with [`AuthBypass`](crate::AuthBypass) is sent as it is.

@@ -127,8 +127,9 @@
 //!
 //! Inside of caches, retries, breakers and limits, so that each attempt has a
 //! fresh token, and outside of what follows the request to the network. A layer
-//! that follows redirects may stand on either side: credentials go to the
-//! [`Origins`](palisade_core::Origins) alone. The second try after a 401 is
+//! that follows redirects stands outside as well, where credentials go to the
+//! [`Origins`](palisade_core::Origins) alone; inside it would carry an API key
+//! along to wherever it is led. The second try after a 401 is
 //! seen by what is inside alone: a limit of requests is exact only there.
 //!
 //! The token may be fetched through the same client, if its requests carry

@@ -96,13 +96,14 @@ impl Failed {
     pub(crate) fn new(error: AuthError, before: Option<&Self>, now: Moment, random: f64) -> Self {
         let tries = before.map_or(0, |before| before.tries).saturating_add(1);
         let rest = match error.recovery() {
-            Recovery::Retry { after: Some(after) } if !after.is_zero() => {
-                after.clamp(LEAST, LONGEST)
-            }
-            // At once, as of a date that has passed, is no word on how long it takes.
-            Recovery::Retry { .. } => {
+            Recovery::Retry { after } => {
                 let backoff = Backoff::exponential(SECOND / 2).min(LEAST).max(30 * SECOND);
-                backoff.delay(&Step::new(tries, Duration::ZERO, random))
+                let rest = backoff.delay(&Step::new(tries, Duration::ZERO, random));
+                // RFC 9110, section 10.2.3: at least so long. At once, as of a date that has
+                // passed, is no word on how long it takes; and who says next to nothing, and
+                // fails, is asked once a second all the same.
+                let after = after.filter(|after| !after.is_zero());
+                after.map_or(rest, |after| after.max(rest.min(SECOND)).min(LONGEST))
             }
             // Secrets are set right on the side of the server, too.
             _ => PROBE,
@@ -239,7 +240,7 @@ mod tests {
         };
         check(&transient(None), [250, 500, 1000, 2000]);
         check(&transient(Some(7 * SECOND)), [7000; 4]);
-        check(&transient(Some(MS)), [50; 4]);
+        check(&transient(Some(MS)), [250, 500, 1000, 1000]);
         check(&transient(Some(Duration::ZERO)), [250, 500, 1000, 2000]);
         check(&transient(Some(Duration::MAX)), [3_600_000; 4]);
         for recovery in [Recovery::Reauthenticate, Recovery::FixRequest, Recovery::Fatal] {

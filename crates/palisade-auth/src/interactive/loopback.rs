@@ -9,6 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+use zeroize::Zeroizing;
 
 use super::callback::{Callback, Expected};
 use crate::{AuthError, Secret};
@@ -73,11 +74,11 @@ async fn serve(
 }
 
 /// Fails where it is too long, or ends early.
-async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut head = zeroize::Zeroizing::new(Vec::with_capacity(2048));
+async fn read_head(stream: &mut TcpStream) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut head = Zeroizing::new(Vec::with_capacity(2048));
     loop {
         if head.windows(4).any(|end| end == b"\r\n\r\n") {
-            return Ok(std::mem::take(&mut *head));
+            return Ok(head);
         }
         let read = stream.take((LONGEST_HEAD - head.len()) as u64).read_buf(&mut *head).await?;
         if read == 0 {

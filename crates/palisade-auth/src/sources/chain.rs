@@ -14,7 +14,8 @@ use crate::{AuthError, Recovery, Token, TokenFuture, TokenSource, Wanted};
 /// It goes on to the next one where somebody has to log in anew or to set something
 /// right ([`Recovery::Reauthenticate`], [`Recovery::FixRequest`]); not where a server
 /// merely fails. The one that gave a token is asked first from then on, and after it
-/// the others in turn. If none gives one, the error is that of the first source.
+/// the others in turn, until a [`reset`](Self::reset). If none gives one, the error is
+/// that of the first source.
 ///
 /// Clones remember together.
 ///
@@ -54,6 +55,11 @@ impl Chain {
         // What others remember is not of this list.
         self.winner = Arc::default();
         self
+    }
+
+    /// Asks the first source first again, as after somebody has logged in anew.
+    pub fn reset(&self) {
+        self.winner.store(0, Ordering::Relaxed);
     }
 
     async fn first_usable(&self, wanted: Wanted<'_>) -> Result<Token, AuthError> {

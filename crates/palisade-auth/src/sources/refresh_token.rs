@@ -154,6 +154,10 @@ impl RefreshToken {
     /// Keeps a login from now on, in the place of any other one: a token that came
     /// with a refresh token when somebody logged in.
     ///
+    /// [`Tokens`](crate::Tokens) go on with the token that they have, which may be that
+    /// of another person, until they are [reset](crate::Tokens::reset); and so does a
+    /// [`Chain`](crate::Chain) with the source that it has found.
+    ///
     /// # Errors
     ///
     /// If it came with none, or if the store fails; then it is not known whether it
@@ -166,7 +170,8 @@ impl RefreshToken {
         self.keeper.log_in(token).await
     }
 
-    /// Forgets the login, in the store as well. The server is not told.
+    /// Forgets the login, in the store as well. The server is not told, and
+    /// [`Tokens`](crate::Tokens) have to be [reset](crate::Tokens::reset).
     ///
     /// # Errors
     ///

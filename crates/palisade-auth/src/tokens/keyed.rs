@@ -35,7 +35,7 @@ use crate::{
 /// assert_eq!(Identity::of(request.extensions()), Some(&Identity::new("acme")));
 /// # Ok::<_, http::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Credential {
     tenant: Option<Arc<str>>,
     scope: Option<Arc<str>>,
@@ -76,6 +76,13 @@ impl Credential {
     fn key<'k>(&'k self, identity: Option<&'k Identity>) -> KeyOf<'k> {
         let tenant = self.tenant.as_deref().or_else(|| identity.map(Identity::name));
         KeyOf { tenant, scope: self.scope.as_deref() }
+    }
+}
+
+/// As with [`Identity`], the name of a tenant may be a secret.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -161,6 +168,13 @@ type SourceOf = dyn Fn(Option<&str>) -> Arc<dyn TokenSource> + Send + Sync;
 impl TokensByKey {
     /// Keeps tokens of the sources that a function makes for each tenant, and
     /// for none. It is called once for each key, and must not panic.
+    ///
+    /// A tenant with two scopes has two keys, and a key that made room comes
+    /// again. So the function should hand out clones of one
+    /// [`RefreshToken`](crate::RefreshToken) for a tenant, or such with a
+    /// [store](crate::RefreshToken::store) for all: two that begin with the same
+    /// refresh token use it twice, which a server that rotates them takes for a
+    /// theft.
     pub fn new<S: TokenSource>(source: impl Fn(Option<&str>) -> S + Send + Sync + 'static) -> Self {
         let source: Arc<SourceOf> = Arc::new(move |tenant| Arc::new(source(tenant)));
         let bounds = Bounds { most: 1024, idle: in_nanos(Duration::from_secs(3600)) };
@@ -213,8 +227,8 @@ impl TokensByKey {
     }
 
     /// The tokens of a credential, to [warm up](Tokens::warm_up) or to
-    /// [reset](Tokens::reset): they stay for as long as you have them. Nothing, if there is no room, or if it is a token
-    /// itself.
+    /// [reset](Tokens::reset): they stay for as long as you have them. Nothing, if
+    /// there is no room, or if it is a token itself.
     pub fn tokens(&self, credential: &Credential) -> Option<Tokens> {
         match credential.token {
             None => self.look(&credential.key(None), Tokens::clone),

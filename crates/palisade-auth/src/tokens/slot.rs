@@ -1,6 +1,10 @@
 //! One token and its renewal, as threads share them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -21,11 +25,17 @@ pub(crate) struct Slot<F> {
     id: u64,
     // Written under the lock.
     current: ArcSwapOption<Held>,
-    // Until then, in nanoseconds of both clocks, who has a token that can be used
-    // need not look for another one. Written under the lock.
-    quiet_until: AtomicU64,
-    quiet_until_wall: AtomicU64,
+    // Until then who has a token that can be used need not look for another one.
+    quiet: Quiet,
     cold: Mutex<Cold<F>>,
+}
+
+/// A moment by both clocks, in nanoseconds: it is over when either says so, as the
+/// steady one may stand still while a machine sleeps. Written under the lock; who
+/// finds half of it looks once too often, or goes by the earlier of two.
+struct Quiet {
+    steady: AtomicU64,
+    wall: AtomicU64,
 }
 
 struct Cold<F> {
@@ -83,7 +93,7 @@ pub(crate) struct Join<F> {
     /// Whether it begins with this.
     pub(crate) begins: bool,
     pub(crate) fallback: bool,
-    pub(crate) until: std::time::Duration,
+    pub(crate) until: Duration,
 }
 
 /// What a flight came to.
@@ -121,8 +131,7 @@ impl<F: Clone> Slot<F> {
         Self {
             id,
             current: ArcSwapOption::empty(),
-            quiet_until: AtomicU64::new(0),
-            quiet_until_wall: AtomicU64::new(0),
+            quiet: Quiet { steady: AtomicU64::new(0), wall: AtomicU64::new(0) },
             cold: Mutex::new(cold),
         }
     }
@@ -144,10 +153,7 @@ impl<F: Clone> Slot<F> {
 
     #[cold]
     fn is_quiet(&self, held: &Held, now: Moment) -> bool {
-        !held.refused
-            && held.life.age(now) == Age::Soft
-            && nanos(now) < self.quiet_until.load(Ordering::Relaxed)
-            && wall_nanos(now) < self.quiet_until_wall.load(Ordering::Relaxed)
+        !held.refused && held.life.age(now) == Age::Soft && self.quiet.lasts(now)
     }
 
     /// The token, or what has to be waited for. `begin` makes a flight, and is
@@ -170,7 +176,8 @@ impl<F: Clone> Slot<F> {
             failed: cold.failed.as_ref(),
         };
         let begin = |cold: &mut Cold<F>| {
-            self.quiet(u64::MAX, u64::MAX);
+            // Who comes after that finds a flight that was lost.
+            self.quiet.set(now, limits.lost_after());
             cold.begin(current.as_deref(), now, begin)
         };
         let decided = decide(&state, limits, now);
@@ -215,14 +222,13 @@ impl<F: Clone> Slot<F> {
             Landing::Failed(error) if ours.is_some() => {
                 let failed = Failed::new(error.clone(), cold.failed.as_ref(), now, random);
                 let left = failed.left(now).unwrap_or_default();
-                let quiet = |now: u64| now.saturating_add(in_nanos(left));
-                self.quiet(quiet(nanos(now)), quiet(wall_nanos(now)));
+                self.quiet.set(now, left);
                 _gone = cold.failed.replace(failed);
                 Landed::Failed(error)
             }
             _ => {
                 if ours.is_some() {
-                    self.quiet(0, 0);
+                    self.quiet.end();
                 }
                 Landed::Nothing
             }
@@ -277,15 +283,9 @@ impl<F: Clone> Slot<F> {
     }
 
     fn put(&self, cold: &mut Cold<F>, held: Option<Arc<Held>>) -> Option<Failed> {
-        let quiet = cold.flight.as_ref().map_or(0, |_| u64::MAX);
-        self.quiet(quiet, quiet);
+        self.quiet.end();
         self.current.store(held);
         cold.failed.take()
-    }
-
-    fn quiet(&self, steady: u64, wall: u64) {
-        self.quiet_until.store(steady, Ordering::Relaxed);
-        self.quiet_until_wall.store(wall, Ordering::Relaxed);
     }
 }
 
@@ -293,6 +293,29 @@ impl<F> fmt::Debug for Slot<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+impl Quiet {
+    fn lasts(&self, now: Moment) -> bool {
+        let (steady, wall) = by_both(now);
+        steady < self.steady.load(Ordering::Relaxed) && wall < self.wall.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, now: Moment, rest: Duration) {
+        let (steady, wall) = by_both(now);
+        let rest = in_nanos(rest);
+        self.steady.store(steady.saturating_add(rest), Ordering::Relaxed);
+        self.wall.store(wall.saturating_add(rest), Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.steady.store(0, Ordering::Relaxed);
+    }
+}
+
+fn by_both(now: Moment) -> (u64, u64) {
+    let wall = now.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (in_nanos(now.steady()), in_nanos(wall))
 }
 
 impl<F: Clone> Cold<F> {
@@ -350,16 +373,8 @@ impl Fresh {
     }
 }
 
-fn nanos(now: Moment) -> u64 {
-    in_nanos(now.steady())
-}
-
-fn wall_nanos(now: Moment) -> u64 {
-    in_nanos(now.wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default())
-}
-
-fn in_nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
+fn in_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(all(test, palisade_shuttle))]

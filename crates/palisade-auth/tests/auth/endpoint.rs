@@ -11,8 +11,8 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{Empty, Full, StreamBody};
 use palisade_auth::{
-    AuthBypass, AuthError, ClientAuth, ClientCredentials, CustomGrant, JwtSigner, Recovery, Token,
-    TokenEndpoint, TokenSource, UnexpectedResponse, Wanted,
+    AuthBypass, AuthError, ClientAuth, ClientCredentials, CustomGrant, JwtSigner, Recovery,
+    RefreshToken, Token, TokenEndpoint, TokenSource, UnexpectedResponse, Wanted,
 };
 use palisade_core::{BoxError, ErrorKind, Idempotent, Refusal, find_cause};
 use tower::service_fn;
@@ -310,6 +310,27 @@ async fn no_error_shows_what_was_sent_or_answered() {
             assert!(!shown.contains("canary"), "{status} {body}: {shown}");
         }
     }
+}
+
+/// Nor is a part of it, where a text is cut off, or in the form in which it was sent.
+#[tokio::test]
+async fn no_error_shows_a_part_of_what_was_sent() {
+    let long = "canary".repeat(200);
+    for text in [long.clone(), format!("{}{long}", "x".repeat(490)), format!("{}...", &long[..20])]
+    {
+        let body = format!(r#"{{"error":"invalid_grant","error_description":"{text}"}}"#);
+        let server = TokenServer::new().answer(400, body);
+        let source = RefreshToken::new(server.endpoint(), long.clone());
+        let error = source.fetch(Wanted::first(now())).await.unwrap_err();
+        assert_eq!(error.to_string(), "the login is gone: invalid_grant");
+    }
+    // `me:canary-sent`
+    let body = r#"{"error":"invalid_client","error_description":"Basic bWU6Y2FuYXJ5LXNlbnQ="}"#;
+    let server = TokenServer::new().answer(400, body);
+    let client = ClientAuth::basic("me", "canary-sent");
+    let source = ClientCredentials::new(server.endpoint(), client);
+    let error = source.fetch(Wanted::first(now())).await.unwrap_err();
+    assert_eq!(error.to_string(), "the token endpoint refuses the request: invalid_client");
 }
 
 /// The claims of a token.

@@ -207,3 +207,10 @@ async fn a_handle_keeps_its_tokens() {
     drop(blue);
     assert!(tokens.tokens(&Credential::tenant("red")).is_some());
 }
+
+#[test]
+fn no_debug_shows_a_tenant() {
+    let credential = Credential::tenant("canary").scope("read");
+    let shown = format!("{credential:?}");
+    assert!(shown.contains("read") && !shown.contains("canary"), "{shown}");
+}

@@ -1,14 +1,22 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header::AUTHORIZATION};
-use http_body_util::Full;
-use palisade_auth::{ApiKey, AuthBypass, AuthError, AuthLayer, Basic, Bearer, Recovery, Token};
-use palisade_auth::{TokenFuture, TokenSource, Tokens, Wanted};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use palisade_auth::{
+    ApiKey, AuthBypass, AuthError, AuthLayer, Basic, Bearer, ClientAuth, ClientCredentials,
+    Recovery, Token, TokenEndpoint, TokenFuture, TokenSource, Tokens, Wanted,
+};
 use palisade_core::{BoxError, ErrorKind, Origins, Refusal, find_cause};
 use palisade_testkit::RecordingObserver;
-use tokio::time::{Instant, advance};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
+use tokio::time::{Instant, advance, timeout};
+use tower::{
+    Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn,
+    util::BoxCloneSyncService,
+};
 
 use crate::support::{Answer, Api, MS, SECOND, Source, URI, clock, get, post};
 
@@ -165,11 +173,8 @@ async fn others_learn_when_there_may_be_a_token() {
 async fn who_waits_holds_nothing_of_the_service() {
     // One at a time, the request for the token among them.
     struct Through(ServiceOfTokens);
-    type ServiceOfTokens = tower::util::BoxCloneSyncService<
-        Request<Full<Bytes>>,
-        http::Response<Full<Bytes>>,
-        BoxError,
-    >;
+    type ServiceOfTokens =
+        BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
     impl TokenSource for Through {
         fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a> {
             Box::pin(async move {
@@ -186,13 +191,13 @@ async fn who_waits_holds_nothing_of_the_service() {
     let api = Api::new();
     api.accept(&["t1"]);
     let limited = ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(1)).service(api.clone());
-    let boxed = tower::util::BoxCloneSyncService::new(ServiceExt::<Request<Full<Bytes>>>::map_err(
+    let boxed = BoxCloneSyncService::new(ServiceExt::<Request<Full<Bytes>>>::map_err(
         limited.clone(),
         BoxError::from,
     ));
     let source = Through({
         let bypassed = AuthLayer::new(Bearer::new("never").unwrap(), Origins::any());
-        tower::util::BoxCloneSyncService::new(bypassed.layer(boxed))
+        BoxCloneSyncService::new(bypassed.layer(boxed))
     });
     let tokens = Tokens::new(source).clock(clock());
     let mut service = AuthLayer::new(tokens, origins()).layer(limited);
@@ -202,6 +207,33 @@ async fn who_waits_holds_nothing_of_the_service() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(api.tokens(), ["none", "t1"]);
     assert!(before.elapsed() < SECOND, "nobody waits for himself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_may_come_through_the_client_that_waits_for_it() {
+    type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
+    let server = service_fn(|request: Request<Full<Bytes>>| async move {
+        let answer = match (request.uri().path(), request.headers().get(AUTHORIZATION)) {
+            ("/token", None) => r#"{"access_token":"t1","expires_in":3600}"#,
+            (_, Some(field)) if field == "Bearer t1" => "fine",
+            other => panic!("{other:?}"),
+        };
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(answer)))
+    });
+    let client = Arc::new(OnceLock::<Client>::new());
+    let itself = service_fn({
+        let client = Arc::clone(&client);
+        move |request: Request<Full<Bytes>>| client.get().unwrap().clone().oneshot(request)
+    });
+    let endpoint = TokenEndpoint::new("https://api.example/token", itself);
+    let tokens = Tokens::new(ClientCredentials::new(endpoint, ClientAuth::none("me")));
+    let limited = ConcurrencyLimitLayer::new(1).layer(server);
+    let layered = AuthLayer::new(tokens.clock(clock()), origins()).layer(limited);
+    client.set(BoxCloneSyncService::new(layered)).unwrap();
+
+    let call = client.get().unwrap().clone().oneshot(get());
+    let response = timeout(SECOND, call).await.expect("nobody waits for itself").unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "fine");
 }
 
 #[tokio::test(start_paused = true)]

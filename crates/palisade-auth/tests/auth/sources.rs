@@ -278,8 +278,11 @@ async fn a_chain_remembers_the_winner() {
     for chain in [&chain, &chain, &clone] {
         assert_eq!(fetch(chain).await.unwrap().header(), "Bearer t");
     }
-    let counts = [first, second, third].map(|count| count.load(Ordering::Relaxed));
-    assert_eq!(counts, [1, 3, 0]);
+    let counts = || [&first, &second, &third].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(counts(), [1, 3, 0]);
+    chain.reset();
+    assert_eq!(fetch(&clone).await.unwrap().header(), "Bearer t");
+    assert_eq!(counts(), [2, 4, 0], "somebody may have logged in anew");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering as Order},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use shuttle::{

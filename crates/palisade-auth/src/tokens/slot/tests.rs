@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::*;
 use crate::{Recovery, RefreshWindow};
@@ -9,6 +9,11 @@ const LIMITS: Limits =
 
 fn at(seconds: u32) -> Moment {
     Moment::new(SystemTime::UNIX_EPOCH, seconds * SECOND)
+}
+
+/// The same, of a machine that has slept for so long.
+fn after_sleep(slept: u32, seconds: u32) -> Moment {
+    Moment::new(SystemTime::UNIX_EPOCH + (slept + seconds) * SECOND, seconds * SECOND)
 }
 
 /// One that lives for 100 seconds.
@@ -83,6 +88,31 @@ fn a_failure_keeps_those_quiet_who_can_do_without() {
     assert!(slot.fresh(at(75)).is_some());
     assert!(slot.fresh(at(76)).is_none());
     check(&slot, at(76), "a and 2", Some(Reason::Expiring));
+}
+
+#[test]
+fn the_quiet_of_a_failure_ends_while_the_machine_sleeps() {
+    let slot = Slot::new(1);
+    slot.replace(Some(token("a", after_sleep(0, 0))));
+    check(&slot, after_sleep(0, 70), "a and 1", Some(Reason::Expiring));
+    let after = Some(10 * SECOND);
+    let failed = Landing::Failed(AuthError::new("failed", Recovery::Retry { after }));
+    slot.land(1, 1, failed, after_sleep(0, 71), 0.5);
+    assert!(slot.fresh(after_sleep(9, 71)).is_some());
+    assert!(slot.fresh(after_sleep(10, 71)).is_none());
+    check(&slot, after_sleep(10, 71), "a and 2", Some(Reason::Expiring));
+}
+
+#[test]
+fn a_refresh_that_was_lost_is_found_while_the_token_serves() {
+    let long = Life::new(at(0), 1000 * SECOND, &RefreshWindow::default(), 0.0);
+    let slot = Slot::new(1);
+    slot.replace(Some((token("a", at(0)).0, long)));
+    check(&slot, at(750), "a and 1", Some(Reason::Expiring));
+    // Nobody polls it.
+    assert!(slot.fresh(at(780)).is_some());
+    assert!(slot.fresh(at(781)).is_none());
+    check(&slot, at(781), "a and 2", Some(Reason::Expiring));
 }
 
 #[test]
