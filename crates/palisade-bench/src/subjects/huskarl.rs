@@ -1,4 +1,4 @@
-use std::{fmt, future::ready, sync::Arc, time::SystemTime};
+use std::{fmt, future::ready, sync::Arc};
 
 use http::{Request, Response};
 use huskarl::{
@@ -7,6 +7,7 @@ use huskarl::{
     core::{platform::MaybeSendBoxFuture, secrets::SecretString},
     grant::core::{RawTokenResponse, TokenResponse},
 };
+use palisade_core::{SystemClock, WallClock as _};
 use tower_service::Service;
 
 use crate::{
@@ -76,7 +77,7 @@ impl TokenSource for Source {
             .token_type("bearer")
             .expires_in(DAY)
             .build();
-        let response = response.into_token_response(None, SystemTime::now());
+        let response = response.into_token_response(None, SystemClock.now());
         let response = Arc::new(response.expect("a valid token"));
         match &self.gate {
             None => Box::pin(ready(Ok(response))),
