@@ -1,0 +1,80 @@
+//! The part to copy.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use palisade::{
+    Client,
+    auth::{ClientAuth, ClientCredentials, TokenEndpoint, Tokens},
+    cache::{HttpCacheLayer, MemoryStore},
+    circuit_breaker::CircuitBreakerLayer,
+    client::{Error, InvalidClient},
+    core::{ByAuthority, ByEndpoint, Observer, Origins},
+    metrics::Registry,
+    rate_limit::{Feedback, Quota, RateLimitLayer},
+    retry::{Backoff, Jitter, RetryLayer, TokenBudget},
+};
+
+use crate::scene::{Item, Wanted};
+
+/// All layers, each of which tells an observer what it does.
+pub(crate) fn build(
+    origin: &str,
+    metrics: &Registry,
+    observer: &Arc<dyn Observer>,
+) -> Result<Client, InvalidClient> {
+    let http = legacy::Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let endpoint = TokenEndpoint::new(&format!("{origin}/token"), http);
+    let login = ClientCredentials::new(endpoint, ClientAuth::basic("tour", "secret"));
+
+    Client::builder()
+        .base_url(origin)
+        .no_proxy()
+        .metrics(metrics)
+        .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)).observer(observer.clone()))
+        // The API is down for longer than a retry or two, and calls that wait for it are to be
+        // answered: so there are more attempts than by default, and a larger budget.
+        .retry(
+            RetryLayer::http()
+                .attempts(10)
+                .budget(TokenBudget::new(1.0, 500))
+                .deadline(Duration::from_secs(20))
+                .observer(observer.clone()),
+        )
+        // Shorter than by default, as nobody watches an example for a minute.
+        .circuit_breaker(
+            CircuitBreakerLayer::http()
+                .keyed(ByAuthority)
+                .open_for(Backoff::exponential(Duration::from_millis(400)).jitter(Jitter::None))
+                .observer(observer.clone()),
+        )
+        // It knows no quota: it learns from what the API says of it.
+        .rate_limit(
+            RateLimitLayer::new(Quota::UNLIMITED)
+                .keyed(ByEndpoint)
+                .learn(Feedback::standard())
+                .observer(observer.clone()),
+        )
+        .auth(Tokens::new(login).observer(observer.clone()), Origins::new([origin]))
+        .build()
+}
+
+/// The item, or the status or the kind of the error.
+pub(crate) async fn get(client: Client, wanted: Wanted) -> Result<Item, String> {
+    let request = match wanted {
+        Wanted::Article(id) => client.get("/articles/{id}").path("id", id),
+        Wanted::Orders(page) => client.get("/orders").query(&[("page", page)]),
+    };
+    let response = request.send().await.map_err(|error| cause(&error))?;
+    response.json().await.map_err(|error| cause(&error))
+}
+
+fn cause(error: &Error) -> String {
+    match (error.status(), error.service_kind()) {
+        (Some(status), _) if !status.is_success() => status.as_str().to_owned(),
+        (_, Some(kind)) => kind.to_string(),
+        _ => error.to_string(),
+    }
+}
