@@ -9,7 +9,7 @@ use palisade::{
     Client,
     auth::{ClientAuth, ClientCredentials, TokenEndpoint, Tokens},
     cache::{HttpCacheLayer, MemoryStore},
-    circuit_breaker::CircuitBreakerLayer,
+    circuit_breaker::{CircuitBreakerLayer, HalfOpen},
     client::{Error, InvalidClient},
     core::{ByAuthority, ByEndpoint, Observer, Origins},
     metrics::Registry,
@@ -19,12 +19,17 @@ use palisade::{
 
 use crate::scene::{Item, Wanted};
 
+/// For how long a call may wait for an API that is down, and for its turn.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// All layers, each of which tells an observer what it does.
 pub(crate) fn build(
     origin: &str,
     metrics: &Registry,
     observer: &Arc<dyn Observer>,
 ) -> Result<Client, InvalidClient> {
+    // Shorter than by default, as nobody watches an example for a minute.
+    let open_for = Backoff::exponential(Duration::from_millis(400)).max(Duration::from_millis(800));
     let http = legacy::Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let endpoint = TokenEndpoint::new(&format!("{origin}/token"), http);
     let login = ClientCredentials::new(endpoint, ClientAuth::basic("tour", "secret"));
@@ -32,22 +37,24 @@ pub(crate) fn build(
     Client::builder()
         .base_url(origin)
         .no_proxy()
+        .total_timeout(PATIENCE)
         .metrics(metrics)
         .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)).observer(observer.clone()))
-        // The API is down for longer than a retry or two, and calls that wait for it are to be
-        // answered: so there are more attempts than by default, and a larger budget.
+        // An API that is down is waited for, and each look at whether it is back is an attempt: so
+        // there are more of them than by default, and a larger budget.
         .retry(
             RetryLayer::http()
-                .attempts(10)
-                .budget(TokenBudget::new(1.0, 500))
-                .deadline(Duration::from_secs(20))
+                .attempts(20)
+                .budget(TokenBudget::new(2.0, 2_000))
+                .deadline(PATIENCE)
                 .observer(observer.clone()),
         )
-        // Shorter than by default, as nobody watches an example for a minute.
+        // One call in three may fail when the API is back, as some always do.
         .circuit_breaker(
             CircuitBreakerLayer::http()
                 .keyed(ByAuthority)
-                .open_for(Backoff::exponential(Duration::from_millis(400)).jitter(Jitter::None))
+                .open_for(open_for.jitter(Jitter::None))
+                .half_open(HalfOpen::permits(3).success_ratio(0.6))
                 .observer(observer.clone()),
         )
         // It knows no quota: it learns from what the API says of it.

@@ -110,7 +110,10 @@ fn note(failure: &str) -> &str {
     match failure {
         "401" => "the token has expired",
         "429" => "too many requests in a second",
-        "500" | "503" => "the API is broken, or down",
+        "500" => "now and then",
+        "503" => "the API is down",
+        "open" => "the breaker was open for too long",
+        "timeout" => "there was no answer in time",
         "closed" => "connection closed or reset",
         _ => "",
     }
