@@ -93,6 +93,7 @@ async fn everything(registry: &Registry) {
         Event::Paused { kind: ErrorKind::Limited, reason: "server", delay },
         Event::Cache { status: "hit" },
         Event::Refreshed { result: "fetched", took: delay },
+        Event::Login { change: "renewed" },
     ] {
         observer.on_event(target, &event);
         observer.on_event(Target::default(), &event);
