@@ -116,8 +116,6 @@ impl ClientAuth {
             Method::None { id } => request.form().plain("client_id", id),
             Method::Basic { id, secret, raw } => {
                 let value = basic(id, secret, *raw)?;
-                let pair = value.to_str().unwrap_or_default().trim_start_matches("Basic ");
-                request.form().hide(Secret::new(pair));
                 request.form().hide(secret.clone());
                 request.headers_mut().insert(AUTHORIZATION, value);
             }

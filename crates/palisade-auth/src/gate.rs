@@ -76,7 +76,8 @@ fn is_http_beyond(uri: &Uri) -> bool {
     uri.scheme_str().is_some_and(plain) && !uri.host().is_some_and(is_loopback)
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine, whatever a resolver says.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match address.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),

@@ -1,6 +1,8 @@
-use std::{error::Error, fmt, net::IpAddr};
+use std::{error::Error, fmt};
 
 use http::Uri;
+
+use crate::gate::is_loopback;
 
 /// Reads the address of an endpoint. Secrets go there, so it has to be
 /// `https`, unless they stay on this machine.
@@ -21,13 +23,6 @@ pub(crate) fn parse(text: &str) -> Result<Uri, InvalidEndpoint> {
         "http" if is_loopback(authority.host()) => Ok(uri),
         _ => Err(InvalidEndpoint(Reason::Scheme)),
     }
-}
-
-/// Whether a host is this machine, whatever a resolver says.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// An address that no endpoint can have. It is not shown, as it may hold a

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, LazyLock, Weak},
     time::Duration,
 };
 
@@ -12,10 +12,12 @@ use http::{Extensions, Request, Response, header::AUTHORIZATION};
 use palisade_core::{Identity, KeyRef, Observer};
 use palisade_keyed::{BoundedMap, Bounds, Evict};
 
-use super::{Settings, Tokens, wait::Wait};
+use super::{Settings, Tokens, slot::in_nanos, wait::Wait};
 use crate::{
     Applied, AuthError, Authenticator, Clock, Recovery, RefreshWindow, Refused, Stamp, Token,
-    TokenFuture, TokenSource, Wanted, fixed::put,
+    TokenFuture, TokenSource, Wanted,
+    fixed::put,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// Which credentials a request gets from [`TokensByKey`].
@@ -281,7 +283,7 @@ impl TokensByKey {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.slots)
     }
 }
 
@@ -394,8 +396,4 @@ fn inserted() -> AuthError {
 fn crowded() -> AuthError {
     let what = "more credentials are being fetched than there is room for";
     AuthError::new(what, Recovery::Retry { after: None })
-}
-
-fn in_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

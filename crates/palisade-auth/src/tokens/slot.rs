@@ -373,7 +373,7 @@ impl Fresh {
     }
 }
 
-fn in_nanos(duration: Duration) -> u64 {
+pub(super) fn in_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
