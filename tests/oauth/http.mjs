@@ -4,7 +4,8 @@ import http from 'node:http'
 
 /** Serves on the loopback interface alone; port 0 is any that is free. */
 export async function listen (port = 0) {
-  const server = http.createServer()
+  // A client that meets the end of an unused connection would fail: tests keep them for long.
+  const server = http.createServer({ keepAliveTimeout: 600_000 })
   await new Promise((resolve, reject) => {
     server.once('error', reject).listen(port, '127.0.0.1', resolve)
   })
