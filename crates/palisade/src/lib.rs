@@ -61,7 +61,32 @@ pub use palisade_rate_limit as rate_limit;
 #[cfg(feature = "retry")]
 pub use palisade_retry as retry;
 
-/// The README's example, compiled.
-#[cfg(all(doctest, feature = "circuit-breaker", feature = "retry"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+/// The README and the guide: their examples are compiled, and run.
+#[cfg(all(
+    doctest,
+    feature = "auth",
+    feature = "cache",
+    feature = "circuit-breaker",
+    feature = "client",
+    feature = "metrics",
+    feature = "rate-limit",
+    feature = "retry"
+))]
+mod guide {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/caching.md")]
+    struct Caching;
+    #[doc = include_str!("../../../docs/observing.md")]
+    struct Observing;
+    #[doc = include_str!("../../../docs/order.md")]
+    struct Order;
+    #[doc = include_str!("../../../docs/retries.md")]
+    struct Retries;
+    #[doc = include_str!("../../../docs/servers.md")]
+    struct Servers;
+    #[doc = include_str!("../../../docs/timeouts.md")]
+    struct Timeouts;
+    #[doc = include_str!("../../../docs/tokens.md")]
+    struct Tokens;
+}
