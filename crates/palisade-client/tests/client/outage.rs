@@ -1,6 +1,7 @@
 //! A client of default making, and an API that is down for a while.
 
 use std::{
+    io::ErrorKind,
     ops::Range,
     sync::{
         Arc, Mutex,
@@ -15,6 +16,7 @@ use palisade_client::{Body, Client, ClientBuilder};
 use palisade_core::{BoxError, ByAuthority};
 use palisade_rate_limit::{Quota, RateLimitLayer};
 use palisade_retry::RetryLayer;
+use palisade_testkit::Random;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -37,24 +39,45 @@ struct Outcome {
     took: Duration,
 }
 
-/// Makes a call every 5 milliseconds, to an API that answers within 20 and is down for a time.
-async fn outlast(client: ClientBuilder, down: Range<Duration>, refuses: bool) -> Outcome {
+/// How an API answers.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Within 20 milliseconds, and with 503 when it is down.
+    Plain,
+    /// As plain, but when it is down it refuses connections.
+    Refusing,
+    /// Some answers take long, and some fail at any time.
+    Rough,
+}
+
+/// What the API does with the request of this number: how long it takes, and the status.
+fn answer(manner: Manner, number: usize, is_down: bool) -> (Duration, Result<u16, ErrorKind>) {
+    let mut dice = Random::seeded(number as u64);
+    match (manner, is_down, dice.number() % 100) {
+        (Manner::Refusing, true, _) => (Duration::ZERO, Err(ErrorKind::ConnectionRefused)),
+        (Manner::Rough, true, _) => (100 * MS, Ok(503)),
+        (Manner::Rough, false, 0 | 1) => (15 * MS, Ok(500)),
+        (Manner::Rough, false, 2) => (15 * MS, Err(ErrorKind::ConnectionReset)),
+        (Manner::Rough, false, 3..=5) => (400 * MS, Ok(200)),
+        (Manner::Rough, false, more) => (15 * MS + more as u32 * MS / 3, Ok(200)),
+        (_, is_down, _) => (20 * MS, Ok(if is_down { 503 } else { 200 })),
+    }
+}
+
+/// Makes a call every 5 milliseconds, to an API that is down for a time.
+async fn outlast(client: ClientBuilder, down: Range<Duration>, manner: Manner) -> Outcome {
     let start = Instant::now();
     let (requests, in_vain) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (seen, seen_in_vain) = (Arc::clone(&requests), Arc::clone(&in_vain));
     let api = service_fn(move |_: Request<Body>| {
-        seen.fetch_add(1, Ordering::Relaxed);
+        let number = seen.fetch_add(1, Ordering::Relaxed);
         let is_down = down.contains(&start.elapsed());
         seen_in_vain.fetch_add(usize::from(is_down), Ordering::Relaxed);
         async move {
-            if is_down && refuses {
-                return Err(BoxError::from(std::io::Error::from(
-                    std::io::ErrorKind::ConnectionRefused,
-                )));
-            }
-            sleep(20 * MS).await;
-            let status = if is_down { 503 } else { 200 };
-            Ok(Response::builder().status(status).body(Body::empty())?)
+            let (time, answer) = answer(manner, number, is_down);
+            sleep(time).await;
+            let status = answer.map_err(std::io::Error::from)?;
+            Ok::<_, BoxError>(Response::builder().status(status).body(Body::empty())?)
         }
     });
     let client = client.build_over(api).unwrap();
@@ -75,13 +98,15 @@ async fn outlast(client: ClientBuilder, down: Range<Duration>, refuses: bool) ->
 #[tokio::test(start_paused = true)]
 async fn is_outlasted_without_a_storm() {
     for millis in [500, 1_000, 2_000, 5_000] {
-        for refuses in [false, true] {
+        for manner in [Manner::Plain, Manner::Refusing, Manner::Rough] {
             let down = SECOND..SECOND + millis * MS;
-            let outcome = outlast(Client::builder(), down, refuses).await;
-            assert!(outcome.lost <= CALLS / 1_000, "{millis} {outcome:?}");
+            let outcome = outlast(Client::builder(), down, manner).await;
+            assert!(outcome.lost <= CALLS / 1_000, "{millis} {manner:?} {outcome:?}");
             // What came in before the breaker opened, and probes.
             assert!(outcome.in_vain <= 60, "{millis} {outcome:?}");
-            assert!(outcome.requests <= CALLS + outcome.in_vain, "{millis} {outcome:?}");
+            let rough = if let Manner::Rough = manner { CALLS / 20 } else { 0 };
+            let most = CALLS + outcome.in_vain + rough;
+            assert!(outcome.requests <= most, "{millis} {outcome:?}");
             assert!(outcome.took < 60 * SECOND, "{millis} {outcome:?}");
         }
     }
@@ -91,7 +116,8 @@ async fn is_outlasted_without_a_storm() {
 async fn is_not_outlasted_past_the_time_of_a_call() {
     // Of a retry layer that was told nothing of it, too.
     for client in [Client::builder(), Client::builder().retry(RetryLayer::http().attempts(9))] {
-        let outcome = outlast(client.total_timeout(2 * SECOND), SECOND..60 * SECOND, false).await;
+        let outcome =
+            outlast(client.total_timeout(2 * SECOND), SECOND..60 * SECOND, Manner::Plain).await;
         assert!(CALLS / 2 < outcome.lost, "{outcome:?}");
         assert!(outcome.in_vain <= 100, "{outcome:?}");
         // Nobody waits for what cannot come in time.
