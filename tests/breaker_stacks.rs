@@ -202,7 +202,7 @@ async fn calls_wait_for_it_instead_of_being_refused() {
 // Where retry waits, that is the only timer: paused time jumps to its end, and not before all else
 // waits as well.
 
-/// Retries four times over, and may wait as long as this.
+/// Retries four times over, and may wait as long as this for what refuses.
 fn patient<M>(max: Duration) -> RetryLayer<Rules<HttpClassify<M>>> {
     retry().attempts(5).hints(Hints::new().max(max))
 }
@@ -218,12 +218,12 @@ async fn retry_outside_waits_until_it_may_be_closed() {
     let start = Instant::now();
     let response = client.clone().oneshot(put(api.url("/"))).await.unwrap();
     assert_eq!(response.status(), 200);
-    // Three answers, one refusal, and the probe.
-    assert_eq!(info(&response), (5, None));
+    // Three answers and the probe: what was refused was not sent.
+    assert_eq!(info(&response), (4, None));
     assert_eq!(api.stats().requests(), 4);
     // Not too early, nor much too late.
     let waited = start.elapsed().div_duration_f64(OPEN_FOR);
-    assert!((1.0..1.11).contains(&waited), "{waited}");
+    assert!((1.0..1.51).contains(&waited), "{waited}");
     assert_eq!(layer.handle().state(), State::HalfOpen);
     assert_eq!(client.oneshot(put(api.url("/"))).await.unwrap().status(), 200);
     assert_eq!(layer.handle().state(), State::Closed);
@@ -259,7 +259,7 @@ async fn retry_outside_gives_up_what_it_cannot_wait_for() {
         assert_eq!(start.elapsed(), Duration::ZERO, "{name}");
         assert_eq!(api.stats().requests(), requests, "{name}");
         let told = recorder.take().pop().expect(name).event;
-        let reason = format!("attempts: 1, delay: 0ns, reason: \"{stop}\"");
+        let reason = format!("attempts: 0, delay: 0ns, reason: \"{stop}\"");
         assert!(told.starts_with("GaveUp") && told.contains(&reason), "{name}: {told}");
     }
 }
@@ -268,17 +268,17 @@ async fn retry_outside_gives_up_what_it_cannot_wait_for() {
 async fn retry_outside_never_hammers() {
     let api = FlakyApi::start(Script::new().route("/", Reply::status(503))).await;
     let client = ServiceBuilder::new()
-        .layer(patient(LONG).attempts(3 + 2 * 4))
+        .layer(patient(LONG).attempts(3 + 4))
         .layer(breaker())
         .service(http1());
     let start = Instant::now();
     let response = client.oneshot(get(api.url("/"))).await.unwrap();
     assert_eq!(response.status(), 503);
-    // After the third answer, one refusal and one probe every five seconds.
-    assert_eq!(info(&response), (11, Some(Stop::Attempts)));
+    // After the third answer, one probe every five seconds, or a little later.
+    assert_eq!(info(&response), (3 + 4, Some(Stop::Attempts)));
     assert_eq!(api.stats().requests(), 3 + 4);
     let waited = start.elapsed().div_duration_f64(OPEN_FOR);
-    assert!((4.0..4.44).contains(&waited), "{waited}");
+    assert!((4.0..6.04).contains(&waited), "{waited}");
 }
 
 // They need not wait until all probes are late.
@@ -344,8 +344,7 @@ async fn between_two_timeouts_and_under_retry() {
     let script = Script::new().route("/", [down(), down(), down(), Reply::ok("hello")]);
     let api = FlakyApi::start(script).await;
     let response = client.oneshot(get(api.url("/"))).await.unwrap();
-    // On a slow machine it is no longer open when the fourth attempt comes.
-    assert!((4..=5).contains(&info(&response).0), "{:?}", info(&response));
+    assert_eq!(info(&response), (4, None));
     assert_eq!(api.stats().requests(), 4);
     assert_eq!(read(response).await.unwrap(), "hello");
 }

@@ -1,6 +1,6 @@
 //! The part to copy.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,62 +9,39 @@ use palisade::{
     Client,
     auth::{ClientAuth, ClientCredentials, TokenEndpoint, Tokens},
     cache::{HttpCacheLayer, MemoryStore},
-    circuit_breaker::{CircuitBreakerLayer, HalfOpen},
     client::{Error, InvalidClient},
-    core::{ByAuthority, ByEndpoint, Observer, Origins},
+    core::{ByEndpoint, Observer, Origins},
     metrics::Registry,
     rate_limit::{Feedback, Quota, RateLimitLayer},
-    retry::{Backoff, Jitter, RetryLayer, TokenBudget},
+    retry::RetryLayer,
 };
 
 use crate::scene::{Item, Wanted};
-
-/// For how long a call may wait for an API that is down, and for its turn.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// All layers, each of which tells an observer what it does.
 pub(crate) fn build(
     origin: &str,
     metrics: &Registry,
-    observer: &Arc<dyn Observer>,
+    observer: Arc<dyn Observer>,
 ) -> Result<Client, InvalidClient> {
-    // Shorter than by default, as nobody watches an example for a minute.
-    let open_for = Backoff::exponential(Duration::from_millis(400)).max(Duration::from_millis(800));
     let http = legacy::Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let endpoint = TokenEndpoint::new(&format!("{origin}/token"), http);
     let login = ClientCredentials::new(endpoint, ClientAuth::basic("tour", "secret"));
 
+    // A circuit breaker is there by default, and so are retries: two more than by default take
+    // the calls past what fails until it opens, on a machine that is busy, too.
     Client::builder()
         .base_url(origin)
         .no_proxy()
-        .total_timeout(PATIENCE)
         .metrics(metrics)
-        .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)).observer(observer.clone()))
-        // An API that is down is waited for, and each look at whether it is back is an attempt: so
-        // there are more of them than by default, and a larger budget.
-        .retry(
-            RetryLayer::http()
-                .attempts(20)
-                .budget(TokenBudget::new(2.0, 2_000))
-                .deadline(PATIENCE)
-                .observer(observer.clone()),
-        )
-        // One call in three may fail when the API is back, as some always do.
-        .circuit_breaker(
-            CircuitBreakerLayer::http()
-                .keyed(ByAuthority)
-                .open_for(open_for.jitter(Jitter::None))
-                .half_open(HalfOpen::permits(3).success_ratio(0.6))
-                .observer(observer.clone()),
-        )
+        .observer(observer)
+        .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)))
+        .retry(RetryLayer::http().attempts(5))
         // It knows no quota: it learns from what the API says of it.
         .rate_limit(
-            RateLimitLayer::new(Quota::UNLIMITED)
-                .keyed(ByEndpoint)
-                .learn(Feedback::standard())
-                .observer(observer.clone()),
+            RateLimitLayer::new(Quota::UNLIMITED).keyed(ByEndpoint).learn(Feedback::standard()),
         )
-        .auth(Tokens::new(login).observer(observer.clone()), Origins::new([origin]))
+        .auth(Tokens::new(login), Origins::new([origin]))
         .build()
 }
 

@@ -85,7 +85,7 @@ async fn show(options: &Options, bars: &MultiProgress) -> Result<(), BoxError> {
     let bare = Bare::log_in(&origin(&bare_api)).await?;
     let (metrics, changes) = (Registry::new(), Arc::new(Changes::since(start)));
     let observer: Arc<dyn Observer> = Arc::new(Both(metrics.observer(), changes.clone()));
-    let client = client::build(&origin(&api), &metrics, &observer)?;
+    let client = client::build(&origin(&api), &metrics, observer)?;
 
     let bar = |name| progress_bar(bars, name, calls.len());
     let (bare_answers, answers) = tokio::join!(

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use http::{Request, Response, header::AUTHORIZATION};
+use palisade_core::Observer;
 
 use crate::AuthError;
 
@@ -19,6 +22,12 @@ pub trait Authenticator: Clone + Send + Sync + 'static {
     /// kept of requests, and a 401 stands. Defaults to true.
     fn may_change(&self) -> bool {
         true
+    }
+
+    /// Tells this observer what becomes of the credentials, if nobody is told.
+    /// Defaults to telling nobody.
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        let _ = observer;
     }
 
     /// Puts them on a request, if they are there.

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use palisade_core::{Observer, Origins};
+use palisade_core::{Observed, Observer, ObserverSlot, Origins};
 use tower_layer::Layer;
 
-use crate::{Auth, CloneBody, ReplayBodies, SendOnce, gate::Gate};
+use crate::{Auth, Authenticator, CloneBody, ReplayBodies, SendOnce, gate::Gate};
 
 /// Puts credentials on requests, and sends those again whose token was refused.
 ///
@@ -20,7 +20,7 @@ pub(crate) struct Rules<A, M> {
     pub(crate) authenticator: A,
     pub(crate) gate: Gate,
     pub(crate) bodies: M,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
 }
 
 impl<A> AuthLayer<A> {
@@ -36,7 +36,8 @@ impl<A> AuthLayer<A> {
     /// and one with [`AuthBypass`](crate::AuthBypass) is sent as it is.
     pub fn new(authenticator: A, origins: Origins) -> Self {
         let gate = Gate::new(origins);
-        let rules = Rules { authenticator, gate, bodies: CloneBody, observer: None };
+        let rules =
+            Rules { authenticator, gate, bodies: CloneBody, observer: ObserverSlot::default() };
         Self { rules: Arc::new(rules) }
     }
 }
@@ -64,7 +65,7 @@ impl<A: Clone, M: Clone> AuthLayer<A, M> {
     /// Sets who is told of requests that are not sent. Defaults to nobody. It
     /// must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|rules| rules.observer = Some(observer))
+        self.set(|rules| rules.observer = observer.into())
     }
 
     /// Keeps bodies while they are sent, up to this number of bytes, so that a
@@ -90,6 +91,15 @@ impl<A: Clone, M: Clone> AuthLayer<A, M> {
         let mut rules = Arc::unwrap_or_clone(self.rules);
         change(&mut rules);
         Self { rules: Arc::new(rules) }
+    }
+}
+
+/// What becomes of its tokens is told as well.
+impl<A: Authenticator, M> Observed for AuthLayer<A, M> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.authenticator.or_observer(&observer);
+        self.rules.observer.fill(observer);
+        self
     }
 }
 

@@ -146,7 +146,7 @@ impl<A, M> Rules<A, M> {
     /// Tells that a request is not sent.
     #[cold]
     pub(crate) fn refuse<B>(&self, request: &Request<B>, reason: &'static str, error: &AuthError) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             let event = Event::Refused {
                 kind: ErrorKind::Auth,
                 reason,

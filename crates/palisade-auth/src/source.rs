@@ -2,6 +2,8 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use palisade_core::Observer;
+
 use crate::{AuthError, Chain, Moment, Token};
 
 /// A future of a token.
@@ -19,6 +21,12 @@ pub trait TokenSource: Send + Sync + 'static {
     /// If there is none, with what can be done about it.
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a>;
 
+    /// Tells this observer what becomes of what it keeps, if nobody is told.
+    /// Defaults to telling nobody.
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        let _ = observer;
+    }
+
     /// This one, or else another one, if this one cannot be used: see [`Chain`].
     fn or<S: TokenSource>(self, other: S) -> Chain
     where
@@ -31,6 +39,10 @@ pub trait TokenSource: Send + Sync + 'static {
 impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a> {
         (**self).fetch(wanted)
+    }
+
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        (**self).or_observer(observer);
     }
 }
 

@@ -132,7 +132,7 @@ impl Tokens {
     /// Sets who is told of [refreshes](palisade_core::Event::Refreshed). Defaults
     /// to nobody. It must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// Adds a function that is called with each token that the source gives,
@@ -260,6 +260,10 @@ enum Absent {
 }
 
 impl Authenticator for Tokens {
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        self.inner.settings.or_observer(observer);
+    }
+
     type Wait = Wait;
 
     #[inline]

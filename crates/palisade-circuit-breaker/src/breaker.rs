@@ -99,7 +99,7 @@ pub(crate) fn grade(outcome: Outcome) -> Grade {
 
 impl Breaker {
     pub(crate) fn new(settings: Arc<Settings>, target: Target<'_>) -> Self {
-        let label = settings.observer.is_some().then(|| {
+        let label = settings.observer.get().is_some().then(|| {
             let authority = target.authority.map(Box::from);
             Box::new(Label { endpoint: target.endpoint, authority })
         });
@@ -127,7 +127,7 @@ impl Breaker {
     }
 
     pub(crate) fn tell_refusal(&self, refusal: &Open, enforced: bool) {
-        let Some(observer) = &self.settings.observer else {
+        let Some(observer) = self.settings.observer.get() else {
             return;
         };
         let (reason, retry_after) = (refusal.reason().as_str(), refusal.retry_after());

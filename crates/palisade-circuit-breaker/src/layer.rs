@@ -1,13 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use palisade_core::{Classify, HttpClassify, KeyBy, Observer, Outcome};
+use palisade_core::{Classify, HttpClassify, KeyBy, Observed, Observer, Outcome};
 use palisade_settings::{Random, Schedule};
 use tokio::sync::Notify;
 use tower_layer::Layer;
 
 use crate::{
-    AtBodyEnd, AtHead, BackpressureLayer, Breakers, CircuitBreaker, CircuitBreakerHandle, HalfOpen,
-    Keyed, OnCancel, Refuse, Scope, Single, Template, Trip, settings::Settings,
+    AtBodyEnd, AtHead, BackpressureLayer, Breakers, CircuitBreaker, CircuitBreakerHandle,
+    GateLayer, HalfOpen, Keyed, OnCancel, Refuse, Scope, Single, Template, Trip,
+    settings::Settings,
 };
 
 /// Stops calling a service that fails.
@@ -130,7 +131,7 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     /// Sets who is told of changes and refusals. Defaults to nobody. It is told
     /// as calls begin, end or are dropped, so it must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// Fixes the sequence of random numbers, for tests. Defaults to one that no
@@ -206,6 +207,17 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     }
 }
 
+impl<C, K, R, P> CircuitBreakerLayer<C, K, R, P> {
+    /// Makes services that refuse what these breakers are sure to refuse, and count
+    /// nothing: to be put outside of what makes calls wait, where [this layer belongs
+    /// inside](crate#where-to-put-it). Take it when all is set.
+    ///
+    /// It asks the breakers for the same key as this layer.
+    pub fn gate(&self) -> GateLayer<C, K, R, P> {
+        GateLayer::new(Arc::clone(&self.rules))
+    }
+}
+
 impl<C, R, P> CircuitBreakerLayer<C, Single, R, P> {
     /// The breaker. Take it when all is set: a setter after that makes a layer
     /// with another breaker.
@@ -227,6 +239,14 @@ impl<C, B: KeyBy, R, P> CircuitBreakerLayer<C, Keyed<B>, R, P> {
     /// layer with others.
     pub fn breakers(&self) -> Breakers<B> {
         Breakers::of(self.rules.scope.clone())
+    }
+}
+
+/// A breaker of a key that is there already goes on telling nothing of that key.
+impl<C, K, R, P> Observed for CircuitBreakerLayer<C, K, R, P> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.settings.observer.fill(observer);
+        self
     }
 }
 

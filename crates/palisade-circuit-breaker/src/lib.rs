@@ -108,6 +108,40 @@
 //! outside of the timeout of an attempt, so that it sees what times out. One for
 //! each host ([`keyed`](CircuitBreakerLayer::keyed)) where there are several.
 //!
+//! Inside of what makes calls wait, such as a rate limit. A call that is let in
+//! and then stands in line takes time that is not the service's: a probe holds up
+//! all others meanwhile, and counts as failed in the end; and those in line when
+//! the breaker opens are sent all the same. What is refused should not stand in
+//! line either, or take a token: for that, put the [`gate`](CircuitBreakerLayer::gate)
+//! of the breaker outside of the limit.
+//!
+//! ```
+//! use std::time::Duration;
+//! use palisade_circuit_breaker::CircuitBreakerLayer;
+//! use palisade_core::BoxError;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let api = service_fn(|_: http::Request<String>| async { Ok::<_, BoxError>(http::Response::new(String::new())) });
+//! let breaker = CircuitBreakerLayer::http();
+//! let client = ServiceBuilder::new()
+//!     .layer(breaker.gate())
+//!     .rate_limit(100, Duration::from_secs(1))
+//!     .layer(breaker)
+//!     .service(api);
+//! # client.oneshot(http::Request::new(String::new())).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Waiting
+//!
+//! Retry outside is what waits for a breaker: it sees the refusal, and has a
+//! deadline. [`backpressure`](CircuitBreakerLayer::backpressure) is for what looks
+//! for another service that is ready. Breakers by key have none: which one a call
+//! will ask is not known before it comes.
+//!
 //! Around `reqwest::Client`, whose requests and responses are its own, put
 //! `map_request` and `map_response` of `ServiceBuilder` in between, with the
 //! conversions of reqwest.
@@ -144,6 +178,7 @@ mod backpressure;
 mod breaker;
 mod error;
 mod future;
+mod gate;
 mod half_open;
 mod handle;
 mod keyed;
@@ -168,6 +203,7 @@ pub use self::{
     backpressure::{Backpressure, BackpressureLayer},
     error::{Open, OpenReason},
     future::{CallFuture, ResponseFuture},
+    gate::{Gate, GateFuture, GateLayer},
     half_open::HalfOpen,
     handle::{CircuitBreakerHandle, Permit, Snapshot, StateWatch},
     keyed::{Breakers, Keyed},

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use palisade_core::Observer;
+use palisade_core::ObserverSlot;
 use palisade_settings::{Backoff, Jitter, Random, Schedule};
 use tokio::{sync::Notify, time::Instant};
 
@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) ramp_up: Duration,
     pub(crate) on_cancel: OnCancel,
     pub(crate) observe: bool,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) random: Arc<Random>,
     /// Woken whenever a call may be admitted that was refused before.
     pub(crate) changed: Arc<Notify>,
@@ -53,7 +53,7 @@ impl Settings {
             ramp_up: Duration::ZERO,
             on_cancel: OnCancel::Ignore,
             observe: false,
-            observer: None,
+            observer: ObserverSlot::default(),
             random: Arc::new(Random::from_entropy()),
             changed: Arc::default(),
             start: Instant::now(),

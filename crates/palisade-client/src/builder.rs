@@ -4,7 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::USER_AGENT};
 use palisade_core::{BoxError, Observer};
 
 use crate::{
-    ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient, defaults,
+    ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient,
+    around::{Around, Put},
+    defaults,
     erased::BoxedService,
     stack::{Layers, Slot},
     transport::{Proxies, Settings, Transport},
@@ -57,11 +59,9 @@ pub struct ClientBuilder {
     layers: Layers,
     transport: Settings,
     observer: Option<Arc<dyn Observer>>,
-    // Whether these are made by `build`, when it is known what is set beside them.
-    #[cfg(feature = "retry")]
-    default_retry: bool,
-    #[cfg(feature = "circuit-breaker")]
-    default_breaker: bool,
+    // Done by `build`, when it is known what is set beside the layers. The last one that is put
+    // into a place stands.
+    puts: Vec<Put>,
 }
 
 impl ClientBuilder {
@@ -76,18 +76,25 @@ impl ClientBuilder {
             ..Layers::default()
         };
         let user_agent = HeaderValue::from_static(defaults::USER_AGENT);
-        Self {
+        let builder = Self {
             base: None,
             headers: HeaderMap::from_iter([(USER_AGENT, user_agent)]),
             invalid: None,
             layers,
             transport: Settings::default(),
             observer: None,
-            #[cfg(feature = "retry")]
-            default_retry: true,
-            #[cfg(feature = "circuit-breaker")]
-            default_breaker: true,
-        }
+            puts: Vec::new(),
+        };
+        #[cfg(feature = "retry")]
+        let builder = builder.put(|layers, around| {
+            layers.retry = Slot::On(around.retry(defaults::retry()));
+        });
+        #[cfg(feature = "circuit-breaker")]
+        let builder = builder.put(|layers, around| {
+            let breaker = defaults::circuit_breaker(around.attempt);
+            layers.guard(around.observed(breaker));
+        });
+        builder
     }
 
     /// The client, over connections of its own.
@@ -125,26 +132,26 @@ impl ClientBuilder {
         self.finish(Wire::Other(BoxedService::new(service)))
     }
 
-    #[cfg_attr(not(any(feature = "circuit-breaker", feature = "retry")), expect(unused_mut))]
     fn finish(mut self, wire: Wire) -> Result<Client, InvalidClient> {
         if let Some(invalid) = self.invalid {
             return Err(invalid);
         }
         let base = self.base.as_deref().map(base_url).transpose()?;
-        #[cfg(feature = "retry")]
-        if self.default_retry {
-            self.layers.retry = Slot::On(defaults::retry(self.layers.total, self.observer.clone()));
-        }
-        #[cfg(feature = "circuit-breaker")]
-        if self.default_breaker {
-            self.layers.circuit_breaker =
-                Slot::On(defaults::circuit_breaker(self.layers.attempt, self.observer.clone()));
+        let (total, attempt) = (self.layers.total, self.layers.attempt);
+        let around = Around { observer: self.observer, total, attempt };
+        for put in self.puts {
+            put(&mut self.layers, &around);
         }
         let mut client = Client::from_service(self.layers.over(wire));
         Arc::make_mut(&mut client.settings).base = base;
         let named = |(name, value): (&HeaderName, &HeaderValue)| (name.clone(), value.clone());
         let fields = self.headers.iter().map(named);
         Ok(fields.fold(client, |client, (name, value)| client.default_header(name, value)))
+    }
+
+    fn put(mut self, put: impl FnOnce(&mut Layers, &Around) + Send + Sync + 'static) -> Self {
+        self.puts.push(Box::new(put));
+        self
     }
 
     fn fail(mut self, invalid: InvalidClient) -> Self {
@@ -230,9 +237,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets whom the layers tell what they do that are there by default. Defaults to
-    /// [the registry](Self::metrics), if there is one, and else to nobody. A layer
-    /// that is given has an observer of its own.
+    /// Sets whom all layers of this workspace tell what they do that tell nobody
+    /// yet. Defaults to [the registry](Self::metrics), if there is one, and else to
+    /// nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
@@ -250,7 +257,7 @@ impl ClientBuilder {
     }
 
     /// Counts and times calls and attempts in a registry, which is told as well what
-    /// layers do that are there by default.
+    /// layers do that tell [nobody else](Self::observer).
     #[cfg(feature = "metrics")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "metrics")))]
     pub fn metrics(mut self, registry: &palisade_metrics::Registry) -> Self {
@@ -263,40 +270,38 @@ impl ClientBuilder {
     /// Puts a cache around all that costs something. Defaults to none.
     #[cfg(feature = "cache")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "cache")))]
-    pub fn cache<T, P, K>(mut self, cache: palisade_cache::HttpCacheLayer<T, P, K>) -> Self
+    pub fn cache<T, P, K>(self, cache: palisade_cache::HttpCacheLayer<T, P, K>) -> Self
     where
         palisade_cache::HttpCacheLayer<T, P, K>: HttpLayer,
     {
-        self.layers.cache = Slot::of(cache);
-        self
+        self.put(|layers, around| layers.cache = Slot::of(around.observed(cache)))
     }
 
-    /// Sets how failed requests are sent again. Defaults to
-    /// `RetryLayer::http().deadline(total_timeout)`: up to three attempts. Bodies are
-    /// kept in [a way of the client's](crate::KeepBody), whatever the layer says.
+    /// Sets how failed requests are sent again. Defaults to `RetryLayer::http()`: up
+    /// to three attempts. Whatever its own deadline, it starts nothing past the [time
+    /// of the call](Self::total_timeout). Bodies are kept in [a way of the
+    /// client's](crate::KeepBody), whatever the layer says.
     #[cfg(feature = "retry")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "retry")))]
     pub fn retry<C, Q, K, G, M, T>(
-        mut self,
+        self,
         retry: palisade_retry::RetryLayer<palisade_retry::Rules<C, Q, K, G, M, T>>,
     ) -> Self
     where
         palisade_retry::Rules<C, Q, K, G, M, T>: Clone,
+        palisade_retry::Rules<C, Q, K, G, crate::KeepBody, T>: Clone,
         palisade_retry::RetryLayer<palisade_retry::Rules<C, Q, K, G, crate::KeepBody, T>>:
             HttpLayer,
     {
-        self.layers.retry = Slot::of(retry.bodies(crate::KeepBody::default()));
-        self.default_retry = false;
-        self
+        let retry = retry.bodies(crate::KeepBody::default());
+        self.put(|layers, around| layers.retry = Slot::of(around.retry(retry)))
     }
 
     /// Sends each request once.
     #[cfg(feature = "retry")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "retry")))]
-    pub fn no_retry(mut self) -> Self {
-        self.layers.retry = Slot::Off;
-        self.default_retry = false;
-        self
+    pub fn no_retry(self) -> Self {
+        self.put(|layers, _| layers.retry = Slot::Off)
     }
 
     /// Sets when a host that fails is left alone. Defaults to
@@ -305,53 +310,63 @@ impl ClientBuilder {
     #[cfg(feature = "circuit-breaker")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "circuit-breaker")))]
     pub fn circuit_breaker<C, K, R, P>(
-        mut self,
+        self,
         breaker: palisade_circuit_breaker::CircuitBreakerLayer<C, K, R, P>,
     ) -> Self
     where
         palisade_circuit_breaker::CircuitBreakerLayer<C, K, R, P>: HttpLayer,
+        palisade_circuit_breaker::GateLayer<C, K, R, P>: HttpLayer,
     {
-        self.layers.circuit_breaker = Slot::of(breaker);
-        self.default_breaker = false;
-        self
+        self.put(|layers, around| layers.guard(around.observed(breaker)))
     }
 
     /// Calls hosts however they fail.
     #[cfg(feature = "circuit-breaker")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "circuit-breaker")))]
-    pub fn no_circuit_breaker(mut self) -> Self {
-        self.layers.circuit_breaker = Slot::Off;
-        self.default_breaker = false;
-        self
+    pub fn no_circuit_breaker(self) -> Self {
+        self.put(|layers, _| layers.unguard())
     }
 
     /// Limits how many requests are sent in a time. Defaults to no limit.
+    ///
+    /// One that goes by [deadlines](palisade_rate_limit::RateLimitLayer::until_deadline)
+    /// is told the [time of the call](Self::total_timeout).
     #[cfg(feature = "rate-limit")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "rate-limit")))]
     pub fn rate_limit<K, C, R, A, D>(
-        mut self,
+        self,
         limit: palisade_rate_limit::RateLimitLayer<K, C, R, A, D>,
     ) -> Self
     where
+        D: palisade_rate_limit::DeadlineOf<http::Request<crate::Body>>,
         palisade_rate_limit::RateLimitLayer<K, C, R, A, D>: HttpLayer,
     {
-        self.layers.rate_limit = Slot::of(limit);
-        self
+        self.put(|layers, around| {
+            layers.tells_deadline |= D::ANY;
+            layers.rate_limit = Slot::of(around.observed(limit));
+        })
     }
 
     /// Limits how many requests are in flight. Defaults to no limit.
+    ///
+    /// One that goes by
+    /// [deadlines](palisade_rate_limit::ConcurrencyLimitLayer::until_deadline) is told
+    /// the [time of the call](Self::total_timeout).
     #[cfg(feature = "rate-limit")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "rate-limit")))]
     pub fn concurrency_limit<A, K, C, R, H, U>(
-        mut self,
+        self,
         limit: palisade_rate_limit::ConcurrencyLimitLayer<A, K, C, R, H, U>,
     ) -> Self
     where
         A: palisade_rate_limit::LimitAlgorithm,
+        U: palisade_rate_limit::DeadlineOf<http::Request<crate::Body>>,
         palisade_rate_limit::ConcurrencyLimitLayer<A, K, C, R, H, U>: HttpLayer,
     {
-        self.layers.concurrency_limit = Slot::of(limit);
-        self
+        self.put(|layers, around| {
+            layers.tells_deadline |= U::ANY;
+            layers.concurrency_limit = Slot::of(around.observed(limit));
+        })
     }
 
     /// Puts credentials on requests to these origins, and on no others. Defaults to
@@ -370,14 +385,15 @@ impl ClientBuilder {
     /// of the client's](crate::KeepBody), whatever the layer says.
     #[cfg(feature = "auth")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "auth")))]
-    pub fn auth_layer<A, M>(mut self, auth: palisade_auth::AuthLayer<A, M>) -> Self
+    pub fn auth_layer<A, M>(self, auth: palisade_auth::AuthLayer<A, M>) -> Self
     where
         A: palisade_auth::Authenticator,
         M: Clone,
     {
         let auth = auth.bodies(crate::KeepBody::default());
-        self.layers.auth = Some(crate::stack::authorize(auth));
-        self
+        self.put(|layers, around| {
+            layers.auth = Some(crate::stack::authorize(around.observed(auth)));
+        })
     }
 
     /// Leaves bodies as they come, and does not ask for smaller ones. They are

@@ -1,8 +1,6 @@
 //! What a client does unless it is told otherwise: all of it stands here.
 
-use std::{sync::Arc, time::Duration};
-
-use palisade_core::Observer;
+use std::time::Duration;
 
 #[cfg(feature = "retry")]
 use crate::keep::KeepBody;
@@ -30,37 +28,19 @@ pub(crate) const ATTEMPTS: u32 = 3;
 pub(crate) const USER_AGENT: &str = concat!("palisade/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(feature = "retry")]
-pub(crate) fn retry(
-    total: Option<Duration>,
-    observer: Option<Arc<dyn Observer>>,
-) -> crate::stack::RetryLayer {
-    let layer = palisade_retry::RetryLayer::http().attempts(ATTEMPTS).bodies(KeepBody);
-    let layer = match total.filter(|total| !total.is_zero()) {
-        Some(total) => layer.deadline(total),
-        None => layer,
-    };
-    match observer {
-        Some(observer) => layer.observer(observer),
-        None => layer,
-    }
+pub(crate) fn retry() -> crate::stack::RetryLayer {
+    palisade_retry::RetryLayer::http().attempts(ATTEMPTS).bodies(KeepBody)
 }
 
 #[cfg(feature = "circuit-breaker")]
-pub(crate) fn circuit_breaker(
-    attempt: Option<Duration>,
-    observer: Option<Arc<dyn Observer>>,
-) -> crate::stack::CircuitBreakerLayer {
+pub(crate) fn circuit_breaker(attempt: Option<Duration>) -> crate::stack::CircuitBreakerLayer {
     use palisade_circuit_breaker::{CircuitBreakerLayer, OnCancel};
 
     let layer = CircuitBreakerLayer::http().keyed(palisade_core::ByAuthority);
     // A limit outside drops a call that hangs: that says something of the host only if
     // it had the time of an attempt.
-    let layer = match attempt {
+    match attempt {
         Some(attempt) => layer.on_cancel(OnCancel::FailureAfter(attempt)),
-        None => layer,
-    };
-    match observer {
-        Some(observer) => layer.observer(observer),
         None => layer,
     }
 }

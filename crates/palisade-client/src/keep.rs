@@ -17,7 +17,7 @@ pub struct KeptBody {
 #[derive(Debug)]
 enum Kind {
     Copy(Body),
-    Replay(Option<Replay<Body>>),
+    Replay(Replay<Body>),
 }
 
 impl KeptBody {
@@ -26,14 +26,22 @@ impl KeptBody {
             return (body, Self { kind: Kind::Copy(copy) });
         }
         let (body, replay) = ReplayBody::new(body, REPLAY);
-        (Body::stream(body), Self { kind: Kind::Replay(Some(replay)) })
+        (Body::stream(body), Self { kind: Kind::Replay(replay) })
     }
 
-    fn next(&mut self, last: bool) -> Option<Result<Body, NotReplayable>> {
+    #[cfg(feature = "retry")]
+    fn next(&mut self) -> Result<Body, NotReplayable> {
         match &mut self.kind {
-            Kind::Copy(copy) => copy.try_clone().map(Ok),
-            Kind::Replay(replay) if last => Some(replay.take()?.last_body().map(Body::stream)),
-            Kind::Replay(replay) => Some(replay.as_mut()?.next_body().map(Body::stream)),
+            Kind::Copy(copy) => copy.try_clone().ok_or(NotReplayable::Failed),
+            Kind::Replay(replay) => replay.next_body().map(Body::stream),
+        }
+    }
+
+    #[cfg(feature = "auth")]
+    fn last(self) -> Result<Body, NotReplayable> {
+        match self.kind {
+            Kind::Copy(copy) => Ok(copy),
+            Kind::Replay(replay) => replay.last_body().map(Body::stream),
         }
     }
 }
@@ -54,7 +62,7 @@ impl palisade_retry::Bodies<Body> for KeepBody {
     fn check(&self, kept: &KeptBody, answered: bool) -> Result<(), palisade_retry::Stop> {
         let replay = match &kept.kind {
             Kind::Copy(_) => return Ok(()),
-            Kind::Replay(replay) => replay.as_ref().ok_or(palisade_retry::Stop::Attempts)?,
+            Kind::Replay(replay) => replay,
         };
         replay.replayable().map_err(stop)?;
         // The connection is busy with the upload: the answer stands, as in gRPC's A6.
@@ -64,8 +72,8 @@ impl palisade_retry::Bodies<Body> for KeepBody {
         }
     }
 
-    fn next(&self, kept: &mut KeptBody, last: bool) -> Result<Body, palisade_retry::Stop> {
-        kept.next(last).ok_or(palisade_retry::Stop::Attempts)?.map_err(stop)
+    fn next(&self, kept: &mut KeptBody) -> Result<Body, palisade_retry::Stop> {
+        kept.next().map_err(stop)
     }
 }
 
@@ -88,7 +96,7 @@ impl palisade_auth::Bodies<Body> for KeepBody {
         (http::Request::from_parts(parts, body), Some(kept))
     }
 
-    fn again(&self, mut kept: KeptBody) -> Option<Body> {
-        kept.next(true)?.ok()
+    fn again(&self, kept: KeptBody) -> Option<Body> {
+        kept.last().ok()
     }
 }

@@ -72,9 +72,9 @@
 //! | cache | none | `cache` |
 //! | time of a call, to the head of its response | 60 s | `total_timeout` |
 //! | retries | 3 attempts, which begin before the time of the call is over | `retry`, `no_retry` |
-//! | circuit breaker | one for each authority; a call that is dropped after 30 s has failed | `circuit_breaker`, `no_circuit_breaker` |
 //! | rate limit | none | `rate_limit` |
 //! | limit on what is in flight | none | `concurrency_limit` |
+//! | circuit breaker | one for each authority; a call that is dropped after 30 s has failed | `circuit_breaker`, `no_circuit_breaker` |
 //! | credentials | none | `auth`, `auth_layer` |
 //! | time of an attempt, to the head of its response | 30 s | `attempt_timeout` |
 //! | metrics of attempts | none | `metrics` |
@@ -94,6 +94,11 @@
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
 //! | who is trusted | whom Mozilla trusts | `trust_pem` |
 //! | `user-agent` | `palisade/0.1.0` | `user_agent`, `header` |
+//!
+//! What a breaker is sure to refuse it refuses before the limits already, so that it
+//! neither stands in line nor takes a token. What it refuses is waited for, outside of
+//! it, by retries, which spends no attempts: a host that is down for as long as a call
+//! has time is outlasted.
 //!
 //! # Over another client
 //!
@@ -122,6 +127,7 @@
     allow(dead_code, unused_imports)
 )]
 
+mod around;
 pub mod blocking;
 mod body;
 mod builder;

@@ -67,12 +67,23 @@ pub(crate) type Authorize = Arc<dyn Fn(Timed) -> Erased<CountedBody> + Send + Sy
 #[cfg(not(feature = "auth"))]
 type Authorized = Timed;
 
+#[cfg(feature = "circuit-breaker")]
+pub(crate) type CircuitBreakerLayer = palisade_circuit_breaker::CircuitBreakerLayer<
+    Http,
+    palisade_circuit_breaker::Keyed<palisade_core::ByAuthority>,
+>;
+#[cfg(feature = "circuit-breaker")]
+type Guarded =
+    Switch<<CircuitBreakerLayer as Layer<Authorized>>::Service, Authorized, Same<CountedBody>>;
+#[cfg(not(feature = "circuit-breaker"))]
+type Guarded = Authorized;
+
 #[cfg(feature = "rate-limit")]
 pub(crate) type ConcurrencyLimitLayer = palisade_rate_limit::ConcurrencyLimitLayer;
 #[cfg(feature = "rate-limit")]
 type InFlight = Switch<
-    palisade_rate_limit::ConcurrencyLimit<Authorized>,
-    Authorized,
+    palisade_rate_limit::ConcurrencyLimit<Guarded>,
+    Guarded,
     Wraps<palisade_rate_limit::PermitBody<CountedBody>, CountedBody>,
 >;
 #[cfg(feature = "rate-limit")]
@@ -84,18 +95,17 @@ type Limited = Switch<palisade_rate_limit::RateLimit<InFlight>, InFlight, Same<I
 #[cfg(not(feature = "rate-limit"))]
 type InFlightBody = CountedBody;
 #[cfg(not(feature = "rate-limit"))]
-type Limited = Authorized;
+type Limited = Guarded;
 
-#[cfg(feature = "circuit-breaker")]
-pub(crate) type CircuitBreakerLayer = palisade_circuit_breaker::CircuitBreakerLayer<
+#[cfg(all(feature = "circuit-breaker", feature = "rate-limit"))]
+pub(crate) type GateLayer = palisade_circuit_breaker::GateLayer<
     Http,
     palisade_circuit_breaker::Keyed<palisade_core::ByAuthority>,
 >;
-#[cfg(feature = "circuit-breaker")]
-type Guarded =
-    Switch<<CircuitBreakerLayer as Layer<Limited>>::Service, Limited, Same<InFlightBody>>;
-#[cfg(not(feature = "circuit-breaker"))]
-type Guarded = Limited;
+#[cfg(all(feature = "circuit-breaker", feature = "rate-limit"))]
+type Gated = Switch<<GateLayer as Layer<Limited>>::Service, Limited, Same<InFlightBody>>;
+#[cfg(not(all(feature = "circuit-breaker", feature = "rate-limit")))]
+type Gated = Limited;
 
 #[cfg(feature = "retry")]
 type RetryRules = palisade_retry::Rules<
@@ -108,9 +118,9 @@ type RetryRules = palisade_retry::Rules<
 #[cfg(feature = "retry")]
 pub(crate) type RetryLayer = palisade_retry::RetryLayer<RetryRules>;
 #[cfg(feature = "retry")]
-type Retried = Switch<palisade_retry::Retry<Guarded, RetryRules>, Guarded, Same<InFlightBody>>;
+type Retried = Switch<palisade_retry::Retry<Gated, RetryRules>, Gated, Same<InFlightBody>>;
 #[cfg(not(feature = "retry"))]
-type Retried = Guarded;
+type Retried = Gated;
 
 type Due = TimeLimit<Retried>;
 
@@ -153,14 +163,18 @@ pub(crate) struct Layers {
     #[cfg(feature = "cache")]
     pub(crate) cache: Slot<CacheLayer>,
     pub(crate) total: Option<Duration>,
+    /// Somebody further in wants to know when a call is due.
+    pub(crate) tells_deadline: bool,
     #[cfg(feature = "retry")]
     pub(crate) retry: Slot<RetryLayer>,
-    #[cfg(feature = "circuit-breaker")]
-    pub(crate) circuit_breaker: Slot<CircuitBreakerLayer>,
+    #[cfg(all(feature = "circuit-breaker", feature = "rate-limit"))]
+    pub(crate) gate: Slot<GateLayer>,
     #[cfg(feature = "rate-limit")]
     pub(crate) rate_limit: Slot<RateLimitLayer>,
     #[cfg(feature = "rate-limit")]
     pub(crate) concurrency_limit: Slot<ConcurrencyLimitLayer>,
+    #[cfg(feature = "circuit-breaker")]
+    pub(crate) circuit_breaker: Slot<CircuitBreakerLayer>,
     #[cfg(feature = "auth")]
     pub(crate) auth: Option<Authorize>,
     pub(crate) attempt: Option<Duration>,
@@ -206,6 +220,32 @@ impl<L: 'static> Slot<L> {
 }
 
 impl Layers {
+    /// Puts a breaker next to the wire, and its gate before what makes calls wait.
+    #[cfg(feature = "circuit-breaker")]
+    pub(crate) fn guard<C, K, R, P>(
+        &mut self,
+        breaker: palisade_circuit_breaker::CircuitBreakerLayer<C, K, R, P>,
+    ) where
+        palisade_circuit_breaker::CircuitBreakerLayer<C, K, R, P>: HttpLayer,
+        palisade_circuit_breaker::GateLayer<C, K, R, P>: HttpLayer,
+    {
+        #[cfg(feature = "rate-limit")]
+        {
+            self.gate = Slot::of(breaker.gate());
+        }
+        self.circuit_breaker = Slot::of(breaker);
+    }
+
+    /// Leaves the breaker out.
+    #[cfg(feature = "circuit-breaker")]
+    pub(crate) fn unguard(&mut self) {
+        #[cfg(feature = "rate-limit")]
+        {
+            self.gate = Slot::Off;
+        }
+        self.circuit_breaker = Slot::Off;
+    }
+
     /// The stack over a wire.
     pub(crate) fn over(&self, wire: Wire) -> BoxedService {
         #[cfg(feature = "decompression")]
@@ -223,15 +263,21 @@ impl Layers {
             None => Switch::off(timed),
             Some(authorize) => Switch::On(authorize(timed)),
         };
+        #[cfg(feature = "circuit-breaker")]
+        let timed: Guarded = self.circuit_breaker.around(timed);
         #[cfg(feature = "rate-limit")]
         let timed: InFlight = self.concurrency_limit.around(timed);
         #[cfg(feature = "rate-limit")]
         let timed: Limited = self.rate_limit.around(timed);
-        #[cfg(feature = "circuit-breaker")]
-        let timed: Guarded = self.circuit_breaker.around(timed);
+        #[cfg(all(feature = "circuit-breaker", feature = "rate-limit"))]
+        let timed: Gated = match (&self.rate_limit, &self.concurrency_limit) {
+            // Nothing makes a call wait.
+            (Slot::Off, Slot::Off) => Switch::off(timed),
+            _ => self.gate.around(timed),
+        };
         #[cfg(feature = "retry")]
         let timed: Retried = self.retry.around(timed);
-        let due = TimeLimit::call(timed, self.total);
+        let due = TimeLimit::call(timed, self.total, self.tells_deadline);
         #[cfg(feature = "cache")]
         let due: Cached = self.cache.around(due);
         #[cfg(feature = "metrics")]

@@ -107,21 +107,24 @@ pub(crate) struct TimeLimit<S> {
     inner: S,
     what: Limited,
     limit: Option<Duration>,
+    tells: bool,
 }
 
 impl<S> TimeLimit<S> {
     pub(crate) fn attempt(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, what: Limited::Attempt, limit }
+        Self { inner, what: Limited::Attempt, limit, tells: false }
     }
 
-    pub(crate) fn call(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, what: Limited::Call, limit }
+    /// Tells all requests their deadline, if it `tells`.
+    pub(crate) fn call(inner: S, limit: Option<Duration>, tells: bool) -> Self {
+        Self { inner, what: Limited::Call, limit, tells }
     }
 
     /// How long this request may take. A wish of its own is told to those further
-    /// in, as they have to act before the time is over.
+    /// in, as they have to act before the time is over. What holds for all they know
+    /// from the start, or are told as well: that costs allocations.
     fn limit(&self, request: &mut Request<Body>) -> Option<Duration> {
-        if request.extensions().is_empty() {
+        if request.extensions().is_empty() && !self.tells {
             return self.limit;
         }
         let wish = request.extensions().get::<Timeouts>().copied().unwrap_or_default();
@@ -129,7 +132,7 @@ impl<S> TimeLimit<S> {
             return wish.attempt.or(self.limit);
         }
         let deadline = Deadline::of(request.extensions());
-        if deadline.is_none() && wish.total.is_none() {
+        if deadline.is_none() && wish.total.is_none() && !self.tells {
             return self.limit;
         }
         let now = Instant::now();

@@ -88,6 +88,11 @@ impl HeadCopy {
         Attempt::count_resend(&mut self.extensions);
     }
 
+    /// Puts a value into the extensions, for when the request is sent once more.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        self.extensions.insert(value);
+    }
+
     /// Builds the head again.
     #[expect(clippy::missing_panics_doc, reason = "what was taken from a head makes one")]
     pub fn rebuild(&self) -> Request<()> {

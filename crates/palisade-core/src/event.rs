@@ -71,19 +71,21 @@ impl<'a> Target<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// An attempt failed, and another will follow.
+    /// An attempt failed, and another will follow. One that a layer on this side
+    /// refused is made again.
     Retry {
-        /// The number of the attempt that failed, from 1.
+        /// The number of the attempt that failed, from 1; those not counted that
+        /// were refused.
         attempt: u32,
         /// How long until the next attempt.
         delay: Duration,
         /// Why it failed.
         cause: Cause,
     },
-    /// After more than one attempt, one came to a result that calls for no
-    /// other.
+    /// After more than one attempt, or after waiting for a layer on this side,
+    /// one came to a result that calls for no other.
     Settled {
-        /// How many attempts were made.
+        /// How many attempts were made; those not counted that were refused.
         attempts: u32,
         /// How long was waited for further attempts, in sum.
         delay: Duration,
@@ -92,7 +94,7 @@ pub enum Event {
     },
     /// An attempt failed in a way that can be retried, and none will follow.
     GaveUp {
-        /// How many attempts were made.
+        /// How many attempts were made; those not counted that were refused.
         attempts: u32,
         /// How long was waited for further attempts, in sum.
         delay: Duration,

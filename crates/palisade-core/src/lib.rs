@@ -24,7 +24,7 @@
 //! |---|---|
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
-//! | observation | [`Observer`], [`Event`], [`Target`] |
+//! | observation | [`Observer`], [`Event`], [`Target`], [`Observed`], [`ObserverSlot`] |
 //! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`], [`Identity`] |
 //! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
@@ -53,6 +53,7 @@ mod identity;
 mod key;
 mod kind;
 mod method;
+mod observed;
 mod origins;
 mod outcome;
 mod retry_after;
@@ -73,6 +74,7 @@ pub use self::{
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},
+    observed::{Observed, ObserverSlot},
     origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
     retry_after::{RetryAfter, date_of, parse_seconds},

@@ -6,6 +6,10 @@ use palisade_core::Deadline;
 /// Says when an answer to a request is of no use any more: one that would have
 /// to wait for longer is refused at once.
 pub trait DeadlineOf<Req> {
+    /// Whether there may be one: who knows when a request is due need not tell it
+    /// otherwise.
+    const ANY: bool = true;
+
     /// That moment, if there is one.
     fn deadline(&self, request: &Req) -> Option<Instant>;
 }
@@ -15,6 +19,8 @@ pub trait DeadlineOf<Req> {
 pub struct NoDeadline;
 
 impl<Req> DeadlineOf<Req> for NoDeadline {
+    const ANY: bool = false;
+
     #[inline]
     fn deadline(&self, _: &Req) -> Option<Instant> {
         None

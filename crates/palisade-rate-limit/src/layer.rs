@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use palisade_core::{KeyBy, Observer};
+use palisade_core::{KeyBy, Observed, Observer};
 use tower_layer::Layer;
 
 use crate::{
@@ -80,7 +80,7 @@ impl<K: Scope + Clone, C: Clone, R: Clone, A: Clone, D: Clone> RateLimitLayer<K,
     /// Sets who is told of waits, refusals and pauses. Defaults to nobody. It
     /// must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// The same settings, with limiters of their own.
@@ -204,6 +204,13 @@ impl<B: KeyBy, Q, C, R, A, D> RateLimitLayer<Keyed<B, Q>, C, R, A, D> {
     /// layer with others.
     pub fn limiters(&self) -> Limiters<B> {
         Limiters::of(&self.rules.scope)
+    }
+}
+
+impl<K, C, R, A, D> Observed for RateLimitLayer<K, C, R, A, D> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.settings.observer.fill(observer);
+        self
     }
 }
 

@@ -88,7 +88,7 @@ impl Limiter {
     /// Sets who is told of waits, refusals and pauses. Defaults to nobody. It
     /// must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {

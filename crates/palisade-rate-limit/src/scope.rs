@@ -86,7 +86,7 @@ impl Template {
 
     /// Who is told of waits, refusals and pauses.
     pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
-        self.settings.observer.as_ref()
+        self.settings.observer.get()
     }
 
     /// A limiter with all of its tokens, that tells the observer of this target.

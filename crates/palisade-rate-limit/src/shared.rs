@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use palisade_core::{Endpoint, ErrorKind, Event, Observer, Target};
+use palisade_core::{Endpoint, ErrorKind, Event, Observer, ObserverSlot, Target};
 
 use crate::{
     Begin, Limited, LimitedReason, OverBurst, Quota, Wait,
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) wait: Wait,
     pub(crate) over_burst: OverBurst,
     pub(crate) observe: bool,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) feedback: Option<FeedbackSettings>,
     pub(crate) learned: Option<Arc<Learned>>,
     pub(crate) clock: Clock,
@@ -72,7 +72,7 @@ impl Settings {
             wait: Wait::default(),
             over_burst: OverBurst::default(),
             observe: false,
-            observer: None,
+            observer: ObserverSlot::default(),
             feedback: None,
             learned: None,
             clock: Clock::new(),
@@ -93,7 +93,7 @@ impl LineSettings for Settings {
 
     #[inline]
     fn observer(&self) -> Option<&Arc<dyn Observer>> {
-        self.observer.as_ref()
+        self.observer.get()
     }
 
     #[inline]

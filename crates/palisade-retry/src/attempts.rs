@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use palisade_core::Outcome;
 
 use crate::{
     Budget, Stop, Ticket,
-    rules::{Delay, Plan, Progress, Settings},
+    rules::{Delay, Plan, Progress, Settings, is_refusal},
 };
 
 /// What is kept of a call that may be retried, whichever engine makes the
@@ -23,27 +24,43 @@ impl<A, Tk> Attempts<A, Tk> {
     }
 
     /// Takes the ticket of the next attempt. The attempt that ended gives its
-    /// own back before.
-    pub(crate) fn withdraw<G>(&mut self, budget: &G) -> Result<Tk, Stop>
+    /// own back before; one that is made again keeps what it has.
+    pub(crate) fn withdraw<G>(&mut self, budget: &G, outcome: Outcome) -> Result<Option<Tk>, Stop>
     where
         G: Budget<Account = A, Ticket = Tk>,
     {
-        self.ticket = None;
-        budget.withdraw(&self.account).ok_or(Stop::Budget)
+        let own = self.ticket.take();
+        if is_refusal(outcome) {
+            return Ok(own);
+        }
+        drop(own);
+        budget.withdraw(&self.account).map(Some).ok_or(Stop::Budget)
     }
 
     /// Begins the wait for the next attempt, and says how long it is.
-    pub(crate) fn wait(&mut self, delay: Delay, ticket: Tk) -> Duration {
-        self.ticket = Some(ticket);
-        self.progress.scheduled = delay.scheduled;
-        self.progress.delay = self.progress.delay.saturating_add(delay.total);
+    pub(crate) fn wait(&mut self, delay: Delay, ticket: Option<Tk>, outcome: Outcome) -> Duration {
+        let progress = &mut self.progress;
+        progress.refused = is_refusal(outcome);
+        progress.refusals = progress.refusals.saturating_add(progress.refused.into());
+        self.ticket = ticket;
+        progress.scheduled = delay.scheduled;
+        progress.delay = progress.delay.saturating_add(delay.total);
         delay.total
+    }
+
+    /// Whether the next attempt is one more, and not the last one again.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.progress.refused
     }
 
     /// Counts the next attempt, and writes its number where that is wanted.
     pub(crate) fn count(&mut self, settings: &Settings, headers: &mut HeaderMap) {
-        self.progress.attempt += 1;
-        if let Some(name) = &settings.attempt_header {
+        if self.is_new() {
+            self.progress.attempt += 1;
+        }
+        if let Some(name) = &settings.attempt_header
+            && 1 < self.progress.attempt
+        {
             // A map that is full does without.
             let number = HeaderValue::from(self.progress.attempt);
             let _ = headers.try_insert(name, number);

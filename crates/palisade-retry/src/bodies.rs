@@ -28,17 +28,16 @@ pub trait Bodies<B> {
     /// If not, the reason.
     fn check(&self, kept: &Self::Kept, answered: bool) -> Result<(), Stop>;
 
-    /// The body of another attempt; of the last one, if `last`.
+    /// The body of another attempt. None is the last for sure: it may be refused
+    /// on this side, and be made again.
     ///
     /// # Errors
     ///
     /// If the body cannot be sent again, the reason.
-    fn next(&self, kept: &mut Self::Kept, last: bool) -> Result<Self::Body, Stop>;
+    fn next(&self, kept: &mut Self::Kept) -> Result<Self::Body, Stop>;
 }
 
 /// Clones the body: for bodies that are in memory. The default.
-///
-/// The last attempt moves it.
 ///
 /// Whether a body was sent whole is not known in this way, so a response that
 /// comes before that is retried like any other. [`ReplayBodies`] knows.
@@ -47,23 +46,22 @@ pub struct CloneBody;
 
 impl<B: Clone> Bodies<B> for CloneBody {
     type Body = B;
-    type Kept = Option<B>;
+    type Kept = B;
 
     fn once(&self, body: B) -> B {
         body
     }
 
-    fn first(&self, body: B) -> (B, Option<B>) {
-        (body.clone(), Some(body))
+    fn first(&self, body: B) -> (B, B) {
+        (body.clone(), body)
     }
 
-    fn check(&self, _: &Option<B>, _: bool) -> Result<(), Stop> {
+    fn check(&self, _: &B, _: bool) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn next(&self, kept: &mut Option<B>, last: bool) -> Result<B, Stop> {
-        let body = if last { kept.take() } else { kept.clone() };
-        body.ok_or(Stop::Attempts)
+    fn next(&self, kept: &mut B) -> Result<B, Stop> {
+        Ok(kept.clone())
     }
 }
 
@@ -84,19 +82,17 @@ impl ReplayBodies {
 
 impl<B: Body> Bodies<B> for ReplayBodies {
     type Body = ReplayBody<B>;
-    type Kept = Option<Replay<B>>;
+    type Kept = Replay<B>;
 
     fn once(&self, body: B) -> ReplayBody<B> {
         ReplayBody::pass(body)
     }
 
-    fn first(&self, body: B) -> (ReplayBody<B>, Option<Replay<B>>) {
-        let (body, replay) = ReplayBody::new(body, self.cap);
-        (body, Some(replay))
+    fn first(&self, body: B) -> (ReplayBody<B>, Replay<B>) {
+        ReplayBody::new(body, self.cap)
     }
 
-    fn check(&self, kept: &Option<Replay<B>>, answered: bool) -> Result<(), Stop> {
-        let replay = kept.as_ref().ok_or(Stop::Attempts)?;
+    fn check(&self, replay: &Replay<B>, answered: bool) -> Result<(), Stop> {
         replay.replayable().map_err(stop)?;
         // The connection is busy with the upload, and its end is unknown: the
         // answer stands, as in gRPC's A6 and in linkerd.
@@ -106,12 +102,8 @@ impl<B: Body> Bodies<B> for ReplayBodies {
         }
     }
 
-    fn next(&self, kept: &mut Option<Replay<B>>, last: bool) -> Result<ReplayBody<B>, Stop> {
-        match kept {
-            None => Err(Stop::Attempts),
-            Some(replay) if !last => replay.next_body().map_err(stop),
-            Some(_) => kept.take().ok_or(Stop::Attempts)?.last_body().map_err(stop),
-        }
+    fn next(&self, replay: &mut Replay<B>) -> Result<ReplayBody<B>, Stop> {
+        replay.next_body().map_err(stop)
     }
 }
 

@@ -17,7 +17,8 @@ pub use self::{
 ///
 /// When a service is down, every call fails, and a client that makes three
 /// attempts each triples the load on what is already on its knees. A budget
-/// lets retries be a share of the calls instead.
+/// lets retries be a share of the calls instead. An attempt that a layer on this
+/// side refused, which is no load, is made again with the ticket that it has.
 ///
 /// Clones share what they count, so that one budget can serve several layers.
 pub trait Budget {

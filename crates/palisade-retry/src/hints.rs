@@ -87,7 +87,8 @@ impl Hints {
 
     /// Sets the longest hint that is followed, a breaker's or limiter's on this
     /// side included. When more is asked for, the answer at hand is returned at
-    /// once. Defaults to 30 seconds.
+    /// once. Where there is no deadline, layers on this side are waited for until
+    /// all delays are so long in sum. Defaults to 30 seconds.
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self

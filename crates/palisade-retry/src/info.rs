@@ -7,7 +7,8 @@ use crate::{Repeatable, rules::check_attempts, rules::check_deadline};
 /// What was done for a response, in its extensions.
 ///
 /// It is there when the request was sent more than once, or could have been and
-/// the response asks for it. For errors, an observer is told the same.
+/// the response asks for it, or when it had to wait for a layer on this side. For
+/// errors, an observer is told the same.
 ///
 /// ```
 /// use palisade_retry::RetryInfo;
@@ -27,7 +28,8 @@ pub struct RetryInfo {
 }
 
 impl RetryInfo {
-    /// How many times the request was sent.
+    /// How many times the request was sent: those not counted that a layer on this
+    /// side refused.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -52,7 +54,7 @@ pub enum Stop {
     /// The next attempt would start past the deadline.
     Deadline,
     /// The server, or a layer on this side that refused, asks to wait longer
-    /// than is allowed.
+    /// than is allowed; or layers on this side have done so in sum.
     Hint,
     /// The server asks not to retry.
     Pushback,

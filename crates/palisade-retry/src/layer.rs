@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use palisade_core::{Head, HttpClassify, Observer};
+use palisade_core::{Head, HttpClassify, Observed, Observer};
 use palisade_settings::{InvalidSetting, Random, literal};
 use tower_layer::Layer;
 
@@ -41,7 +41,8 @@ where
     Rules<C, Q, K, G, M, T>: Clone,
 {
     /// Sets how many times a request is sent at most, the first time included.
-    /// Defaults to 3.
+    /// Defaults to 3. What a layer on this side refuses was not sent, and does not
+    /// count; but who sends once, waits for nothing.
     ///
     /// # Panics
     ///
@@ -63,7 +64,8 @@ where
 
     /// Sets how long after the call begins an attempt may still start. A wait
     /// that would end at the deadline or later is not begun: the answer at
-    /// hand is returned at once. Defaults to none.
+    /// hand is returned at once. Defaults to none. A [`Deadline`](palisade_core::Deadline)
+    /// that the request carries counts as well: the earlier one does.
     ///
     /// An attempt that is under way is not cut off, and when the next one is
     /// due, the inner service is waited for: not past the deadline after an
@@ -87,6 +89,15 @@ where
     pub fn try_deadline(mut self, deadline: Duration) -> Result<Self, InvalidSetting> {
         self.settings().deadline = Some(check_deadline(deadline)?);
         Ok(self)
+    }
+
+    /// Sets how long after the call begins those further out give it up, where a
+    /// request carries no [`Deadline`](palisade_core::Deadline) that says so: for who
+    /// composes layers, as it costs less than to tell each request. It counts beside
+    /// the [`deadline`](Self::deadline), the earlier one of the two. Defaults to none.
+    pub fn outer_deadline(mut self, deadline: Duration) -> Self {
+        self.settings().outer_deadline = Some(deadline);
+        self
     }
 
     /// Sets how long an attempt may take, to the head of its response. One
@@ -241,7 +252,7 @@ where
 
     /// Sets who is told of retries. Defaults to nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.settings().observer = Some(observer);
+        self.settings().observer = observer.into();
         self
     }
 }
@@ -288,6 +299,13 @@ where
             timeout,
             settings: rules.settings,
         })
+    }
+}
+
+impl<C, Q, K, G, M, T> Observed for RetryLayer<Rules<C, Q, K, G, M, T>> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.settings.observer.fill(observer);
+        self
     }
 }
 

@@ -69,8 +69,22 @@
 //! So it is when the [`Budget`] is spent. [`RetryInfo`] in the response's
 //! extensions says which it was.
 //!
+//! # What is refused on this side
+//!
+//! An open breaker or a full limiter has sent nothing, so what it refuses takes
+//! no attempt, and nothing of the budget: attempts are what the server may have
+//! seen. The attempt is made again as soon as the refusal says, and up to half as
+//! long later, so that not all who wait come back at once; or after the delay of
+//! the schedule, whichever is longer. A call waits so until its deadline, and
+//! where there is none, until all delays come to [`Hints::max`]. So set a deadline where a call
+//! is to outlast a breaker that is open for long.
+//!
+//! A deadline is the earlier one of the layer's and of the
+//! [`Deadline`](palisade_core::Deadline) that the request carries.
+//!
 //! Further attempts carry an [`Attempt`](palisade_core::Attempt) in theirs, which
-//! says how often the request was sent before.
+//! says how often the request was sent before, and the deadline, so that layers
+//! further in hold nothing up for longer.
 //!
 //! # Bodies
 //!

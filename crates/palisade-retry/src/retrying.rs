@@ -3,7 +3,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use http::{Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use palisade_body::Drain;
-use palisade_core::{Classify, Event, HeadCopy, Outcome};
+use palisade_core::{Classify, Deadline, Event, HeadCopy, Outcome};
 
 use crate::{
     AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
@@ -83,10 +83,9 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
         let Self { rules, attempts, kept, .. } = self;
         let delay = rules.delay(&attempts.plan, &attempts.progress, result, outcome)?;
         rules.bodies.check(kept, result.is_ok())?;
-        let ticket = attempts.withdraw(&rules.budget)?;
-        let last = attempts.progress.attempt + 1 == attempts.plan.attempts;
-        let body = rules.bodies.next(kept, last)?;
-        Ok((attempts.wait(delay, ticket), body))
+        let ticket = attempts.withdraw(&rules.budget, outcome)?;
+        let body = rules.bodies.next(kept)?;
+        Ok((attempts.wait(delay, ticket, outcome), body))
     }
 
     /// Lets go of the answer, and begins the wait.
@@ -130,7 +129,12 @@ impl<S, C, Q, K, G, M, T, Kept, Account, Tk>
     where
         Tk: Ticket,
     {
-        self.head.count_resend();
+        if self.attempts.is_new() {
+            self.head.count_resend();
+        }
+        if let Some(deadline) = self.attempts.plan.deadline {
+            self.head.insert(Deadline(deadline.into_std()));
+        }
         let mut head = self.head.rebuild();
         self.attempts.count(&self.rules.settings, head.headers_mut());
         self.attempts.spend();

@@ -2,7 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use palisade_core::{
-    Cause, Classify, ErrorKind, Event, Head, HttpClassify, Observer, Outcome, Target, Trailers,
+    Cause, Classify, Deadline, ErrorKind, Event, Head, HttpClassify, ObserverSlot, Outcome, Target,
+    Trailers,
 };
 use palisade_settings::{Backoff, InvalidSetting, Random, Schedule, Step};
 use tokio::time::Instant;
@@ -46,13 +47,14 @@ pub struct Rules<
 pub(crate) struct Settings {
     pub(crate) attempts: u32,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) outer_deadline: Option<Duration>,
     pub(crate) hints: Hints,
     pub(crate) drain: usize,
     pub(crate) unready: WhenUnready,
     pub(crate) attempt_header: Option<HeaderName>,
     pub(crate) idempotency_key: Option<fn(Head<'_>) -> HeaderValue>,
     pub(crate) random: Arc<Random>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
 }
 
 /// What to do when the wait is over and the inner service is not ready.
@@ -79,13 +81,14 @@ impl<C> Rules<C> {
             settings: Settings {
                 attempts: 3,
                 deadline: None,
+                outer_deadline: None,
                 hints: Hints::new(),
                 drain: 16 * 1024,
                 unready: WhenUnready::Wait,
                 attempt_header: None,
                 idempotency_key: None,
                 random: Arc::new(Random::from_entropy()),
-                observer: None,
+                observer: ObserverSlot::default(),
             },
         }
     }
@@ -115,13 +118,12 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         if repeatable == Repeatable::Never {
             return None;
         }
-        let deadline = wish.deadline.or(settings.deadline);
-        Some(Plan {
-            attempts,
-            // A deadline past the end of time is none.
-            deadline: deadline.and_then(|deadline| now().checked_add(deadline)),
-            repeatable,
-        })
+        let told = Deadline::of(request.extensions()).map(|told| Instant::from_std(told.0));
+        let outer = settings.outer_deadline.filter(|_| told.is_none());
+        let after = wish.deadline.or(settings.deadline).into_iter().chain(outer).min();
+        // A deadline past the end of time is none.
+        let own = after.and_then(|after| now().checked_add(after));
+        Some(Plan { attempts, deadline: own.into_iter().chain(told).min(), repeatable })
     }
 
     /// Makes the request repeatable by a key, if it is to have one.
@@ -156,14 +158,16 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
         K: Schedule,
     {
         let Settings { hints, random, .. } = &self.settings;
-        let hint = match (result, outcome) {
-            (Ok(response), _) => heard(hints, response, outcome),
-            (Err(_), Outcome::Refused { retry_after, .. }) => {
-                retry_after.map_or(Hint::None, Hint::After)
-            }
-            (Err(_), _) => Hint::None,
+        let (longest, random) = (hints.longest(), random.unit());
+        if let Outcome::Refused { retry_after, .. } = outcome {
+            let asked = retry_after.unwrap_or_default();
+            return plan.hold(progress, asked, longest, &self.backoff, random, Instant::now);
+        }
+        let hint = match result {
+            Ok(response) => heard(hints, response, outcome),
+            Err(_) => Hint::None,
         };
-        plan.delay(progress, hint, hints.longest(), &self.backoff, random.unit(), Instant::now)
+        plan.delay(progress, hint, longest, &self.backoff, random, Instant::now)
     }
 
     /// Tells what was done for a result, if anything was.
@@ -177,16 +181,16 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
     ) where
         C: Classify<Response<ResB>, E>,
     {
-        let Progress { attempt, delay, .. } = *progress;
-        if attempt == 1 && stop.is_none() {
+        if *progress == Progress::default() && stop.is_none() {
             return;
         }
+        let (attempts, delay) = (progress.sent(outcome), progress.delay);
         self.report(result, outcome, target, |cause| match stop {
-            Some(stop) => Event::GaveUp { attempts: attempt, delay, reason: stop.as_str(), cause },
-            None => Event::Settled { attempts: attempt, delay, cause },
+            Some(stop) => Event::GaveUp { attempts, delay, reason: stop.as_str(), cause },
+            None => Event::Settled { attempts, delay, cause },
         });
         if let Ok(response) = result {
-            response.extensions_mut().insert(RetryInfo { attempts: attempt, delay, stop });
+            response.extensions_mut().insert(RetryInfo { attempts, delay, stop });
         }
     }
 
@@ -199,7 +203,7 @@ impl<C, Q, K, G, M, T> Rules<C, Q, K, G, M, T> {
     ) where
         C: Classify<Response<ResB>, E>,
     {
-        let Some(observer) = &self.settings.observer else {
+        let Some(observer) = self.settings.observer.get() else {
             return;
         };
         let result = match result {
@@ -221,8 +225,13 @@ pub(crate) struct Plan {
 /// What was done for it until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The number of the attempt, from 1.
+    /// The number of the attempt, from 1. One that was refused on this side is
+    /// made again, with the same number.
     pub(crate) attempt: u32,
+    /// How often an attempt was refused on this side.
+    pub(crate) refusals: u16,
+    /// The last one was.
+    pub(crate) refused: bool,
     /// All delays.
     pub(crate) delay: Duration,
     /// The last delay that the schedule gave.
@@ -232,8 +241,22 @@ pub(crate) struct Progress {
 /// The first attempt is under way.
 impl Default for Progress {
     fn default() -> Self {
-        Self { attempt: 1, delay: Duration::ZERO, scheduled: Duration::ZERO }
+        let (delay, scheduled) = Default::default();
+        Self { attempt: 1, refusals: 0, refused: false, delay, scheduled }
     }
+}
+
+impl Progress {
+    /// How many attempts there were that the service may have seen, when the
+    /// last one has come to this.
+    pub(crate) fn sent(&self, outcome: Outcome) -> u32 {
+        self.attempt - u32::from(is_refusal(outcome))
+    }
+}
+
+/// Whether an attempt never left this side.
+pub(crate) fn is_refusal(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refused { .. })
 }
 
 /// What a result calls for.
@@ -254,11 +277,47 @@ impl Plan {
             Outcome::Throttled | Outcome::Unsent => Call::Retry,
             Outcome::Transient if self.repeatable == Repeatable::Always => Call::Retry,
             Outcome::Transient => Call::Stop(Stop::NotIdempotent),
+            // A limiter has room sooner or later.
             Outcome::Refused { retry_after: Some(_), .. }
             | Outcome::Refused { kind: ErrorKind::Limited, .. } => Call::Retry,
             Outcome::Refused { .. } => Call::Stop(Stop::Refused),
             _ => Call::Return,
         }
+    }
+
+    /// How long to wait before an attempt is made again that was refused on this
+    /// side, which asks for so long.
+    ///
+    /// It has cost the service nothing, so neither attempts nor budget bound how
+    /// often that is: the deadline does, or, if there is none, the longest hint,
+    /// which all delays together may take then.
+    pub(crate) fn hold(
+        &self,
+        progress: &Progress,
+        asked: Duration,
+        longest: Duration,
+        schedule: &impl Schedule,
+        random: f64,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Delay, Stop> {
+        if longest < asked {
+            return Err(Stop::Hint);
+        }
+        let (left, stop) = match self.deadline {
+            Some(deadline) => (deadline.saturating_duration_since(now()), Stop::Deadline),
+            None => (longest.saturating_sub(progress.delay), Stop::Hint),
+        };
+        // The last half of what is left is for the attempt.
+        let spare = left.saturating_sub(asked) / 2;
+        if spare < MOMENT {
+            return Err(stop);
+        }
+        // All who wait were told the same moment: half as long again spreads them out.
+        let spread = (asked / 2).mul_f64(random);
+        let step = Step::new(u32::from(progress.refusals) + 1, progress.scheduled, random);
+        let scheduled = schedule.delay(&step);
+        let more = scheduled.saturating_sub(asked).max(spread).clamp(MOMENT, spare);
+        Ok(Delay { scheduled, total: asked + more })
     }
 
     /// How long to wait before the next attempt.
@@ -295,6 +354,9 @@ impl Plan {
         }
     }
 }
+
+/// The least wait for a layer on this side, so that no schedule makes it a loop.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A delay, and what part of it the schedule gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,6 +483,97 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_waited_for_within_what_is_left() {
+        let now = Instant::now();
+        let schedule = Backoff::constant(2 * SECOND).jitter(Jitter::None);
+        let ms = Duration::from_millis;
+        for (asked, left, random, expected) in [
+            // As long as was asked, and up to half as long again.
+            (4 * SECOND, 60 * SECOND, 0.0, Ok(ms(4_001))),
+            (4 * SECOND, 60 * SECOND, 0.5, Ok(ms(5_000))),
+            // The schedule, where that is longer.
+            (Duration::ZERO, 60 * SECOND, 0.5, Ok(2 * SECOND)),
+            (SECOND, 60 * SECOND, 0.9, Ok(2 * SECOND)),
+            // Half of the rest is for the attempt.
+            (4 * SECOND, 5 * SECOND, 0.9, Ok(ms(4_500))),
+            (Duration::ZERO, SECOND, 0.5, Ok(ms(500))),
+            (4 * SECOND, ms(4_001), 0.0, Err(Stop::Deadline)),
+            (4 * SECOND, 4 * SECOND, 0.0, Err(Stop::Deadline)),
+            (4 * SECOND, SECOND, 0.0, Err(Stop::Deadline)),
+            (LONGEST, 60 * SECOND, 0.0, Ok(LONGEST + MOMENT)),
+            (LONGEST + MOMENT, 60 * SECOND, 0.0, Err(Stop::Hint)),
+        ] {
+            let plan = Plan { deadline: Some(now + left), ..plan() };
+            // After the last attempt, too.
+            let delay = plan.hold(&progress(3), asked, LONGEST, &schedule, random, || now);
+            assert_eq!(delay.map(|delay| delay.total), expected, "{asked:?} {left:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_deadline_refusals_are_waited_for_as_long_as_one_hint() {
+        let zero = Backoff::constant(Duration::ZERO).jitter(Jitter::None);
+        for (delay, asked, expected) in [
+            (Duration::ZERO, 10 * SECOND, Ok(10 * SECOND + MOMENT)),
+            (20 * SECOND, 9 * SECOND, Ok(9 * SECOND + MOMENT)),
+            (20 * SECOND, 10 * SECOND, Err(Stop::Hint)),
+            // No schedule makes it a loop without an end.
+            (Duration::ZERO, Duration::ZERO, Ok(MOMENT)),
+            (LONGEST - MOMENT, Duration::ZERO, Err(Stop::Hint)),
+        ] {
+            let progress = Progress { delay, ..progress(1) };
+            let next = plan().hold(&progress, asked, LONGEST, &zero, 0.0, never);
+            assert_eq!(next.map(|next| next.total), expected, "{delay:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_waited_for_ever_longer() {
+        let schedule = Backoff::exponential(SECOND).jitter(Jitter::None);
+        let delays = [0, 1, 2].map(|refusals| {
+            let progress = Progress { refusals, ..progress(1) };
+            plan().hold(&progress, Duration::ZERO, LONGEST, &schedule, 0.0, never)
+        });
+        assert_eq!(delays.map(|delay| delay.unwrap().total), [1, 2, 4].map(|n| n * SECOND));
+    }
+
+    #[test]
+    fn an_attempt_that_was_refused_was_not_sent() {
+        let refused = Outcome::Refused { kind: ErrorKind::Open, retry_after: None };
+        for (outcome, sent) in [(refused, 1), (Outcome::Transient, 2), (Outcome::Success, 2)] {
+            assert_eq!(progress(2).sent(outcome), sent);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_deadline_counts() {
+        let now = Instant::now();
+        for (own, outer, told, expected) in [
+            (None, None, None, None),
+            (Some(5), None, None, Some(5)),
+            (None, Some(4), None, Some(4)),
+            (Some(5), Some(4), None, Some(4)),
+            (Some(3), Some(4), None, Some(3)),
+            (None, None, Some(3), Some(3)),
+            (Some(5), None, Some(3), Some(3)),
+            (Some(2), None, Some(3), Some(2)),
+            // Who tells a request knows better.
+            (None, Some(4), Some(9), Some(9)),
+            (Some(5), Some(4), Some(9), Some(5)),
+        ] {
+            let mut rules = Rules::new(HttpClassify::<palisade_core::Typed>::new());
+            rules.settings.deadline = own.map(Duration::from_secs);
+            rules.settings.outer_deadline = outer.map(Duration::from_secs);
+            let mut request = Request::new(());
+            if let Some(told) = told {
+                request.extensions_mut().insert(Deadline((now + told * SECOND).into_std()));
+            }
+            let plan = rules.plan(&request, || now).unwrap();
+            assert_eq!(plan.deadline, expected.map(|seconds| now + seconds * SECOND));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_next_attempt_starts_before_the_deadline() {
         let now = Instant::now();
         for (deadline, delay, ok) in
@@ -445,6 +598,30 @@ mod tests {
             match plan().delay(&progress(1), hint, longest, &schedule, random, never) {
                 Ok(delay) => prop_assert!(delay.total <= longest.max(Duration::from_secs(10)) && asked <= longest),
                 Err(stop) => prop_assert!(stop == Stop::Hint && longest < asked),
+            }
+        }
+
+        // Whatever layers say, all waits for them end, and within their bound.
+        #[test]
+        fn no_refusals_hold_a_request_up_for_ever(
+            asked in prop::collection::vec(0..3_000_u64, 1..20), random in 0.0..1.0,
+        ) {
+            let (longest, schedule) = (SECOND, Backoff::default());
+            let mut progress = progress(1);
+            for asked in asked.iter().cycle() {
+                let asked = Duration::from_micros(asked * 100);
+                match plan().hold(&progress, asked, longest, &schedule, random, never) {
+                    Ok(delay) => {
+                        prop_assert!(asked + MOMENT <= delay.total);
+                        progress.delay += delay.total;
+                        progress.refusals += 1;
+                    }
+                    Err(stop) => {
+                        prop_assert_eq!(stop, Stop::Hint);
+                        break;
+                    }
+                }
+                prop_assert!(progress.delay <= longest);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use palisade_core::{Attempt, Classify, Event, Head, Outcome, Target};
+use palisade_core::{Attempt, Classify, Deadline, Event, Head, Outcome, Target};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::retry::{
     Policy,
@@ -200,7 +200,12 @@ where
                         cause,
                     });
                     call.count(&rules.settings, request.headers_mut());
-                    Attempt::count_resend(request.extensions_mut());
+                    if call.is_new() {
+                        Attempt::count_resend(request.extensions_mut());
+                    }
+                    if let Some(deadline) = call.plan.deadline {
+                        request.extensions_mut().insert(Deadline(deadline.into_std()));
+                    }
                     return Some(sleep(delay));
                 }
             },
@@ -233,8 +238,8 @@ where
     G: Budget,
 {
     let delay = rules.delay(&call.plan, &call.progress, result, outcome)?;
-    let ticket = call.withdraw(&rules.budget)?;
-    Ok(call.wait(delay, ticket))
+    let ticket = call.withdraw(&rules.budget, outcome)?;
+    Ok(call.wait(delay, ticket, outcome))
 }
 
 /// A policy for another call.

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use crate::{
 pub struct Script {
     seed: u64,
     routes: Vec<Route>,
+    limits: Vec<Limited>,
     pub(crate) clock: Option<PausedClock>,
     pub(crate) max_requests: usize,
     pub(crate) max_body: usize,
@@ -31,16 +35,29 @@ pub struct Script {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
-    method: Option<Method>,
-    path: String,
+    pattern: Pattern,
     plan: Plan,
-    progress: Mutex<Progress>,
+    requests: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Progress {
-    requests: u64,
-    limit: Option<Limit>,
+/// A method, unless it is any, and a path.
+#[derive(Debug)]
+struct Pattern {
+    method: Option<Method>,
+    path: String,
+}
+
+/// A limit, and which requests it counts.
+#[derive(Debug)]
+struct Limited {
+    of: Of,
+    limit: Mutex<Limit>,
+}
+
+#[derive(Debug)]
+enum Of {
+    Route(usize),
+    Below(Pattern),
 }
 
 /// What the script has decided about a request.
@@ -54,7 +71,14 @@ pub(crate) struct Decision {
 impl Script {
     /// A script without routes.
     pub fn new() -> Self {
-        Self { seed: 0, routes: Vec::new(), clock: None, max_requests: 10_000, max_body: 64 * 1024 }
+        Self {
+            seed: 0,
+            routes: Vec::new(),
+            limits: Vec::new(),
+            clock: None,
+            max_requests: 10_000,
+            max_body: 64 * 1024,
+        }
     }
 
     /// Sets what all randomness derives from. Defaults to 0.
@@ -76,25 +100,21 @@ impl Script {
     /// Panics if the route is malformed or already in the script.
     pub fn route(mut self, route: &str, plan: impl Into<Plan>) -> Self {
         assert!(self.position(route).is_none(), "route {route:?} is in the script already");
-        let (method, path) = match route.split_once(' ') {
-            Some((method, path)) => {
-                let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
-                (Some(method), path)
-            }
-            None => (None, route),
-        };
-        assert!(path.starts_with('/'), "the path of route {route:?} begins with a slash");
         self.routes.push(Route {
             name: route.into(),
-            method,
-            path: path.to_owned(),
+            pattern: Pattern::parse(route),
             plan: plan.into(),
-            progress: Mutex::default(),
+            requests: AtomicU64::new(0),
         });
         self
     }
 
     /// Admits `quota` requests per window to a route and answers the others with `429`.
+    ///
+    /// What ends with an asterisk are all requests whose path begins so, together: `GET /users/*`,
+    /// or `/*` for the whole server, with what is not in the script. A request counts towards each
+    /// limit that it comes under, in the order of the script, up to the one that refuses it; its
+    /// answer tells of that one, or of the one that has the least left.
     ///
     /// The window is fixed and begins with the first request that finds none open. Answers of both
     /// kinds carry `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), and
@@ -104,13 +124,14 @@ impl Script {
     ///
     /// # Panics
     ///
-    /// Panics if the route is not in the script.
+    /// Panics if the route is not in the script, or malformed.
     pub fn limit(mut self, route: &str, quota: u64, window: Duration) -> Self {
-        let Some(position) = self.position(route) else {
-            panic!("route {route:?} is in the script before its limit");
+        let of = match (route.strip_suffix('*'), self.position(route)) {
+            (Some(beginning), _) => Of::Below(Pattern::parse(beginning)),
+            (None, Some(position)) => Of::Route(position),
+            (None, None) => panic!("route {route:?} is in the script before its limit"),
         };
-        let progress = Progress { requests: 0, limit: Some(Limit::new(quota, window)) };
-        self.routes[position].progress = Mutex::new(progress);
+        self.limits.push(Limited { of, limit: Mutex::new(Limit::new(quota, window)) });
         self
     }
 
@@ -142,30 +163,43 @@ impl Script {
     pub(crate) fn find(&self, parts: &request::Parts) -> Option<usize> {
         let path = parts.uri.path();
         let of_method = |method: Option<&Method>| {
-            self.routes
-                .iter()
-                .position(|route| route.path == path && route.method.as_ref() == method)
+            self.routes.iter().position(|Route { pattern, .. }| {
+                pattern.path == path && pattern.method.as_ref() == method
+            })
         };
         of_method(Some(&parts.method)).or_else(|| of_method(None))
     }
 
     pub(crate) fn decide(&self, route: Option<usize>, parts: &request::Parts) -> Decision {
+        let at_once = |reply, limit| Decision { reply, delay: Duration::ZERO, limit };
+        let limit = self.count(route, parts);
+        if let Some(verdict) = limit.filter(|verdict| !verdict.admitted) {
+            return at_once(Reply::too_many_requests(whole_seconds(verdict.reset)), limit);
+        }
         let Some(route) = route.map(|index| &self.routes[index]) else {
-            return Decision { reply: Reply::status(404), delay: Duration::ZERO, limit: None };
+            return at_once(Reply::status(404), limit);
         };
-        let (number, limit) = route.progress(Instant::now());
-        let Some(number) = number else {
-            let retry_after = limit.map_or(1, |verdict| whole_seconds(verdict.reset));
-            return Decision {
-                reply: Reply::too_many_requests(retry_after),
-                delay: Duration::ZERO,
-                limit,
-            };
-        };
+        let number = route.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let mut random = Random::new(self.seed, &route.name, number);
         let reply = route.plan.reply(&Call { parts, number }, &mut random);
         let delay = reply.delay(&mut random);
         Decision { reply, delay, limit }
+    }
+
+    /// Counts a request towards its limits, and returns what the strictest says.
+    fn count(&self, route: Option<usize>, parts: &request::Parts) -> Option<Verdict> {
+        let now = Instant::now();
+        let mut strictest: Option<Verdict> = None;
+        for limited in self.limits.iter().filter(|limited| limited.of.counts(route, parts)) {
+            let verdict = lock(&limited.limit).take(now);
+            if !verdict.admitted {
+                return Some(verdict);
+            }
+            if strictest.is_none_or(|known| verdict.remaining < known.remaining) {
+                strictest = Some(verdict);
+            }
+        }
+        strictest
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -179,15 +213,29 @@ impl Default for Script {
     }
 }
 
-impl Route {
-    /// The number of the request, unless the limit refuses it.
-    fn progress(&self, now: Instant) -> (Option<u64>, Option<Verdict>) {
-        let mut progress = lock(&self.progress);
-        let limit = progress.limit.as_mut().map(|limit| limit.take(now));
-        if limit.is_some_and(|verdict| !verdict.admitted) {
-            return (None, limit);
+impl Pattern {
+    fn parse(text: &str) -> Self {
+        let (method, path) = match text.split_once(' ') {
+            Some((method, path)) => {
+                let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
+                (Some(method), path)
+            }
+            None => (None, text),
+        };
+        assert!(path.starts_with('/'), "the path of route {text:?} begins with a slash");
+        Self { method, path: path.to_owned() }
+    }
+}
+
+impl Of {
+    /// Whether a request that goes to this route counts.
+    fn counts(&self, route: Option<usize>, parts: &request::Parts) -> bool {
+        match self {
+            Self::Route(index) => route == Some(*index),
+            Self::Below(Pattern { method, path }) => {
+                parts.uri.path().starts_with(path)
+                    && method.as_ref().is_none_or(|method| *method == parts.method)
+            }
         }
-        progress.requests += 1;
-        (Some(progress.requests), limit)
     }
 }

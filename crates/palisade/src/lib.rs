@@ -34,9 +34,9 @@
 //! The feature `rustls` tells failures of rustls apart.
 //!
 //! Outermost first, the layers go: metrics of calls, cache, total deadline,
-//! retry, circuit breaker, rate limit, concurrency limit, credentials, timeout
-//! of an attempt, metrics of attempts, spans, client. Every layer is right in any
-//! other order as well.
+//! retry, rate limit, concurrency limit, circuit breaker, credentials, timeout of
+//! an attempt, metrics of attempts, spans, client; and the gate of the breaker
+//! between retry and the limits. Every layer is right in any other order as well.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use http::request::Parts;
-use palisade_core::{Observer, Origins};
+use palisade_core::{Observed, Observer, ObserverSlot, Origins};
 use tower_layer::Layer;
 
 use super::{BodyDigest, Sign, Signable, Signed, Signing};
@@ -32,7 +32,7 @@ pub(super) struct Rules<G> {
     pub(super) unsigned_bodies: bool,
     pub(super) longest_body: u64,
     clock: Arc<dyn Clock>,
-    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) observer: ObserverSlot,
 }
 
 impl<G: Sign> SignLayer<G> {
@@ -46,7 +46,7 @@ impl<G: Sign> SignLayer<G> {
             unsigned_bodies: false,
             longest_body: 16 * 1024 * 1024,
             clock: Arc::new(CoarseClock),
-            observer: None,
+            observer: ObserverSlot::default(),
         };
         Self { rules: Arc::new(rules) }
     }
@@ -80,7 +80,7 @@ impl<G> SignLayer<G> {
     /// Sets who is told of requests that are not sent. Defaults to nobody. It must not
     /// panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|rules| rules.observer = Some(observer))
+        self.set(|rules| rules.observer = observer.into())
     }
 
     fn set(self, change: impl FnOnce(&mut Rules<G>)) -> Self {
@@ -110,6 +110,13 @@ impl<G> Clone for Rules<G> {
             observer: self.observer.clone(),
             ..*self
         }
+    }
+}
+
+impl<G> Observed for SignLayer<G> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.observer.fill(observer);
+        self
     }
 }
 

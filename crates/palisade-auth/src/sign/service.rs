@@ -145,7 +145,7 @@ impl<G: Sign> Rules<G> {
     /// Tells that a request is not sent.
     #[cold]
     pub(super) fn refuse<B>(&self, request: &Request<B>, reason: &'static str, error: &AuthError) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             let event = Event::Refused {
                 kind: ErrorKind::Auth,
                 reason,

@@ -6,6 +6,8 @@ use std::{
     },
 };
 
+use palisade_core::Observer;
+
 use crate::{AuthError, Recovery, Token, TokenFuture, TokenSource, Wanted};
 
 /// Several sources, of which the first one that can be used is used: such as a
@@ -89,6 +91,10 @@ impl Chain {
 impl TokenSource for Chain {
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a> {
         Box::pin(self.first_usable(wanted))
+    }
+
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        self.sources.iter().for_each(|source| source.or_observer(observer));
     }
 }
 

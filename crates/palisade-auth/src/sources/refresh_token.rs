@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use palisade_core::Observer;
+use palisade_core::{Observer, ObserverSlot};
 
 use self::{
     keeper::{Exchange, Keeper},
@@ -114,7 +114,7 @@ impl RefreshToken {
             store,
             name,
             lock_time: Duration::from_secs(60),
-            observer: None,
+            observer: ObserverSlot::default(),
             login: Arc::new(Mutex::new(login)),
         };
         Self { template: Template::new(endpoint), keeper, ongoing: Ongoing::default() }
@@ -144,7 +144,7 @@ impl RefreshToken {
     /// Sets who is told of what becomes of the [login](palisade_core::Event::Login).
     /// Defaults to nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.keeper.observer = Some(observer);
+        self.keeper.observer = observer.into();
         self
     }
 
@@ -189,6 +189,10 @@ impl TokenSource for RefreshToken {
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> TokenFuture<'a> {
         let begin = |request| self.keeper.clone().refresh(self.template.clone(), request);
         Box::pin(self.ongoing.token(Request::new(wanted), begin))
+    }
+
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        self.keeper.observer.fill(Arc::clone(observer));
     }
 }
 

@@ -225,7 +225,7 @@ impl TokensByKey {
     /// Sets who is told of [refreshes](palisade_core::Event::Refreshed). Defaults
     /// to nobody. It must not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// The tokens of a credential, to [warm up](Tokens::warm_up) or to
@@ -288,6 +288,12 @@ impl TokensByKey {
 }
 
 impl Authenticator for TokensByKey {
+    /// Tokens that are there already go on telling nobody, and sources, which a
+    /// function makes, tell whom that has them tell.
+    fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        self.inner.template.observer.fill(Arc::clone(observer));
+    }
+
     type Wait = Wait;
 
     #[inline]

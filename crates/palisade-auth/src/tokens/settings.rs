@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use palisade_core::{Event, Observer, Target};
+use palisade_core::{Event, Observer, ObserverSlot, Target};
 use palisade_settings::Random;
 
 use crate::{Clock, CoarseClock, RefreshWindow, Token, TokenSource, rules::Limits};
@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     pub(crate) window: RefreshWindow,
     pub(crate) limits: Limits,
     pub(crate) default_lifetime: Option<Duration>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     // As the source: called once for each token.
     pub(crate) on_change: Vec<Arc<OnChange>>,
     pub(crate) random: Arc<Random>,
@@ -33,17 +33,23 @@ impl Settings {
             window: RefreshWindow::default(),
             limits: Limits { load_timeout: Duration::from_secs(30), serve_expired: Duration::ZERO },
             default_lifetime: Some(Duration::from_secs(3600)),
-            observer: None,
+            observer: ObserverSlot::default(),
             on_change: Vec::new(),
             random: Arc::new(Random::from_entropy()),
         }
     }
 
     pub(crate) fn tell(&self, result: &'static str, took: Duration) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             // A token is of no request.
             observer.on_event(Target::default(), &Event::Refreshed { result, took });
         }
+    }
+
+    /// Tells this observer, and has the source tell it, where nobody is told.
+    pub(crate) fn or_observer(&self, observer: &Arc<dyn Observer>) {
+        self.observer.fill(Arc::clone(observer));
+        self.source.or_observer(observer);
     }
 
     pub(crate) fn changed(&self, token: &Token) {

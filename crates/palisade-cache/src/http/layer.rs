@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use palisade_core::{Observer, WallClock};
+use palisade_core::{Observed, Observer, WallClock};
 use tower_layer::Layer;
 
 use super::{
@@ -115,7 +115,7 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     /// Sets who is told what was done with requests. Defaults to nobody. It must
     /// not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// Sets the clock that dates are compared with. Defaults to that of the
@@ -148,6 +148,13 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
         let mut core = Arc::unwrap_or_clone(self.core);
         change(&mut core.settings);
         Self { core: Arc::new(core), ..self }
+    }
+}
+
+impl<T, P, K> Observed for HttpCacheLayer<T, P, K> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.core.settings.observer.fill(observer);
+        self
     }
 }
 

@@ -86,7 +86,7 @@ impl<S, Q, T> Pending<S, Q, T> {
     pub(crate) fn poll_lookup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOKUP)));
         ready!(patience.as_mut().poll(cx));
-        if let Some(observer) = &self.core.settings.observer {
+        if let Some(observer) = self.core.settings.observer.get() {
             observer.on_event(self.ask.target(), &Event::Cache { status: "slow_store" });
         }
         Poll::Ready(())

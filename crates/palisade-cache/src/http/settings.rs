@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use http::{Request, Uri};
-use palisade_core::{Event, Head, Observer, SystemClock, Target, WallClock};
+use palisade_core::{Event, Head, ObserverSlot, SystemClock, Target, WallClock};
 
 use super::{ask::Ask, flights::Flights, route::Route, status::CacheStatus};
 use crate::{Background, rules::options::Options};
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) collapse: Collapse,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) background: Option<InBackground>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) clock: Arc<dyn WallClock>,
 }
 
@@ -57,7 +57,7 @@ impl Settings {
             collapse: Collapse::default(),
             name: None,
             background: None,
-            observer: None,
+            observer: ObserverSlot::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -112,7 +112,7 @@ impl Settings {
 
     /// Tells the observer, if there is one, what was done with a request.
     pub(crate) fn tell(&self, ask: &Ask, status: CacheStatus) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             observer.on_event(ask.target(), &Event::Cache { status: status.as_str() });
         }
     }
@@ -120,7 +120,7 @@ impl Settings {
     /// The same, of a request that is there yet.
     #[inline]
     pub(crate) fn observe(&self, head: Head<'_>, status: &'static str) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             observer.on_event(Target::of(head), &Event::Cache { status });
         }
     }

@@ -106,7 +106,7 @@ impl<T: Store> Plan<T> {
         if stored && common {
             self.unhide();
         }
-        if let Some(observer) = self.core.settings.observer.as_ref().filter(|_| stored) {
+        if let Some(observer) = self.core.settings.observer.get().filter(|_| stored) {
             observer.on_event(self.ask.target(), &Event::Cache { status: "stored" });
         }
         true

@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use palisade_core::Observer;
+use palisade_core::{Observed, Observer, ObserverSlot};
 use palisade_settings::Random;
 use tower_layer::Layer;
 
@@ -52,7 +52,7 @@ impl<K: Clone + Eq + Hash, V, C> CacheLayer<K, V, C> {
             windows: Windows::NONE,
             bounds: Bounds::entries(10_000),
             single_flight: true,
-            observer: None,
+            observer: ObserverSlot::default(),
             random: Arc::new(Random::from_entropy()),
         };
         let shared = Arc::new(Shared::new(settings.bounds));
@@ -115,7 +115,7 @@ impl<K: Clone + Eq + Hash, V, C, P: Clone> CacheLayer<K, V, C, P> {
     /// `collapsed`, `refreshed` or `refresh_failed`. Defaults to nobody. It must
     /// not panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
     }
 
     /// Fixes the sequence of random numbers, for tests. Defaults to one that no
@@ -257,6 +257,13 @@ where
         let policy = Policy { by, lifetime, weigh, errors, failures, background };
         let shared = Arc::new(Shared::new(settings.bounds));
         CacheLayer { rules: Arc::new(Rules { policy, shared, settings }) }
+    }
+}
+
+impl<K, V, C, P> Observed for CacheLayer<K, V, C, P> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.settings.observer.fill(observer);
+        self
     }
 }
 

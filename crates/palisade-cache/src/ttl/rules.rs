@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use palisade_core::{Event, Observer, Target};
+use palisade_core::{Event, ObserverSlot, Target};
 use palisade_settings::Random;
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) windows: Windows,
     pub(crate) bounds: Bounds,
     pub(crate) single_flight: bool,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) random: Arc<Random>,
 }
 
@@ -67,7 +67,7 @@ impl Settings {
     #[inline]
     pub(crate) fn tell(&self, counts: &Counts, status: Status) {
         count(status.counter(counts));
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             observer.on_event(Target::default(), &Event::Cache { status: status.name() });
         }
     }

@@ -65,7 +65,7 @@ impl Breaker {
             _ => {}
         }
         self.settings.changed.notify_waiters();
-        if let Some(observer) = &self.settings.observer {
+        if let Some(observer) = self.settings.observer.get() {
             let (from, generation) = (from.state.as_str(), to.generation);
             let event = Event::Breaker { from, to: to.state.as_str(), reason, generation };
             observer.on_event(self.target(), &event);

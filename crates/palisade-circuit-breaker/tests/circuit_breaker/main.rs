@@ -10,6 +10,7 @@ mod cancellation;
 mod clock;
 mod contract;
 mod events;
+mod gate;
 mod handle;
 mod hints;
 mod keyed;

@@ -185,7 +185,7 @@ async fn the_order_is_that_of_the_documentation() {
     let client = Client::builder().retry(retries()).no_circuit_breaker();
     assert_eq!(paced(client, 1, 503).await, (2, 3));
 
-    // What the breaker refuses takes none: the limit is inside of it.
+    // What the breaker refuses takes none: its gate is outside of the limit.
     let breaker = CircuitBreakerLayer::http().trip(Trip::consecutive(1)).keyed(ByAuthority);
     let client = Client::builder().no_retry().circuit_breaker(breaker);
     assert_eq!(paced(client, 5, 503).await, (0, 1));

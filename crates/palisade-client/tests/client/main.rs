@@ -10,6 +10,8 @@ mod cost;
 mod decoding;
 mod layers;
 mod many;
+mod observed;
+mod outage;
 mod redirects;
 mod requests;
 mod responses;

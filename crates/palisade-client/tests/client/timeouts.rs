@@ -1,9 +1,18 @@
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use palisade_client::{Body, Client, TimedOut, Timeouts};
+use palisade_client::{Body, Client, ClientBuilder, TimedOut, Timeouts};
 use palisade_core::{BoxError, Deadline, ErrorKind, find_cause};
+use palisade_rate_limit::{Quota, RateLimitLayer, Wait};
+use palisade_retry::{Backoff, Jitter, RetryLayer};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn};
 
@@ -95,19 +104,78 @@ impl http_body::Body for Stalls {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_call_ends_whatever_it_waits_for() {
-    // In the first attempt, between two, and in the last one.
-    for (attempt, wait, total) in [(30, 1, 20), (5, 100, 20), (15, 1, 20), (10, 10, 20)] {
+    // In the first attempt, and in a later one.
+    for (attempt, wait, total) in [(30, 1, 20), (15, 1, 20), (8, 1, 20)] {
         let answers = service_fn(move |_: Request<Body>| async move {
             sleep(attempt * SECOND).await;
             Ok::<_, BoxError>(Response::builder().status(503).body(Body::empty())?)
         });
-        let backoff = palisade_retry::Backoff::constant(wait * SECOND);
-        let retry = palisade_retry::RetryLayer::http().backoff(backoff).attempts(9);
+        let backoff = Backoff::constant(wait * SECOND);
+        let retry = RetryLayer::http().backoff(backoff).attempts(9);
         let client = Client::builder().retry(retry).total_timeout(total * SECOND);
         let client = client.no_circuit_breaker().build_over(answers).unwrap();
         let start = Instant::now();
         let error = client.oneshot(get("http://api.example/")).await.unwrap_err();
         assert_eq!(error.to_string(), "call took longer than 20s in all");
         assert_eq!(start.elapsed(), total * SECOND, "{attempt} {wait}");
+    }
+}
+
+/// How long it takes to an answer of 503, and how many requests that were, where an attempt takes
+/// five seconds.
+async fn gives_up(client: ClientBuilder, request: Request<Body>) -> (u64, usize) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let down = service_fn(move |_: Request<Body>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(5 * SECOND).await;
+            Ok::<_, BoxError>(Response::builder().status(503).body(Body::empty())?)
+        }
+    });
+    let client = client.no_circuit_breaker().build_over(down).unwrap();
+    let start = Instant::now();
+    assert_eq!(client.oneshot(request).await.unwrap().status(), 503);
+    (start.elapsed().as_secs(), count.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_wait_begins_that_cannot_end_within_the_time_of_a_call() {
+    let backoff = Backoff::constant(20 * SECOND).jitter(Jitter::None);
+    let patient = RetryLayer::http().backoff(backoff).attempts(9).deadline(600 * SECOND);
+    let client = |total| Client::builder().retry(patient.clone()).total_timeout(total * SECOND);
+    // A request that carries nothing.
+    for (total, expected) in [(20, (5, 1)), (31, (30, 2)), (60, (55, 3))] {
+        let answered = gives_up(client(total), get("http://api.example/")).await;
+        assert_eq!(answered, expected, "{total}");
+    }
+    // One that brings a time of its own, shorter or longer than that of the client.
+    for (wish, expected) in [(20, (5, 1)), (90, (80, 4))] {
+        let mut request = get("http://api.example/");
+        request.extensions_mut().insert(Timeouts::new().total(wish * SECOND));
+        assert_eq!(gives_up(client(60), request).await, expected, "{wish}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_goes_by_deadlines_knows_the_time_of_a_call() {
+    let quota = || RateLimitLayer::new(Quota::per_minute(1).burst(1));
+    for (limit, seconds, kind) in [
+        (Client::builder().rate_limit(quota().until_deadline()), 0, ErrorKind::Limited),
+        (
+            Client::builder().rate_limit(quota().wait(Wait::forever()).until_deadline()),
+            0,
+            ErrorKind::Limited,
+        ),
+        (Client::builder().rate_limit(quota().wait(Wait::forever())), 20, ErrorKind::Timeout),
+    ] {
+        let answers = service_fn(|_: Request<Body>| async {
+            Ok::<_, BoxError>(Response::new(Body::empty()))
+        });
+        let client = limit.total_timeout(20 * SECOND).build_over(answers).unwrap();
+        client.clone().oneshot(get("http://api.example/")).await.unwrap();
+        let start = Instant::now();
+        let error = client.oneshot(get("http://api.example/")).await.unwrap_err();
+        assert_eq!((start.elapsed().as_secs(), ErrorKind::of(&*error)), (seconds, kind));
     }
 }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use http::StatusCode;
-use palisade_core::{Classify, HttpClassify, KeyBy, Observer, Outcome};
+use palisade_core::{Classify, HttpClassify, KeyBy, Observed, Observer, Outcome};
 use palisade_settings::InvalidSetting;
 use tower_layer::Layer;
 
@@ -271,6 +271,13 @@ where
             .field("hold", &self.rules.hold)
             .field("deadline", &self.rules.deadline)
             .finish()
+    }
+}
+
+impl<A: LimitAlgorithm, K, C, R, H, U> Observed for ConcurrencyLimitLayer<A, K, C, R, H, U> {
+    fn or_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.rules.limiter.or_observer(observer);
+        self
     }
 }
 

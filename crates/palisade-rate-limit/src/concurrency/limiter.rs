@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use palisade_core::{Observer, Target};
+use palisade_core::{Observer, ObserverSlot, Target};
 use palisade_keyed::Evict;
 use palisade_settings::InvalidSetting;
 use tokio::time::Instant;
@@ -88,10 +88,8 @@ impl<A: LimitAlgorithm> ConcurrencyLimiter<A> {
     /// [recorded](Permit::record). Requests wait for up to 30 seconds.
     pub fn adaptive(algorithm: A) -> Self {
         let (wait, clock) = (Wait::default(), Clock::new());
-        Self::of(
-            Arc::new(PlaceSettings { algorithm, wait, observer: None, clock }),
-            Target::default(),
-        )
+        let observer = ObserverSlot::default();
+        Self::of(Arc::new(PlaceSettings { algorithm, wait, observer, clock }), Target::default())
     }
 
     fn of(settings: Arc<PlaceSettings<A>>, target: Target<'_>) -> Self {
@@ -113,7 +111,11 @@ impl<A: LimitAlgorithm> ConcurrencyLimiter<A> {
     /// Sets who is told of waits and refusals. Defaults to nobody. It must not
     /// panic.
     pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
-        self.set(|settings| settings.observer = Some(observer))
+        self.set(|settings| settings.observer = observer.into())
+    }
+
+    pub(crate) fn or_observer(&self, observer: Arc<dyn Observer>) {
+        self.shared.settings().observer.fill(observer);
     }
 
     fn set(self, change: impl FnOnce(&mut PlaceSettings<A>)) -> Self {

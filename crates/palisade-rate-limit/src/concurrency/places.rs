@@ -1,6 +1,6 @@
 use std::sync::{Arc, atomic::Ordering};
 
-use palisade_core::Observer;
+use palisade_core::{Observer, ObserverSlot};
 
 use crate::{
     LimitAlgorithm, Sample, Wait,
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) struct PlaceSettings<A> {
     pub(crate) algorithm: A,
     pub(crate) wait: Wait,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) clock: Clock,
 }
 
@@ -147,7 +147,7 @@ impl<A> LineSettings for PlaceSettings<A> {
 
     #[inline]
     fn observer(&self) -> Option<&Arc<dyn Observer>> {
-        self.observer.as_ref()
+        self.observer.get()
     }
 
     #[inline]

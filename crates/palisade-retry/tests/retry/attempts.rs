@@ -1,7 +1,7 @@
 use std::{io::ErrorKind, sync::Arc};
 
 use http::{HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
-use palisade_core::{Attempt, ErrorKind as Kind, Outcome, Refusal, classify_fn};
+use palisade_core::{Attempt, ErrorKind as Kind, Outcome, classify_fn};
 use palisade_retry::{
     AttemptTimedOut, Backoff, IdempotentOnly, Jitter, Repeatable, RetryInfo, RetryLayer,
     RetryOverride, Stop,
@@ -46,16 +46,6 @@ async fn retries_what_may_pass_and_may_be_repeated() {
         assert_eq!(send("GET", || error(kind)).await.0, get, "GET, {kind}");
         assert_eq!(send("POST", || error(kind)).await.0, post, "POST, {kind}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refusal_is_retried_when_it_says_until_when() {
-    let refuse = |refusal: Refusal| move || Answer::Fail(refusal.into());
-    let open = Refusal::new(Kind::Open);
-    assert_eq!(send("POST", refuse(open)).await.0, 1);
-    assert_eq!(send("POST", refuse(open.after(SECOND))).await.0, 3);
-    assert_eq!(send("POST", refuse(open.after(31 * SECOND))).await.0, 1);
-    assert_eq!(send("POST", refuse(Refusal::new(Kind::Limited))).await.0, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,8 +43,8 @@ impl Body for CountsClones {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_takes_the_body() {
-    for (attempts, clones) in [(1, 0), (2, 1), (3, 2)] {
+async fn a_body_is_cloned_for_what_may_follow() {
+    for (attempts, clones) in [(1, 0), (2, 2), (3, 3)] {
         let counted = Arc::new(AtomicUsize::new(0));
         let upstream = Upstream::new((0..3).map(|_| status(503)));
         let client = RetryLayer::http().attempts(attempts).layer(upstream.clone());

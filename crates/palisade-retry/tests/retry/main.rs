@@ -12,5 +12,6 @@ mod drain;
 #[cfg(feature = "tower")]
 mod policy;
 mod read_ahead;
+mod refusals;
 mod report;
 mod upstream;

@@ -79,3 +79,33 @@ async fn a_refusal_does_not_move_the_plan_on() {
     advance(WINDOW).await;
     assert_eq!(fetch(&client, api.url("/")).await.unwrap().body(), "2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_may_be_that_of_many_routes() {
+    let script = Script::new()
+        .route("/users/1", Reply::ok("one"))
+        .route("/users/2", Reply::ok("two"))
+        .route("/else", Reply::ok("else"))
+        .limit("GET /users/*", 2, WINDOW)
+        .limit("/*", 4, WINDOW);
+    let api = FlakyApi::start(script).await;
+    let client = http1();
+
+    for (path, status, quota, remaining) in [
+        ("/users/1", 200, "2", "1"),
+        ("/users/2", 200, "2", "0"),
+        // What one limit has refused, another one further down has not seen.
+        ("/users/1", 429, "2", "0"),
+        ("/users", 404, "4", "1"),
+        ("/else", 200, "4", "0"),
+        ("/else", 429, "4", "0"),
+        ("/nowhere", 429, "4", "0"),
+    ] {
+        let response = fetch(&client, api.url(path)).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(header(&response, "x-ratelimit-limit"), Some(quota), "{path}");
+        assert_eq!(header(&response, "x-ratelimit-remaining"), Some(remaining), "{path}");
+    }
+    advance(WINDOW).await;
+    assert_eq!(fetch(&client, api.url("/users/1")).await.unwrap().status(), 200);
+}

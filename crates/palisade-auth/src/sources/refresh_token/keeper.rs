@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use palisade_core::{BoxError, Event, Observer, Target, find_cause};
+use palisade_core::{BoxError, Event, ObserverSlot, Target, find_cause};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -37,7 +37,7 @@ pub(super) struct Keeper {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) name: Arc<str>,
     pub(super) lock_time: Duration,
-    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) observer: ObserverSlot,
     pub(super) login: Arc<Mutex<Login>>,
 }
 
@@ -187,7 +187,7 @@ impl Keeper {
     }
 
     fn tell(&self, change: &'static str) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = self.observer.get() {
             // A login is of no request.
             observer.on_event(Target::default(), &Event::Login { change });
         }

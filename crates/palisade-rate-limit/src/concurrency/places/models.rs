@@ -21,7 +21,8 @@ type Limited = Arc<Shared<Places<Fixed>>>;
 
 fn shared(limit: usize) -> Limited {
     let (algorithm, clock) = (Fixed::new(limit), Clock::new());
-    let settings = PlaceSettings { algorithm, wait: Wait::forever(), observer: None, clock };
+    let settings =
+        PlaceSettings { algorithm, wait: Wait::forever(), observer: Default::default(), clock };
     Arc::new(Shared::new(Arc::new(settings), Target::default()))
 }
 

@@ -138,5 +138,6 @@ fn refuses_nonsense() {
     assert!(panics(|| Script::new().route("/a", Vec::new())));
     assert!(panics(|| Script::new().route("/a", Plan::random([(0, Reply::ok(""))]))));
     assert!(panics(|| Script::new().limit("/a", 1, std::time::Duration::ZERO)));
+    assert!(panics(|| Script::new().limit("*", 1, std::time::Duration::ZERO)));
     assert!(panics(|| Script::new().route("/a", Reply::status(100))));
 }
