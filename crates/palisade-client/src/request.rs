@@ -203,22 +203,39 @@ impl<S> RequestBuilder<S> {
             .map_err(|(invalid, call)| Error::new(Fact::Request(invalid), Some(call), None))
     }
 
-    /// Sends it by a clone of the service, once that is ready.
-    ///
-    /// # Cancel safety
-    ///
-    /// What the service does when its future is dropped happens when this one is.
-    pub fn send<R>(self) -> ResponseFuture<S, S::Future>
-    where
-        S: Service<Request<Body>, Response = Response<R>>,
-    {
-        let rules = self.client.settings.rules;
-        match self.finish() {
-            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
-            (_, Err((invalid, call))) => {
-                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
-            }
+    /// The same, to be sent by another service.
+    pub(crate) fn map_service<N>(self, map: impl FnOnce(S) -> N) -> RequestBuilder<N> {
+        let Self {
+            client,
+            method,
+            route,
+            values,
+            query,
+            headers,
+            extensions,
+            body,
+            patience,
+            invalid,
+        } = self;
+        let client = ClientOf { service: map(client.service), settings: client.settings };
+        RequestBuilder {
+            client,
+            method,
+            route,
+            values,
+            query,
+            headers,
+            extensions,
+            body,
+            patience,
+            invalid,
         }
+    }
+
+    /// What an error tells of it before it is made.
+    pub(crate) fn call(&self) -> Call {
+        let endpoint = self.route.endpoint(&self.method);
+        Call { method: self.method.clone(), endpoint, uri: Uri::default() }
     }
 
     fn finish(mut self) -> (S, Result<Request<Body>, (Invalid, Call)>) {
@@ -295,6 +312,26 @@ impl<S> RequestBuilder<S> {
             self.invalid = step(&mut self).err();
         }
         self
+    }
+}
+
+impl<S, R> RequestBuilder<S>
+where
+    S: Service<Request<Body>, Response = Response<R>>,
+{
+    /// Sends it by a clone of the service, once that is ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// What the service does when its future is dropped happens when this one is.
+    pub fn send(self) -> ResponseFuture<S, S::Future> {
+        let rules = self.client.settings.rules;
+        match self.finish() {
+            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
+            (_, Err((invalid, call))) => {
+                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
+            }
+        }
     }
 }
 
