@@ -21,6 +21,7 @@ use crate::{
     invalid::Invalid,
     route::Kind,
     template::{self, Values},
+    timeout,
 };
 
 /// A request in the making. What is wrong with it is told when it is sent.
@@ -163,6 +164,12 @@ impl<S> RequestBuilder<S> {
     /// is sent. Layers see it as a [`Deadline`]. Defaults to what the service
     /// allows. A body that is taken out of the response goes without. The
     /// timer is tokio's, so the answer has to be awaited in its runtime.
+    ///
+    /// A [`Client`](crate::Client) goes by it in place of its
+    /// [`total_timeout`](crate::ClientBuilder::total_timeout), whichever is longer. Its
+    /// limits of an attempt stay, and retries begin within its own total time: give a
+    /// request that takes longer its own [`Timeouts::attempt`](crate::Timeouts::attempt)
+    /// by [`extension`](Self::extension).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.patience = Some(Patience::For(timeout));
         self
@@ -260,6 +267,9 @@ impl<S> RequestBuilder<S> {
             }
             Patience::Until(deadline) => Some(Deadline(deadline)),
         });
+        if deadline.is_some() {
+            timeout::by_request(&mut self.extensions);
+        }
         if let Some(deadline) = deadline.flatten() {
             self.extensions.insert(deadline);
         }

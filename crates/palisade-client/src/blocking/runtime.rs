@@ -118,7 +118,6 @@ fn runtime_of(shared: &mut Option<Shared>, process: u32) -> io::Result<Handle> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is the thread's own runtime")]
 fn start() -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
