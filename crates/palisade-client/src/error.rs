@@ -43,6 +43,29 @@ pub enum Kind {
     Blocking,
 }
 
+impl Kind {
+    /// Its name in snake case, as used for labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Service => "service",
+            Self::Status => "status",
+            Self::Body => "body",
+            Self::TooLarge => "too_large",
+            Self::ContentType => "content_type",
+            Self::Decode => "decode",
+            Self::Validation => "validation",
+            Self::Blocking => "blocking",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 struct Inner {
     fact: Fact,
     call: Option<Call>,
@@ -109,6 +132,19 @@ impl Error {
         match &self.inner.fact {
             Fact::Service(error) | Fact::Body(error) => Some(ErrorKind::of(&**error)),
             _ => None,
+        }
+    }
+
+    /// What went wrong in one word, for logs and metrics, of which there are few: the
+    /// status as a number, [what the service or the body failed by](ErrorKind::as_str),
+    /// or else the [kind](Kind::as_str).
+    pub fn label(&self) -> &str {
+        match (&self.inner.fact, &self.inner.answer) {
+            (Fact::Status(_), Some(answer)) => answer.status.as_str(),
+            _ => match self.service_kind() {
+                Some(kind) => kind.as_str(),
+                None => self.kind().as_str(),
+            },
         }
     }
 
