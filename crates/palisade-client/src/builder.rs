@@ -6,8 +6,11 @@ use palisade_core::{BoxError, Observer};
 use crate::{
     ClientOf, HttpLayer, HttpService, HttpVersions, InvalidClient, defaults,
     erased::BoxedService,
+    invalid::Invalid,
+    proxy::Proxies,
     stack::{Layers, Slot},
-    transport::{Proxies, Settings, Transport},
+    transport::{Settings, Transport},
+    url::{check_base, is_https},
     wire::Wire,
 };
 
@@ -130,7 +133,14 @@ impl ClientBuilder {
         if let Some(invalid) = self.invalid {
             return Err(invalid);
         }
-        let base = self.base.as_deref().map(base_url).transpose()?;
+        let own = matches!(wire, Wire::Own(_));
+        let check = |base: &String| match check_base(base) {
+            Ok(url) if own && is_https(&url) && cfg!(not(feature = "tls")) => {
+                Err(InvalidClient::base(base, Invalid::new("the feature `tls` is off")))
+            }
+            checked => checked.map_err(|invalid| InvalidClient::base(base, invalid)),
+        };
+        let base = self.base.as_ref().map(check).transpose()?;
         #[cfg(feature = "retry")]
         if self.default_retry {
             self.layers.retry = Slot::On(defaults::retry(self.layers.total, self.observer.clone()));
@@ -422,7 +432,11 @@ impl ClientBuilder {
     /// Sets a proxy for all hosts, in place of those that the environment names:
     /// `http://proxy.example:3128`, with user and password before the host if it
     /// wants them. Defaults to what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY` say, as curl reads them.
+    /// `NO_PROXY` say when the client is built, as curl reads them; but `NO_PROXY` knows
+    /// no ports. They are of no matter where `REQUEST_METHOD` is set, in CGI.
+    ///
+    /// A proxy is reached over plain http. It sees what is asked by http, and of https
+    /// the host alone.
     pub fn proxy(mut self, uri: impl Into<String>) -> Self {
         let uri = uri.into();
         let parsed = uri.parse::<Uri>().ok();
@@ -453,27 +467,4 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder").finish_non_exhaustive()
     }
-}
-
-/// What paths of requests follow on, if it is that.
-fn base_url(text: &str) -> Result<Uri, InvalidClient> {
-    let fail = |reason| InvalidClient::base(text, reason);
-    let url: Uri = text.parse().map_err(|_| fail("it is no URL"))?;
-    let authority = url.authority().filter(|authority| !authority.host().is_empty());
-    let Some(authority) = authority.filter(|_| url.scheme().is_some()) else {
-        return Err(fail("name scheme and host, as in `https://api.example/v1`"));
-    };
-    if authority.as_str().contains('@') {
-        return Err(fail("leave out what stands before the `@`, and set credentials"));
-    }
-    match url.scheme_str() {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "tls") => {}
-        Some("https") => return Err(fail("the feature `tls` is off")),
-        _ => return Err(fail("its scheme is neither `http` nor `https`")),
-    }
-    if url.query().is_some() || text.contains('#') {
-        return Err(fail("leave out what follows the path"));
-    }
-    Ok(url)
 }

@@ -145,6 +145,7 @@ mod keep;
 mod many;
 mod multipart;
 mod problem;
+mod proxy;
 mod request;
 mod response;
 mod response_body;

@@ -10,6 +10,7 @@ mod cost;
 mod decoding;
 mod layers;
 mod many;
+mod proxies;
 mod redirects;
 mod requests;
 mod responses;
