@@ -259,6 +259,19 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends the cookies of a jar, and keeps there what servers set: with each attempt,
+    /// and with each hop of a redirect those of its own origin. A request that has a
+    /// `Cookie` field of its own is sent with that alone. Defaults to no cookies.
+    ///
+    /// A cache further out does not see them, so an answer that varies by `Cookie` gets
+    /// `Vary: *`, and is not stored.
+    #[cfg(feature = "cookies")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "cookies")))]
+    pub fn cookies(mut self, jar: crate::CookieJar) -> Self {
+        self.layers.cookies = Some(jar);
+        self
+    }
+
     /// Counts and times calls and attempts in a registry, which is told as well what
     /// layers do that are there by default.
     #[cfg(feature = "metrics")]
@@ -454,7 +467,20 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these certificates, in PEM, beside those of Mozilla.
+    /// Trusts whom the platform trusts, in place of whom Mozilla trusts: as its
+    /// verifier says on Windows, macOS, iOS and Android, and elsewhere by the
+    /// certificates that are found, or named by `SSL_CERT_FILE` and `SSL_CERT_DIR`. They
+    /// are read when the client is built.
+    #[cfg(feature = "platform-verifier")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "platform-verifier")))]
+    pub fn trust_platform(mut self) -> Self {
+        self.transport.tls.platform = true;
+        self
+    }
+
+    /// Trusts these certificates, in PEM, beside those that are trusted anyway: of
+    /// Mozilla, or [of the platform](crate#defaults), but for Android, whose verifier
+    /// takes no others.
     #[cfg(feature = "tls")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "tls")))]
     pub fn trust_pem(mut self, certificates: impl Into<Vec<u8>>) -> Self {

@@ -152,15 +152,22 @@ where
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri);
         let Some(limit) = self.limit else {
-            return Box::pin(async { connecting.await.map_err(Into::into) });
+            return Box::pin(async { connecting.await.map_err(explain) });
         };
         Box::pin(async move {
             match timeout(limit, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => connected.map_err(explain),
                 Err(_) => Err(Fault::new(ErrorKind::Timeout, TooSlow { limit }).unsent().into()),
             }
         })
     }
+}
+
+fn explain(error: impl Into<BoxError>) -> BoxError {
+    #[cfg(feature = "tls")]
+    return crate::tls::explain(error.into());
+    #[cfg(not(feature = "tls"))]
+    return error.into();
 }
 
 /// A connection did not stand in time.

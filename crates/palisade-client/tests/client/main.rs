@@ -6,6 +6,8 @@
 mod allocations;
 mod api;
 mod blocking;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod cost;
 mod decoding;
 mod layers;
@@ -17,4 +19,5 @@ mod responses;
 mod secrets;
 mod servers;
 mod timeouts;
+mod tls;
 mod wire;

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Response, Version};
 use http_body_util::Full;
@@ -6,10 +6,6 @@ use palisade_client::{Client, HttpVersions};
 use palisade_core::{ErrorKind, is_unsent};
 use palisade_testkit::refused_addr;
 use tokio::net::TcpListener;
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
-};
 use tower::ServiceExt;
 
 use crate::servers::{Server, get, reply, text};
@@ -49,63 +45,6 @@ async fn bodies_are_decompressed_unless_told_otherwise() {
     assert_eq!(response.headers()["content-encoding"], "gzip");
     let asked = server.seen().into_iter().map(|seen| seen.headers.contains_key("accept-encoding"));
     assert_eq!(asked.collect::<Vec<_>>(), [true, false]);
-}
-
-#[tokio::test]
-async fn https_goes_by_the_certificates_that_are_trusted() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server::new(listener.local_addr().unwrap());
-    let url = format!("https://localhost:{}/", server.addr.port());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                let server = server.clone();
-                tokio::spawn(server.serve(stream, Arc::new(|_: &_| reply(200, "secured"))));
-            }
-        }
-    });
-
-    let stranger = Client::builder().no_proxy().no_retry().build().unwrap();
-    let error = stranger.oneshot(get(&url)).await.unwrap_err();
-    assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls, "{error:?}");
-
-    for (versions, version) in
-        [(HttpVersions::Negotiated, Version::HTTP_2), (HttpVersions::Http1, Version::HTTP_11)]
-    {
-        let client = Client::builder().no_proxy().trust_pem(pem(made.cert.der()));
-        let client = client.http_versions(versions).build().unwrap();
-        let response = client.oneshot(get(&url)).await.unwrap();
-        assert_eq!(response.version(), version);
-        assert_eq!(text(response).await.unwrap(), "secured");
-    }
-}
-
-fn pem(der: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    for three in der.chunks(3) {
-        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let index = (bits >> (18 - 6 * place)) as usize & 63;
-            let filled = place <= three.len();
-            text.push(if filled { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    writeln!(text, "\n-----END CERTIFICATE-----").unwrap();
-    text
 }
 
 #[tokio::test]
