@@ -8,8 +8,11 @@ use crate::{
     around::{Around, Put},
     defaults,
     erased::BoxedService,
+    invalid::Invalid,
+    proxy::Proxies,
     stack::{Layers, Slot},
-    transport::{Proxies, Settings, Transport},
+    transport::{Settings, Transport},
+    url::{check_base, is_https},
     wire::Wire,
 };
 
@@ -136,7 +139,14 @@ impl ClientBuilder {
         if let Some(invalid) = self.invalid {
             return Err(invalid);
         }
-        let base = self.base.as_deref().map(base_url).transpose()?;
+        let own = matches!(wire, Wire::Own(_));
+        let check = |base: &String| match check_base(base) {
+            Ok(url) if own && is_https(&url) && cfg!(not(feature = "tls")) => {
+                Err(InvalidClient::base(base, Invalid::new("the feature `tls` is off")))
+            }
+            checked => checked.map_err(|invalid| InvalidClient::base(base, invalid)),
+        };
+        let base = self.base.as_ref().map(check).transpose()?;
         let (total, attempt) = (self.layers.total, self.layers.attempt);
         let around = Around { observer: self.observer, total, attempt };
         for put in self.puts {
@@ -253,6 +263,19 @@ impl ClientBuilder {
     /// redirect is the answer then.
     pub fn redirects(mut self, most: usize) -> Self {
         self.layers.redirects = most;
+        self
+    }
+
+    /// Sends the cookies of a jar, and keeps there what servers set: with each attempt,
+    /// and with each hop of a redirect those of its own origin. A request that has a
+    /// `Cookie` field of its own is sent with that alone. Defaults to no cookies.
+    ///
+    /// A cache further out does not see them, so an answer that varies by `Cookie` gets
+    /// `Vary: *`, and is not stored.
+    #[cfg(feature = "cookies")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "cookies")))]
+    pub fn cookies(mut self, jar: crate::CookieJar) -> Self {
+        self.layers.cookies = Some(jar);
         self
     }
 
@@ -438,7 +461,11 @@ impl ClientBuilder {
     /// Sets a proxy for all hosts, in place of those that the environment names:
     /// `http://proxy.example:3128`, with user and password before the host if it
     /// wants them. Defaults to what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY` say, as curl reads them.
+    /// `NO_PROXY` say when the client is built, as curl reads them; but `NO_PROXY` knows
+    /// no ports. They are of no matter where `REQUEST_METHOD` is set, in CGI.
+    ///
+    /// A proxy is reached over plain http. It sees what is asked by http, and of https
+    /// the host alone.
     pub fn proxy(mut self, uri: impl Into<String>) -> Self {
         let uri = uri.into();
         let parsed = uri.parse::<Uri>().ok();
@@ -456,7 +483,20 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these certificates, in PEM, beside those of Mozilla.
+    /// Trusts whom the platform trusts, in place of whom Mozilla trusts: as its
+    /// verifier says on Windows, macOS, iOS and Android, and elsewhere by the
+    /// certificates that are found, or named by `SSL_CERT_FILE` and `SSL_CERT_DIR`. They
+    /// are read when the client is built.
+    #[cfg(feature = "platform-verifier")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "platform-verifier")))]
+    pub fn trust_platform(mut self) -> Self {
+        self.transport.tls.platform = true;
+        self
+    }
+
+    /// Trusts these certificates, in PEM, beside those that are trusted anyway: of
+    /// Mozilla, or [of the platform](crate#defaults), but for Android, whose verifier
+    /// takes no others.
     #[cfg(feature = "tls")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "tls")))]
     pub fn trust_pem(mut self, certificates: impl Into<Vec<u8>>) -> Self {
@@ -469,27 +509,4 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder").finish_non_exhaustive()
     }
-}
-
-/// What paths of requests follow on, if it is that.
-fn base_url(text: &str) -> Result<Uri, InvalidClient> {
-    let fail = |reason| InvalidClient::base(text, reason);
-    let url: Uri = text.parse().map_err(|_| fail("it is no URL"))?;
-    let authority = url.authority().filter(|authority| !authority.host().is_empty());
-    let Some(authority) = authority.filter(|_| url.scheme().is_some()) else {
-        return Err(fail("name scheme and host, as in `https://api.example/v1`"));
-    };
-    if authority.as_str().contains('@') {
-        return Err(fail("leave out what stands before the `@`, and set credentials"));
-    }
-    match url.scheme_str() {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "tls") => {}
-        Some("https") => return Err(fail("the feature `tls` is off")),
-        _ => return Err(fail("its scheme is neither `http` nor `https`")),
-    }
-    if url.query().is_some() || text.contains('#') {
-        return Err(fail("leave out what follows the path"));
-    }
-    Ok(url)
 }

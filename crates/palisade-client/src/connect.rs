@@ -9,14 +9,16 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
     client::{
-        legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
+        legacy::connect::{Connected, Connection, HttpConnector},
         proxy::matcher::{Intercept, Matcher},
     },
     rt::TokioIo,
 };
-use palisade_core::{BoxError, ErrorKind, Fault};
+use palisade_core::BoxError;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use crate::proxy::{Failed, ProxyError, tunnel};
 
 /// Connects to a host, or to the proxy that is set for it.
 ///
@@ -52,69 +54,32 @@ impl Service<Uri> for Connector {
                 let connecting = http.call(uri);
                 Box::pin(async move { Ok(Stream { tcp: connecting.await?, proxied: false }) })
             }
-            Some(proxy) if proxy.uri().scheme_str() != Some("http") => {
-                let error = UnknownProxy { scheme: proxy.uri().scheme_str().map(str::to_owned) };
-                Box::pin(async { Err(unreached(error)) })
-            }
-            Some(proxy) if uri.scheme_str() == Some("https") => Box::pin(tunnel(http, proxy, uri)),
-            Some(proxy) => {
-                let connecting = http.call(proxy.uri().clone());
-                Box::pin(async move {
-                    let tcp = connecting.await.map_err(unreached)?;
-                    Ok(Stream { tcp, proxied: true })
-                })
-            }
+            Some(proxy) => Box::pin(async move {
+                let proxied = uri.scheme_str() != Some("https");
+                let connected = through(http, &proxy, (!proxied).then_some(&uri)).await;
+                let tcp = connected.map_err(ProxyError::unsent)?;
+                Ok(Stream { tcp, proxied })
+            }),
         }
     }
 }
 
-async fn tunnel(http: HttpConnector, proxy: Intercept, uri: Uri) -> Result<Stream, BoxError> {
-    let tunnel = Tunnel::new(proxy.uri().clone(), http);
-    let mut tunnel = match proxy.basic_auth() {
-        Some(auth) => tunnel.with_auth(auth.clone()),
-        None => tunnel,
-    };
-    let tcp = tunnel.call(uri).await.map_err(unreached)?;
-    Ok(Stream { tcp, proxied: false })
-}
-
-/// The proxy did not let a request through, so nobody has seen it.
-fn unreached(error: impl Into<BoxError>) -> BoxError {
-    Fault::new(ErrorKind::Connect, ProxyFailed { cause: error.into() }).unsent().into()
-}
-
-/// The proxy could not be reached, or refused.
-#[derive(Debug)]
-struct ProxyFailed {
-    cause: BoxError,
-}
-
-impl std::fmt::Display for ProxyFailed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no way through the proxy: see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY")
+/// A connection to a proxy, or by a tunnel to what is behind it.
+async fn through(
+    mut http: HttpConnector,
+    proxy: &Intercept,
+    to: Option<&Uri>,
+) -> Result<TokioIo<TcpStream>, ProxyError> {
+    if proxy.uri().scheme_str() != Some("http") {
+        return Err(ProxyError::new(proxy, Failed::Unknown));
     }
-}
-
-impl std::error::Error for ProxyFailed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.cause)
+    let unreached = |error: BoxError| ProxyError::new(proxy, Failed::Unreached(error));
+    let mut tcp = http.call(proxy.uri().clone()).await.map_err(|error| unreached(error.into()))?;
+    if let Some(to) = to {
+        tunnel(tcp.inner_mut(), proxy, to).await?;
     }
+    Ok(tcp)
 }
-
-/// A proxy that is reached in another way than http.
-#[derive(Debug)]
-struct UnknownProxy {
-    scheme: Option<String>,
-}
-
-impl std::fmt::Display for UnknownProxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = self.scheme.as_deref().unwrap_or("no scheme");
-        write!(f, "a proxy by `http://` is known here, but not by {scheme}")
-    }
-}
-
-impl std::error::Error for UnknownProxy {}
 
 /// A connection, and whether a proxy reads what is sent on it.
 pub(crate) struct Stream {

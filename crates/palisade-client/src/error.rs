@@ -6,7 +6,7 @@ use palisade_core::{
     BoxError, ErrorKind, Fault, Refusal, RetryAfter, SystemClock, WallClock, find_cause,
 };
 
-use crate::{DecodeError, Problem, Report, call::Call, invalid::Invalid};
+use crate::{DecodeError, Problem, Report, blocking::CannotWait, call::Call, invalid::Invalid};
 
 /// What went wrong with a request, or with its answer.
 ///
@@ -38,6 +38,32 @@ pub enum Kind {
     Decode,
     /// The answer was decoded, and is not valid.
     Validation,
+    /// The thread cannot block: it drives a runtime, or the one that would do the work
+    /// could not be started. See [`blocking`](crate::blocking).
+    Blocking,
+}
+
+impl Kind {
+    /// Its name in snake case, as used for labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Service => "service",
+            Self::Status => "status",
+            Self::Body => "body",
+            Self::TooLarge => "too_large",
+            Self::ContentType => "content_type",
+            Self::Decode => "decode",
+            Self::Validation => "validation",
+            Self::Blocking => "blocking",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 struct Inner {
@@ -56,6 +82,7 @@ pub(crate) enum Fact {
     ContentType(Option<String>),
     Decode(DecodeError),
     Validation(Report),
+    Blocking(CannotWait),
 }
 
 /// What is known of an answer that is an error.
@@ -96,6 +123,7 @@ impl Error {
             Fact::ContentType(_) => Kind::ContentType,
             Fact::Decode(_) => Kind::Decode,
             Fact::Validation(_) => Kind::Validation,
+            Fact::Blocking(_) => Kind::Blocking,
         }
     }
 
@@ -104,6 +132,19 @@ impl Error {
         match &self.inner.fact {
             Fact::Service(error) | Fact::Body(error) => Some(ErrorKind::of(&**error)),
             _ => None,
+        }
+    }
+
+    /// What went wrong in one word, for logs and metrics, of which there are few: the
+    /// status as a number, [what the service or the body failed by](ErrorKind::as_str),
+    /// or else the [kind](Kind::as_str).
+    pub fn label(&self) -> &str {
+        match (&self.inner.fact, &self.inner.answer) {
+            (Fact::Status(_), Some(answer)) => answer.status.as_str(),
+            _ => match self.service_kind() {
+                Some(kind) => kind.as_str(),
+                None => self.kind().as_str(),
+            },
         }
     }
 
@@ -217,6 +258,13 @@ impl fmt::Display for Error {
                 write!(f, "answer to {call} does not decode at {}", error.place())
             }
             Fact::Validation(_) => write!(f, "answer to {call} decodes, and is not valid"),
+            Fact::Blocking(CannotWait::InsideRuntime) => write!(
+                f,
+                "cannot block inside of a runtime for {call}: use the asynchronous `Client`, or `spawn_blocking`"
+            ),
+            Fact::Blocking(CannotWait::NoThread(_)) => {
+                write!(f, "cannot block for {call}: no thread could be started for its connections")
+            }
         }
     }
 }
@@ -240,7 +288,11 @@ impl fmt::Debug for Error {
             Fact::Request(invalid) => debug.field("cause", invalid),
             Fact::Decode(error) => debug.field("cause", error),
             Fact::Validation(report) => debug.field("cause", report),
-            Fact::Status(_) | Fact::TooLarge(_) | Fact::ContentType(_) => &mut debug,
+            Fact::Blocking(CannotWait::NoThread(error)) => debug.field("cause", &error.kind()),
+            Fact::Status(_)
+            | Fact::TooLarge(_)
+            | Fact::ContentType(_)
+            | Fact::Blocking(CannotWait::InsideRuntime) => &mut debug,
         };
         debug.finish_non_exhaustive()
     }
@@ -254,7 +306,8 @@ impl StdError for Error {
             Fact::Decode(error) => Some(error),
             Fact::Validation(report) => Some(report),
             Fact::ContentType(_) => Some(&ErrorKind::Protocol),
-            Fact::Status(_) | Fact::TooLarge(_) => None,
+            Fact::Blocking(CannotWait::NoThread(error)) => Some(error),
+            Fact::Status(_) | Fact::TooLarge(_) | Fact::Blocking(CannotWait::InsideRuntime) => None,
         }
     }
 }

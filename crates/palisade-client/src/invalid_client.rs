@@ -2,6 +2,8 @@ use std::{error::Error, fmt};
 
 use palisade_core::BoxError;
 
+use crate::invalid::Invalid;
+
 /// Why there is no client: what was given to its builder does not make sense.
 #[derive(Debug)]
 pub struct InvalidClient {
@@ -11,15 +13,16 @@ pub struct InvalidClient {
 
 #[derive(Debug)]
 enum What {
-    Base(String, &'static str),
+    Base(String, Invalid),
     Header(String),
     Proxy(String),
+    Variable(&'static str),
     #[cfg(feature = "tls")]
     Certificate,
 }
 
 impl InvalidClient {
-    pub(crate) fn base(url: &str, reason: &'static str) -> Self {
+    pub(crate) fn base(url: &str, reason: Invalid) -> Self {
         // It may hold a password.
         let shown = if url.contains('@') { "what was given" } else { url };
         Self { what: What::Base(shown.to_owned(), reason), cause: None }
@@ -32,6 +35,11 @@ impl InvalidClient {
     pub(crate) fn proxy(uri: &str) -> Self {
         let shown = if uri.contains('@') { "what was given" } else { uri };
         Self { what: What::Proxy(shown.to_owned()), cause: None }
+    }
+
+    /// Of a variable of the environment.
+    pub(crate) fn variable(name: &'static str) -> Self {
+        Self { what: What::Variable(name), cause: None }
     }
 
     #[cfg(feature = "tls")]
@@ -48,6 +56,10 @@ impl fmt::Display for InvalidClient {
             What::Proxy(uri) => {
                 write!(f, "`{uri}` is no proxy: name it as in `http://proxy.example:3128`")
             }
+            What::Variable(name) => write!(
+                f,
+                "the environment's `{name}` is no proxy: name it as in `http://proxy.example:3128`, or call `no_proxy`"
+            ),
             #[cfg(feature = "tls")]
             What::Certificate => f.write_str("a certificate that should be trusted cannot be read"),
         }
@@ -56,6 +68,9 @@ impl fmt::Display for InvalidClient {
 
 impl Error for InvalidClient {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_ref().map(|cause| &**cause as &(dyn Error + 'static))
+        match &self.what {
+            What::Base(_, reason) => reason.cause(),
+            _ => self.cause.as_ref().map(|cause| &**cause as &(dyn Error + 'static)),
+        }
     }
 }

@@ -80,6 +80,7 @@
 //! | metrics of attempts | none | `metrics` |
 //! | layers of yours around each attempt | none | `attempt_layer` |
 //! | redirects | 10, which take no secrets to another origin | `redirects` |
+//! | cookies | none | `cookies` |
 //! | decompression | gzip, deflate | `no_decompression` |
 //! | connections | below | `build_over` |
 //!
@@ -92,7 +93,7 @@
 //! | connections kept unused for each host | 32 | `pool_max_idle_per_host` |
 //! | versions of HTTP | 2 if TLS negotiates it, 1.1 otherwise | `http_versions` |
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
-//! | who is trusted | whom Mozilla trusts | `trust_pem` |
+//! | who is trusted | whom Mozilla trusts | `trust_platform`, `trust_pem` |
 //! | `user-agent` | `palisade/0.1.0` | `user_agent`, `header` |
 //!
 //! What a breaker is sure to refuse it refuses before the limits already, so that it
@@ -108,8 +109,10 @@
 //!
 //! # Features
 //!
-//! All are on by default: `auth`, `cache`, `circuit-breaker`, `decompression`,
-//! `metrics`, `rate-limit`, `retry`, and `tls`, which is rustls over ring.
+//! On by default are `auth`, `cache`, `circuit-breaker`, `decompression`, `metrics`,
+//! `rate-limit`, `retry`, and `tls`, which is rustls over ring. Off are `cookies`, for a
+//! [jar](ClientBuilder::cookies); `platform-verifier`, for [whom the platform
+//! trusts](ClientBuilder::trust_platform); and `garde`, for a validator of that crate.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 // What layers share is there without them: told in one place, and not at each of it. With all
@@ -135,6 +138,8 @@ mod call;
 mod client;
 mod collect;
 mod connect;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod decode;
 mod decoding;
 mod defaults;
@@ -151,6 +156,7 @@ mod keep;
 mod many;
 mod multipart;
 mod problem;
+mod proxy;
 mod request;
 mod response;
 mod response_body;
@@ -168,6 +174,9 @@ mod url;
 mod validate;
 mod wire;
 
+#[cfg(feature = "cookies")]
+#[cfg_attr(palisade_docsrs, doc(cfg(feature = "cookies")))]
+pub use self::cookies::CookieJar;
 #[cfg(any(feature = "auth", feature = "retry"))]
 pub use self::keep::{KeepBody, KeptBody};
 #[cfg(feature = "garde")]

@@ -45,7 +45,7 @@ pub struct Progress {
     pub total: Option<usize>,
 }
 
-impl<S> ClientOf<S> {
+impl<S: Service<Request<Body>>> ClientOf<S> {
     /// Sends many requests, at most so many at once, and at least one.
     ///
     /// Each waits for a clone of the service of its own to be ready, so one
@@ -74,7 +74,7 @@ impl<S> ClientOf<S> {
     where
         I: IntoIterator<Item = RequestBuilder<S>>,
     {
-        self.fetch_stream(IterSource::new(requests.into_iter()), concurrency)
+        FetchAll::new(IterSource::new(requests.into_iter()), concurrency)
     }
 
     /// Sends the requests of a stream, as [`fetch_all`](Self::fetch_all) does.
@@ -82,7 +82,13 @@ impl<S> ClientOf<S> {
     where
         Q: Stream<Item = RequestBuilder<S>>,
     {
-        FetchAll { source: requests, concurrency: concurrency.max(1), progress: |_| () }
+        FetchAll::new(requests, concurrency)
+    }
+}
+
+impl<Q> FetchAll<Q> {
+    pub(crate) fn new(source: Q, concurrency: usize) -> Self {
+        Self { source, concurrency: concurrency.max(1), progress: |_| () }
     }
 }
 
@@ -90,6 +96,13 @@ impl<Q, P> FetchAll<Q, P> {
     /// Sets who is told each time a request is done. Defaults to nobody.
     pub fn on_progress<N: FnMut(Progress)>(self, progress: N) -> FetchAll<Q, N> {
         FetchAll { source: self.source, concurrency: self.concurrency, progress }
+    }
+}
+
+impl<Q: Stream, P> FetchAll<Q, P> {
+    /// The results of what is made of the requests.
+    pub(crate) fn fetched<F, T>(self, make: fn(Q::Item) -> F) -> Fetched<Q, F, T, P> {
+        Fetched::new(self.source, make, self.concurrency, self.progress)
     }
 }
 
@@ -101,14 +114,13 @@ where
     /// Reads each answer as JSON, while others are under way: see
     /// [`Response::json`].
     pub fn json<T: DeserializeOwned>(self) -> Fetched<Q, FetchJson<S, S::Future, T, R>, T, P> {
-        let make = |request: RequestBuilder<S>| FetchJson::new(request.send());
-        Fetched::new(self.source, make, self.concurrency, self.progress)
+        self.fetched(|request| FetchJson::new(request.send()))
     }
 
     /// Hands out the answers. Their bodies are read by who takes them, one
     /// after the other.
     pub fn responses(self) -> Fetched<Q, ResponseFuture<S, S::Future>, Response<R>, P> {
-        Fetched::new(self.source, RequestBuilder::send, self.concurrency, self.progress)
+        self.fetched(|request| request.send())
     }
 }
 

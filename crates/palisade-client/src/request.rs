@@ -21,6 +21,7 @@ use crate::{
     invalid::Invalid,
     route::Kind,
     template::{self, Values},
+    timeout,
 };
 
 /// A request in the making. What is wrong with it is told when it is sent.
@@ -163,6 +164,12 @@ impl<S> RequestBuilder<S> {
     /// is sent. Layers see it as a [`Deadline`]. Defaults to what the service
     /// allows. A body that is taken out of the response goes without. The
     /// timer is tokio's, so the answer has to be awaited in its runtime.
+    ///
+    /// A [`Client`](crate::Client) goes by it in place of its
+    /// [`total_timeout`](crate::ClientBuilder::total_timeout), whichever is longer. Its
+    /// limits of an attempt stay, and retries begin within its own total time: give a
+    /// request that takes longer its own [`Timeouts::attempt`](crate::Timeouts::attempt)
+    /// by [`extension`](Self::extension).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.patience = Some(Patience::For(timeout));
         self
@@ -203,22 +210,39 @@ impl<S> RequestBuilder<S> {
             .map_err(|(invalid, call)| Error::new(Fact::Request(invalid), Some(call), None))
     }
 
-    /// Sends it by a clone of the service, once that is ready.
-    ///
-    /// # Cancel safety
-    ///
-    /// What the service does when its future is dropped happens when this one is.
-    pub fn send<R>(self) -> ResponseFuture<S, S::Future>
-    where
-        S: Service<Request<Body>, Response = Response<R>>,
-    {
-        let rules = self.client.settings.rules;
-        match self.finish() {
-            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
-            (_, Err((invalid, call))) => {
-                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
-            }
+    /// The same, to be sent by another service.
+    pub(crate) fn map_service<N>(self, map: impl FnOnce(S) -> N) -> RequestBuilder<N> {
+        let Self {
+            client,
+            method,
+            route,
+            values,
+            query,
+            headers,
+            extensions,
+            body,
+            patience,
+            invalid,
+        } = self;
+        let client = ClientOf { service: map(client.service), settings: client.settings };
+        RequestBuilder {
+            client,
+            method,
+            route,
+            values,
+            query,
+            headers,
+            extensions,
+            body,
+            patience,
+            invalid,
         }
+    }
+
+    /// What an error tells of it before it is made.
+    pub(crate) fn call(&self) -> Call {
+        let endpoint = self.route.endpoint(&self.method);
+        Call { method: self.method.clone(), endpoint, uri: Uri::default() }
     }
 
     fn finish(mut self) -> (S, Result<Request<Body>, (Invalid, Call)>) {
@@ -243,6 +267,9 @@ impl<S> RequestBuilder<S> {
             }
             Patience::Until(deadline) => Some(Deadline(deadline)),
         });
+        if deadline.is_some() {
+            timeout::by_request(&mut self.extensions);
+        }
         if let Some(deadline) = deadline.flatten() {
             self.extensions.insert(deadline);
         }
@@ -295,6 +322,26 @@ impl<S> RequestBuilder<S> {
             self.invalid = step(&mut self).err();
         }
         self
+    }
+}
+
+impl<S, R> RequestBuilder<S>
+where
+    S: Service<Request<Body>, Response = Response<R>>,
+{
+    /// Sends it by a clone of the service, once that is ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// What the service does when its future is dropped happens when this one is.
+    pub fn send(self) -> ResponseFuture<S, S::Future> {
+        let rules = self.client.settings.rules;
+        match self.finish() {
+            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
+            (_, Err((invalid, call))) => {
+                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
+            }
+        }
     }
 }
 

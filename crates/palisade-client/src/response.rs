@@ -91,6 +91,20 @@ impl<B> Response<B> {
         self.body
     }
 
+    pub(crate) fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Response<C> {
+        let Self { head, body, call, rules, expiry } = self;
+        Response { head, body: map(body), call, rules, expiry }
+    }
+
+    pub(crate) fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// What it takes to read the body while the answer stays.
+    pub(crate) fn reading(&mut self) -> (&mut B, &mut Expiry, &Call) {
+        (&mut self.body, &mut self.expiry, &self.call)
+    }
+
     /// The answer as it came from the service.
     pub fn into_http(self) -> HttpResponse<B> {
         HttpResponse::from_parts(self.head, self.body)

@@ -37,7 +37,12 @@ type Unpacked = Wire;
 #[cfg(not(feature = "decompression"))]
 type UnpackedBody = crate::wire::WireBody;
 
-type Followed = Follow<Unpacked>;
+#[cfg(feature = "cookies")]
+type Hop = crate::cookies::Cookies<Unpacked>;
+#[cfg(not(feature = "cookies"))]
+type Hop = Unpacked;
+
+type Followed = Follow<Hop>;
 
 // Layers of the user's for each attempt.
 type Near = Switch<Followed, Followed, Same<UnpackedBody>>;
@@ -182,6 +187,8 @@ pub(crate) struct Layers {
     pub(crate) attempts: Slot<MetricsLayer>,
     pub(crate) near: Vec<Arc<dyn HttpLayer>>,
     pub(crate) redirects: usize,
+    #[cfg(feature = "cookies")]
+    pub(crate) cookies: Option<crate::CookieJar>,
     #[cfg(feature = "decompression")]
     pub(crate) decompression: bool,
     pub(crate) body_idle: Option<Duration>,
@@ -250,6 +257,8 @@ impl Layers {
     pub(crate) fn over(&self, wire: Wire) -> BoxedService {
         #[cfg(feature = "decompression")]
         let wire = Unpacked::new(wire, self.decompression);
+        #[cfg(feature = "cookies")]
+        let wire = Hop::new(wire, self.cookies.clone());
         let followed = Follow::new(wire, self.redirects);
         let near: Near = match &self.near[..] {
             [] => Switch::off(followed),

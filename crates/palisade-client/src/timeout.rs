@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Extensions, Request};
 use palisade_core::{BoxError, Deadline, ErrorKind};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -55,6 +55,13 @@ impl Timeouts {
         self.total = Some(limit);
         self
     }
+}
+
+/// The limit of a call is the one that its request brings, in place of the client's.
+pub(crate) fn by_request(extensions: &mut Extensions) {
+    let wish = extensions.get::<Timeouts>().copied().unwrap_or_default();
+    let total = wish.total.or(Some(Duration::MAX));
+    extensions.insert(Timeouts { total, ..wish });
 }
 
 /// What took too long: an attempt, a call, or the next piece of a body.

@@ -1,19 +1,28 @@
-use std::sync::Arc;
+use std::{error::Error, fmt, sync::Arc};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use palisade_core::{BoxError, find_cause};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+#[cfg(feature = "platform-verifier")]
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "platform-verifier")]
+use rustls_platform_verifier::Verifier;
+
 use crate::{InvalidClient, connect::Connector, transport::HttpVersions};
 
 /// Whom a client trusts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tls {
-    /// Certificates beside those of Mozilla, in PEM.
+    /// Certificates beside those that are trusted anyway, in PEM.
     pub(crate) trusted: Vec<Vec<u8>>,
+    /// Whether the platform says who is trusted, and not Mozilla.
+    #[cfg(feature = "platform-verifier")]
+    pub(crate) platform: bool,
 }
 
 impl Tls {
@@ -31,23 +40,85 @@ impl Tls {
     }
 
     fn config(&self) -> Result<ClientConfig, InvalidClient> {
+        // The provider is named here, so that none is installed for the whole process.
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(InvalidClient::certificate)?;
+        let trusted = self.trusted()?;
+        #[cfg(feature = "platform-verifier")]
+        if self.platform {
+            let verifier = platform(trusted, provider)?;
+            let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+            return Ok(config.with_no_client_auth());
+        }
         let mut roots = RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for certificate in trusted {
+            roots.add(certificate).map_err(InvalidClient::certificate)?;
+        }
+        Ok(config.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// The certificates that were given.
+    fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, InvalidClient> {
+        let mut trusted = Vec::new();
         for pem in &self.trusted {
-            let mut any = false;
+            let before = trusted.len();
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(InvalidClient::certificate)?;
-                roots.add(certificate).map_err(InvalidClient::certificate)?;
-                any = true;
+                trusted.push(certificate.map_err(InvalidClient::certificate)?);
             }
-            if !any {
+            if trusted.len() == before {
                 return Err(InvalidClient::certificate("there is none in what was given"));
             }
         }
-        // The provider is named here, so that none is installed for the whole process.
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(InvalidClient::certificate)?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
+        Ok(trusted)
     }
+}
+
+/// Says what to do about a certificate that is not trusted.
+pub(crate) fn explain(error: BoxError) -> BoxError {
+    match find_cause::<rustls::Error>(&*error) {
+        Some(rustls::Error::InvalidCertificate(_)) => Untrusted { cause: error }.into(),
+        _ => error,
+    }
+}
+
+#[derive(Debug)]
+struct Untrusted {
+    cause: BoxError,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the server's certificate is not trusted: check the host, or trust who has signed it by `trust_pem`",
+        )
+    }
+}
+
+impl Error for Untrusted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+#[cfg(all(feature = "platform-verifier", not(target_os = "android")))]
+fn platform(
+    trusted: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, InvalidClient> {
+    Verifier::new_with_extra_roots(trusted, provider).map_err(InvalidClient::certificate)
+}
+
+#[cfg(all(feature = "platform-verifier", target_os = "android"))]
+fn platform(
+    trusted: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, InvalidClient> {
+    if !trusted.is_empty() {
+        let text = "the platform's verifier takes no others here: install them there";
+        return Err(InvalidClient::certificate(text));
+    }
+    Verifier::new(provider).map_err(InvalidClient::certificate)
 }

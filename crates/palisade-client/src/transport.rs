@@ -20,7 +20,7 @@ use palisade_core::{BoxError, ErrorKind, Fault};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::{Body, InvalidClient, connect::Connector, defaults};
+use crate::{Body, InvalidClient, connect::Connector, defaults, proxy::Proxies};
 
 /// What HTTP is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum HttpVersions {
 }
 
 /// What a transport is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) versions: HttpVersions,
     pub(crate) connect_timeout: Option<Duration>,
@@ -46,16 +46,6 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::tls::Tls,
-}
-
-/// Who stands between a client and the servers.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Proxies {
-    /// Whom the environment names.
-    #[default]
-    Environment,
-    Off,
-    All(String),
 }
 
 impl Default for Settings {
@@ -69,20 +59,6 @@ impl Default for Settings {
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::default(),
         }
-    }
-}
-
-impl Proxies {
-    fn matcher(&self) -> Option<Arc<Matcher>> {
-        let matcher = match self {
-            Self::Environment => Matcher::from_env(),
-            Self::Off => return None,
-            Self::All(uri) => Matcher::builder().all(uri.clone()).build(),
-        };
-        // Who names no proxy need not be asked for each request.
-        let some = ["http://proxied.invalid", "https://proxied.invalid"];
-        let named = some.map(|uri| matcher.intercept(&Uri::from_static(uri)).is_some());
-        named.contains(&true).then(|| Arc::new(matcher))
     }
 }
 
@@ -104,7 +80,7 @@ impl Transport {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(settings.connect_timeout);
-        let proxies = settings.proxies.matcher();
+        let proxies = settings.proxies.matcher()?.map(Arc::new);
         let connector = Connector::new(http, proxies.clone());
         #[cfg(feature = "tls")]
         let connector = settings.tls.secure(connector, settings.versions)?;
@@ -176,15 +152,22 @@ where
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri);
         let Some(limit) = self.limit else {
-            return Box::pin(async { connecting.await.map_err(Into::into) });
+            return Box::pin(async { connecting.await.map_err(explain) });
         };
         Box::pin(async move {
             match timeout(limit, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => connected.map_err(explain),
                 Err(_) => Err(Fault::new(ErrorKind::Timeout, TooSlow { limit }).unsent().into()),
             }
         })
     }
+}
+
+fn explain(error: impl Into<BoxError>) -> BoxError {
+    #[cfg(feature = "tls")]
+    return crate::tls::explain(error.into());
+    #[cfg(not(feature = "tls"))]
+    return error.into();
 }
 
 /// A connection did not stand in time.

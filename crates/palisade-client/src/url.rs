@@ -8,7 +8,8 @@ use crate::{invalid::Invalid, template};
 /// Takes a base URL, if it is one that routes can be joined to.
 pub(crate) fn check_base(base: &str) -> Result<Uri, Invalid> {
     if base.contains(['?', '#']) {
-        return Err(Invalid::new("a base URL has neither query nor fragment"));
+        let text = "a base URL has neither query nor fragment: leave out what follows the path";
+        return Err(Invalid::new(text));
     }
     let uri = check_absolute(base)?;
     template::check_segments(uri.path())?;
@@ -64,7 +65,8 @@ fn check_absolute(text: &str) -> Result<Uri, Invalid> {
         .parse()
         .map_err(|error: http::uri::InvalidUri| Invalid::because("this is no URL", error))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Invalid::new("the URL needs `http://` or `https://`"));
+        let text = "the URL needs `http://` or `https://`, as in `https://api.example/v1`";
+        return Err(Invalid::new(text));
     }
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
@@ -82,7 +84,7 @@ pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     is_https(one) == is_https(other) && host(one) == host(other) && port(one) == port(other)
 }
 
-fn is_https(uri: &Uri) -> bool {
+pub(crate) fn is_https(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
 

@@ -1,68 +1,162 @@
 use std::{
+    fmt,
+    future::poll_fn,
     io::{self, Read},
     pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use http_body_util::BodyExt;
-use palisade_core::BoxError;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use palisade_core::{BoxError, ErrorKind};
 
-use super::runtime::run;
+use super::runtime::{Waiter, drop_within};
+use crate::{
+    Error,
+    call::Call,
+    collect::{Collect, End},
+    error::{Fact, expired},
+    expiry::Expiry,
+};
 
 /// The body of a response, which is [read](Read) as it comes.
-#[derive(Debug)]
+///
+/// An error of reading is an [`Error`] within that of [`io`]. Where a thread must not
+/// wait, it loses nothing: the body can be read elsewhere.
 pub struct ResponseBody {
-    body: Option<Pin<Box<crate::ResponseBody>>>,
-    unread: Bytes,
+    rest: Rest,
 }
 
 impl ResponseBody {
     pub(crate) fn new(body: crate::ResponseBody) -> Self {
-        Self { body: Some(Box::pin(body)), unread: Bytes::new() }
+        Self { rest: Rest { unread: Bytes::new(), body: Some(Box::pin(body)) } }
     }
 
-    /// All that was not read yet.
+    /// What was not read yet, for who polls it.
+    pub(crate) fn into_rest(mut self) -> Rest {
+        std::mem::take(&mut self.rest)
+    }
+
+    pub(crate) fn of_rest(rest: Rest) -> Self {
+        Self { rest }
+    }
+
+    /// All that was not read yet, without a limit.
     ///
     /// # Errors
     ///
-    /// If the body breaks off, and with [`InsideRuntime`](super::InsideRuntime) where a
-    /// thread must not wait.
-    pub fn bytes(mut self) -> Result<Bytes, BoxError> {
-        let Some(body) = self.body.take() else {
-            return Ok(self.unread);
-        };
-        let rest = run(body.collect())??.to_bytes();
-        if self.unread.is_empty() {
-            return Ok(rest);
+    /// If the body breaks off, and with [`Kind::Blocking`](crate::Kind::Blocking) where
+    /// a thread must not wait.
+    pub fn bytes(self) -> Result<Bytes, Error> {
+        let waiter = Waiter::new().map_err(|cannot| cannot.at(None))?;
+        let collected =
+            waiter.wait(Collect::whole(self.into_rest(), usize::MAX, Expiry::default()));
+        match collected.end {
+            End::Broken(error) => Err(Error::new(Fact::Body(error), None, None)),
+            End::Whole | End::TooLarge => Ok(collected.bytes),
         }
-        let mut unread = self.unread.chain(rest);
-        let length = unread.remaining();
-        Ok(unread.copy_to_bytes(length))
     }
+
+    pub(crate) fn read_until(
+        &mut self,
+        buffer: &mut [u8],
+        expiry: &mut Expiry,
+        call: Option<&Call>,
+    ) -> io::Result<usize> {
+        let rest = &mut self.rest;
+        if rest.unread.is_empty() && !rest.is_end_stream() && !buffer.is_empty() {
+            let waiter = Waiter::new().map_err(|cannot| io::Error::other(cannot.at(call)))?;
+            let filled = waiter.wait(poll_fn(|cx| match rest.poll_fill(cx) {
+                Poll::Ready(filled) => Poll::Ready(filled),
+                Poll::Pending => expiry.poll(cx).map(|()| Err(expired())),
+            }));
+            filled
+                .map_err(|error| read_error(Error::new(Fact::Body(error), call.cloned(), None)))?;
+        }
+        let length = buffer.len().min(rest.unread.len());
+        rest.unread.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn read_error(error: Error) -> io::Error {
+    let kind = match error.service_kind() {
+        Some(ErrorKind::Timeout) => io::ErrorKind::TimedOut,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 impl Read for ResponseBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.unread.is_empty() {
-            let Some(mut body) = self.body.take() else {
-                return Ok(0);
-            };
-            let (body, frame) = run(async move {
-                let frame = body.frame().await;
-                (body, frame)
-            })
-            .map_err(io::Error::other)?;
-            match frame {
-                None => return Ok(0),
-                Some(Err(error)) => return Err(io::Error::other(error)),
-                Some(Ok(frame)) => {
-                    self.unread = frame.into_data().unwrap_or_default();
-                    self.body = Some(body);
-                }
-            }
+        self.read_until(buffer, &mut Expiry::default(), None)
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.rest.body.take() {
+            drop_within(body);
         }
-        let length = buffer.len().min(self.unread.len());
-        self.unread.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
+    }
+}
+
+/// What of a body was not read yet.
+#[derive(Default)]
+pub(crate) struct Rest {
+    unread: Bytes,
+    body: Option<Pin<Box<crate::ResponseBody>>>,
+}
+
+impl Rest {
+    /// Has something to read, unless it is over.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        while self.unread.is_empty() {
+            let Some(frame) = ready!(Pin::new(&mut *self).poll_frame(cx)).transpose()? else {
+                break;
+            };
+            // Trailers are of no use here.
+            self.unread = frame.into_data().unwrap_or_default();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.unread)))));
+        }
+        match &mut self.body {
+            Some(body) => body.as_mut().poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.unread.is_empty() && self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint =
+            self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint());
+        let unread = self.unread.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(unread));
+        }
+        hint.set_lower(hint.lower().saturating_add(unread));
+        hint
     }
 }

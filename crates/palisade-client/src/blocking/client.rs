@@ -1,18 +1,17 @@
-use http::{Request, Response};
-use palisade_core::BoxError;
-use tower_service::Service;
+use std::fmt;
 
-use super::{body::ResponseBody, runtime::run};
-use crate::{Body, InvalidClient};
+use http::Request;
 
-/// A [`Client`](crate::Client) whose calls block until there is an answer.
-///
-/// Clones are cheap, and share what the clients share. To drop it does not block.
-#[derive(Clone, Debug)]
-pub struct Client {
-    inner: crate::Client,
+use super::{Client, ResponseBody, runtime::Waiter};
+use crate::{Body, BoxedService, Error, InvalidClient, ResponseFuture, call::Call};
+
+/// What a blocking client sends its requests by.
+#[derive(Clone)]
+pub struct BlockingService {
+    pub(crate) inner: BoxedService,
 }
 
+/// For code that blocks.
 impl Client {
     /// A client with the [defaults](crate#defaults), for an API at a base URL.
     ///
@@ -26,22 +25,31 @@ impl Client {
     /// The same client, for calls that block. Connections that it has on another
     /// runtime stay there.
     pub fn of(client: crate::Client) -> Self {
-        Self { inner: client }
+        Self { service: BlockingService { inner: client.service }, settings: client.settings }
     }
 
-    /// Sends a request, and waits for the head of its response.
+    /// Sends a whole request as it is, and waits for the head of its response.
     ///
     /// # Errors
     ///
-    /// As the client, and with [`InsideRuntime`](super::InsideRuntime) where a thread
-    /// must not wait.
-    pub fn send(&self, request: Request<Body>) -> Result<Response<ResponseBody>, BoxError> {
-        let mut service = self.inner.service.clone();
-        let response = run(async move {
-            std::future::poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut service, cx))
-                .await?;
-            service.call(request).await
-        })??;
-        Ok(response.map(ResponseBody::new))
+    /// If there is no answer, and with [`Kind::Blocking`](crate::Kind::Blocking) where a
+    /// thread must not wait.
+    pub fn send(&self, request: Request<Body>) -> Result<http::Response<ResponseBody>, Error> {
+        let waiter = Waiter::new().map_err(|cannot| cannot.at(Some(&Call::of(&request))))?;
+        let service = self.service.inner.clone();
+        let response = waiter.wait(ResponseFuture::new(service, request, self.settings.rules))?;
+        Ok(response.into_http().map(ResponseBody::new))
+    }
+}
+
+impl From<crate::Client> for Client {
+    fn from(client: crate::Client) -> Self {
+        Self::of(client)
+    }
+}
+
+impl fmt::Debug for BlockingService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingService").finish_non_exhaustive()
     }
 }

@@ -1,44 +1,82 @@
 use std::{
+    future::pending,
     io,
-    pin::{Pin, pin},
-    sync::{Mutex, PoisonError},
-    task::{Context, Waker},
-    thread,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
-use palisade_core::BoxError;
 use tokio::{
     runtime::{Builder, Handle},
-    sync::mpsc::{UnboundedSender, unbounded_channel},
     task::coop::consume_budget,
 };
 
-use super::{
-    error::{InsideRuntime, NoThread},
-    wait::{Slot, wait},
-};
+use crate::{Error, call::Call, error::Fact};
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Lets a thread wait for futures, which it polls itself: the shared thread has their
+/// sockets and timers.
+pub(crate) struct Waiter {
+    runtime: Handle,
+}
 
-/// Where tasks go: to the one thread that runs them, and to the process that has it, for a
-/// child of `fork` has the memory of its parent, but not its threads.
-static TASKS: Mutex<Option<(u32, UnboundedSender<Task>)>> = Mutex::new(None);
+/// Why a thread cannot wait.
+pub(crate) enum CannotWait {
+    InsideRuntime,
+    NoThread(io::Error),
+}
 
-/// Runs a future on the shared thread, and waits for what comes of it.
-pub(crate) fn run<T, F>(future: F) -> Result<T, BoxError>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
-{
-    if inside_runtime() {
-        return Err(InsideRuntime.into());
+impl CannotWait {
+    /// Why nothing came of a call.
+    pub(crate) fn at(self, call: Option<&Call>) -> Error {
+        Error::new(Fact::Blocking(self), call.cloned(), None)
     }
-    let slot = Slot::new(thread::current());
-    // Filled or dropped, the caller is woken.
-    let filler = slot.filler();
-    let task: Task = Box::pin(async move { filler.fill(future.await) });
-    sender()?.send(task).map_err(|_| NoThread { cause: None })?;
-    wait(&slot).ok_or_else(|| NoThread { cause: None }.into())
+}
+
+impl Waiter {
+    pub(crate) fn new() -> Result<Self, CannotWait> {
+        if inside_runtime() {
+            return Err(CannotWait::InsideRuntime);
+        }
+        runtime().map(|runtime| Self { runtime }).map_err(CannotWait::NoThread)
+    }
+
+    /// Blocks until the future is ready.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        let _entered = self.runtime.enter();
+        // Dropped before the runtime is left: what is dropped may start tasks.
+        let mut future = pin!(future);
+        let waker = Waker::from(Arc::new(Unpark { thread: thread::current() }));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            // Whoever else unparks this thread has the future polled once more.
+            thread::park();
+        }
+    }
+}
+
+struct Unpark {
+    thread: Thread,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.thread.unpark();
+    }
+}
+
+/// Drops what is left of a call: that may start tasks, and so wants the runtime.
+pub(crate) fn drop_within<T>(value: T) {
+    let runtime = lock().as_ref().map(|shared| shared.runtime.clone());
+    let _entered = runtime.as_ref().map(Handle::enter);
+    drop(value);
 }
 
 /// Whether this thread drives tasks of a runtime. A handle is there as well in
@@ -53,29 +91,52 @@ fn inside_runtime() -> bool {
 /// More than a task may do at once: tokio has it at 128.
 const BUDGET: u32 = 256;
 
-fn sender() -> Result<UnboundedSender<Task>, NoThread> {
-    let process = std::process::id();
-    let mut tasks = TASKS.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*tasks {
-        Some((owner, sender)) if *owner == process && !sender.is_closed() => Ok(sender.clone()),
+struct Shared {
+    runtime: Handle,
+    // Who has its thread: a child of `fork` has the memory of its parent alone.
+    process: u32,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+
+fn lock() -> std::sync::MutexGuard<'static, Option<Shared>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn runtime() -> io::Result<Handle> {
+    runtime_of(&mut lock(), std::process::id())
+}
+
+fn runtime_of(shared: &mut Option<Shared>, process: u32) -> io::Result<Handle> {
+    match shared {
+        Some(shared) if shared.process == process => Ok(shared.runtime.clone()),
         _ => {
-            let sender = start().map_err(|cause| NoThread { cause: Some(cause) })?;
-            *tasks = Some((process, sender.clone()));
-            Ok(sender)
+            let runtime = start()?;
+            *shared = Some(Shared { runtime: runtime.clone(), process });
+            Ok(runtime)
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is the thread's own runtime")]
-fn start() -> io::Result<UnboundedSender<Task>> {
+fn start() -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (sender, mut tasks) = unbounded_channel::<Task>();
-    thread::Builder::new().name("palisade-blocking".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            while let Some(task) = tasks.recv().await {
-                tokio::spawn(task);
-            }
-        });
-    })?;
-    Ok(sender)
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("palisade-blocking".to_owned())
+        .spawn(move || runtime.block_on(pending::<()>()))?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_has_a_thread_of_its_own() {
+        let mut shared = None;
+        let id = |handle: Handle| handle.id();
+        let parent = id(runtime_of(&mut shared, 1).unwrap());
+        assert_eq!(id(runtime_of(&mut shared, 1).unwrap()), parent);
+        assert_ne!(id(runtime_of(&mut shared, 2).unwrap()), parent);
+    }
 }

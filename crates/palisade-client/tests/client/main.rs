@@ -6,16 +6,20 @@
 mod allocations;
 mod api;
 mod blocking;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod cost;
 mod decoding;
 mod layers;
 mod many;
 mod observed;
 mod outage;
+mod proxies;
 mod redirects;
 mod requests;
 mod responses;
 mod secrets;
 mod servers;
 mod timeouts;
+mod tls;
 mod wire;

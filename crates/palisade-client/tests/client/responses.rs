@@ -321,3 +321,20 @@ async fn time_runs_out_while_the_body_is_read() {
     assert_eq!((error.kind(), error.is_timeout()), (Kind::Body, true));
     assert_eq!(start.elapsed(), Duration::from_secs(3));
 }
+
+#[tokio::test]
+async fn an_error_has_a_label() {
+    let json = "application/json";
+    let failed = |status, content_type, body: &'static str| async move {
+        let client = api(move |_| answer(status, content_type, body));
+        client.get("/").send().await.unwrap().json::<u32>().await.unwrap_err()
+    };
+    assert_eq!(failed(404, json, "1").await.label(), "404");
+    assert_eq!(failed(200, json, "x").await.label(), "decode");
+    assert_eq!(failed(200, "text/html", "1").await.label(), "content_type");
+    let broken = api(|_| answer(200, json, pieces(vec![Ok(b"1"), Err("s3cret")])));
+    let error = broken.get("/").send().await.unwrap().json::<u32>().await.unwrap_err();
+    assert_eq!((error.label(), error.kind().as_str()), ("other", "body"));
+    let error = broken.get("/{id}").send().await.unwrap_err();
+    assert_eq!((error.label(), error.kind().to_string()), ("request", "request".to_owned()));
+}

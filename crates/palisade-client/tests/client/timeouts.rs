@@ -55,6 +55,33 @@ async fn a_request_may_have_limits_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_of_a_request_is_in_place_of_that_of_the_client() {
+    let unlimited = Timeouts::new().attempt(Duration::MAX);
+    let until = |seconds| (Instant::now() + seconds * SECOND).into_std();
+    let client = Client::builder().no_retry().base_url("http://api.example/");
+    let client = client.build_over(service_fn(hangs)).unwrap();
+    let get = || client.get("/").extension(unlimited);
+    for (request, seconds) in [
+        (get().deadline(until(300)), 300),
+        (get(), 60),
+        (get().timeout(5 * SECOND), 5),
+        (get().timeout(300 * SECOND), 300),
+        // What is said of the call alone still holds.
+        (get().extension(unlimited.total(7 * SECOND)).timeout(300 * SECOND), 7),
+        (get().extension(unlimited.total(300 * SECOND)).timeout(7 * SECOND), 7),
+        // The limit of an attempt stays.
+        (client.get("/").timeout(300 * SECOND), 30),
+    ] {
+        let start = Instant::now();
+        let error = request.send().await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        assert_eq!(start.elapsed(), seconds * SECOND);
+    }
+    let forever = get().timeout(Duration::MAX).send();
+    assert!(tokio::time::timeout(100_000 * SECOND, forever).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_that_a_request_brings_holds() {
     let client = Client::builder().build_over(service_fn(hangs)).unwrap();
     let mut request = get("http://api.example/");

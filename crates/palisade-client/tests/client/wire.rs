@@ -1,18 +1,11 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Response, Version};
 use http_body_util::Full;
 use palisade_client::{Client, HttpVersions};
 use palisade_core::{ErrorKind, is_unsent};
 use palisade_testkit::refused_addr;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
-};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::servers::{Server, get, reply, text};
@@ -55,122 +48,6 @@ async fn bodies_are_decompressed_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn https_goes_by_the_certificates_that_are_trusted() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server::new(listener.local_addr().unwrap());
-    let url = format!("https://localhost:{}/", server.addr.port());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                let server = server.clone();
-                tokio::spawn(server.serve(stream, Arc::new(|_: &_| reply(200, "secured"))));
-            }
-        }
-    });
-
-    let stranger = Client::builder().no_proxy().no_retry().build().unwrap();
-    let error = stranger.oneshot(get(&url)).await.unwrap_err();
-    assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls, "{error:?}");
-
-    for (versions, version) in
-        [(HttpVersions::Negotiated, Version::HTTP_2), (HttpVersions::Http1, Version::HTTP_11)]
-    {
-        let client = Client::builder().no_proxy().trust_pem(pem(made.cert.der()));
-        let client = client.http_versions(versions).build().unwrap();
-        let response = client.oneshot(get(&url)).await.unwrap();
-        assert_eq!(response.version(), version);
-        assert_eq!(text(response).await.unwrap(), "secured");
-    }
-}
-
-fn pem(der: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    for three in der.chunks(3) {
-        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let index = (bits >> (18 - 6 * place)) as usize & 63;
-            let filled = place <= three.len();
-            text.push(if filled { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    writeln!(text, "\n-----END CERTIFICATE-----").unwrap();
-    text
-}
-
-#[tokio::test]
-async fn plain_http_is_sent_to_the_proxy_whole() {
-    let proxy = Server::start(|_| reply(200, "by proxy")).await;
-    let client = Client::builder().proxy(format!("http://user:pass@{}", proxy.addr));
-    let client = client.build().unwrap();
-    let response = client.oneshot(get("http://api.example/users?page=2")).await.unwrap();
-    assert_eq!(text(response).await.unwrap(), "by proxy");
-    let seen = &proxy.seen()[0];
-    assert_eq!(seen.uri, "http://api.example/users?page=2");
-    assert_eq!(seen.headers["proxy-authorization"], "Basic dXNlcjpwYXNz");
-}
-
-/// A proxy that lets through to one address, or refuses; what it was sent first.
-async fn tunnel(to: Option<SocketAddr>) -> (SocketAddr, tokio::sync::mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (tell, told) = tokio::sync::mpsc::channel(8);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            tell.send(String::from_utf8(head).unwrap()).await.unwrap();
-            let Some(to) = to else {
-                stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
-                continue;
-            };
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            let mut through = TcpStream::connect(to).await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut through).await });
-        }
-    });
-    (addr, told)
-}
-
-#[tokio::test]
-async fn https_goes_through_a_tunnel() {
-    // No TLS behind it: the tunnel is what counts.
-    let server = Server::start(|_| reply(200, "")).await;
-    let (proxy, mut told) = tunnel(Some(server.addr)).await;
-    let client = Client::builder().no_retry().proxy(format!("http://user:pass@{proxy}"));
-    let error = client.build().unwrap().oneshot(get("https://api.example/")).await.unwrap_err();
-    assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls, "{error:?}");
-    let head = told.recv().await.unwrap().to_ascii_lowercase();
-    assert!(head.starts_with("connect api.example:443 http/1.1\r\n"), "{head}");
-    assert!(head.contains("proxy-authorization: basic "), "{head}");
-}
-
-#[tokio::test]
-async fn a_proxy_that_refuses_is_named() {
-    let (proxy, _told) = tunnel(None).await;
-    let client = Client::builder().no_retry().proxy(format!("http://{proxy}")).build().unwrap();
-    let error = client.oneshot(get("https://api.example/")).await.unwrap_err();
-    assert!(is_unsent(&*error));
-    let told: Vec<_> = palisade_core::causes(&*error).map(ToString::to_string).collect();
-    assert!(told.iter().any(|text| text.contains("no way through the proxy")), "{told:?}");
-}
-
-#[tokio::test]
 async fn a_host_that_refuses_is_known_as_that() {
     let client = Client::builder().no_proxy().no_retry().build().unwrap();
     let url = format!("http://{}/", refused_addr());
@@ -199,21 +76,21 @@ fn what_makes_no_sense_is_named() {
     for (made, says) in [
         (
             Client::new("api.example"),
-            "`api.example` is no base URL: name scheme and host, as in `https://api.example/v1`",
+            "`api.example` is no base URL: the URL needs `http://` or `https://`, as in `https://api.example/v1`",
         ),
         (
             Client::new("ftp://api.example"),
-            "`ftp://api.example` is no base URL: its scheme is neither `http` nor `https`",
+            "`ftp://api.example` is no base URL: the URL needs `http://` or `https://`, as in `https://api.example/v1`",
         ),
         (
             Client::new("https://user:s3cret@api.example"),
-            "`what was given` is no base URL: leave out what stands before the `@`, and set credentials",
+            "`what was given` is no base URL: the URL holds credentials: take them out, and give them to a layer",
         ),
         (
             Client::new("https://api.example/?page=1"),
-            "`https://api.example/?page=1` is no base URL: leave out what follows the path",
+            "`https://api.example/?page=1` is no base URL: a base URL has neither query nor fragment: leave out what follows the path",
         ),
-        (Client::new("not a url"), "`not a url` is no base URL: it is no URL"),
+        (Client::new("not a url"), "`not a url` is no base URL: this is no URL"),
         (proxy, "`proxy.example` is no proxy: name it as in `http://proxy.example:3128`"),
         (header, "`x` cannot be a field of all requests"),
         (pem, "a certificate that should be trusted cannot be read"),

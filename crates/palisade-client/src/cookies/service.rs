@@ -1,0 +1,113 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response, Uri,
+    header::{COOKIE, VARY},
+};
+use palisade_core::BoxError;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::CookieJar;
+use crate::{Body, erased::Answer};
+
+/// Sends the cookies of a jar, and takes those of responses.
+///
+/// It stands below redirects, so that each hop has those of its own origin.
+#[derive(Clone)]
+pub(crate) struct Cookies<S> {
+    inner: S,
+    jar: Option<CookieJar>,
+}
+
+impl<S> Cookies<S> {
+    pub(crate) fn new(inner: S, jar: Option<CookieJar>) -> Self {
+        Self { inner, jar }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for Cookies<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = CookiesFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let exchange = self.jar.as_ref().map(|jar| Exchange::begin(jar, &mut request));
+        CookiesFuture { future: self.inner.call(request), exchange }
+    }
+}
+
+pin_project! {
+    pub(crate) struct CookiesFuture<F> {
+        #[pin]
+        future: F,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F, B> Future for CookiesFuture<F>
+where
+    F: Future<Output = Answer<B>>,
+{
+    type Output = Answer<B>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<B>> {
+        let this = self.project();
+        let mut response = ready!(this.future.poll(cx))?;
+        if let Some(exchange) = this.exchange.take() {
+            exchange.end(response.headers_mut());
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// A request and its response, as far as cookies are concerned.
+struct Exchange {
+    jar: CookieJar,
+    uri: Uri,
+    // Whether the request came with cookies of its own, which stand.
+    own: bool,
+}
+
+impl Exchange {
+    fn begin(jar: &CookieJar, request: &mut Request<Body>) -> Self {
+        let uri = request.uri().clone();
+        let own = request.headers().contains_key(COOKIE);
+        if !own && let Some(cookies) = jar.cookies_for(&uri) {
+            request.headers_mut().insert(COOKIE, cookies);
+        }
+        Self { jar: jar.clone(), uri, own }
+    }
+
+    fn end(self, headers: &mut HeaderMap) {
+        self.jar.take_all(&self.uri, headers);
+        if !self.own && varies_by_cookie(headers) {
+            // RFC 9110, section 12.5.5. A cache further out does not see what the jar has,
+            // and would take the answer to one login for that to the next.
+            headers.append(VARY, HeaderValue::from_static("*"));
+        }
+    }
+}
+
+fn varies_by_cookie(headers: &HeaderMap) -> bool {
+    let names = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"cookie"))
+    };
+    headers.get_all(VARY).iter().any(names)
+}

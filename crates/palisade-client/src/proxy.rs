@@ -1,0 +1,279 @@
+//! Who stands between a client and the servers, and how a tunnel through them is made.
+
+use std::{env, error::Error, fmt, io};
+
+use http::{StatusCode, Uri};
+use hyper_util::client::proxy::matcher::{Builder, Intercept, Matcher};
+use palisade_core::{BoxError, ErrorKind, Fault};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{InvalidClient, call};
+
+/// Which proxies there are. Without `Debug`: there may be a password.
+#[derive(Clone, Default)]
+pub(crate) enum Proxies {
+    /// Whom the environment names.
+    #[default]
+    Environment,
+    Off,
+    All(String),
+}
+
+impl Proxies {
+    /// Who is asked for each request, if there are any.
+    pub(crate) fn matcher(&self) -> Result<Option<Matcher>, InvalidClient> {
+        match self {
+            Self::Environment => of_environment(|name| env::var(name).ok()),
+            Self::Off => Ok(None),
+            Self::All(uri) => Ok(Some(Matcher::builder().all(uri.clone()).build())),
+        }
+    }
+}
+
+/// The proxies that the environment names, as hyper-util reads it: but what cannot be
+/// read is an error and no direct way.
+fn of_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Matcher>, InvalidClient> {
+    // There `HTTP_PROXY` is what a request says in its field `Proxy`.
+    if variable("REQUEST_METHOD").is_some() {
+        return Ok(None);
+    }
+    let read = |names: [&'static str; 2]| {
+        let mut found = names.into_iter().filter_map(|name| Some((name, variable(name)?)));
+        found.next().filter(|(_, value)| !value.is_empty())
+    };
+    type Set = fn(Builder, String) -> Builder;
+    let variables: [([&str; 2], Set); 3] = [
+        (["HTTP_PROXY", "http_proxy"], Builder::http),
+        (["HTTPS_PROXY", "https_proxy"], Builder::https),
+        (["ALL_PROXY", "all_proxy"], Builder::all),
+    ];
+    let mut builder = None;
+    for (names, set) in variables {
+        if let Some((name, value)) = read(names) {
+            if !is_proxy(&value) {
+                return Err(InvalidClient::variable(name));
+            }
+            builder = Some(set(builder.unwrap_or_default(), value));
+        }
+    }
+    let direct = read(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
+    Ok(builder.map(|builder| builder.no(direct).build()))
+}
+
+fn is_proxy(value: &str) -> bool {
+    let matcher = Matcher::builder().all(value).build();
+    matcher.intercept(&Uri::from_static("http://proxied.invalid")).is_some()
+}
+
+/// Asks a proxy for a tunnel: RFC 9110, section 9.3.6. It is done here as that of
+/// hyper-util does not tell what a proxy has answered.
+pub(crate) async fn tunnel(
+    tcp: &mut TcpStream,
+    proxy: &Intercept,
+    to: &Uri,
+) -> Result<(), ProxyError> {
+    let fail = |what| ProxyError::new(proxy, what);
+    let authority = format!("{}:{}", to.host().unwrap_or_default(), to.port_u16().unwrap_or(443));
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
+    if let Some(auth) = proxy.basic_auth() {
+        request.extend_from_slice(b"proxy-authorization: ");
+        request.extend_from_slice(auth.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    let broken = |error| fail(Failed::Broken(Some(error)));
+    tcp.write_all(&request).await.map_err(broken)?;
+    let mut answer = Vec::with_capacity(256);
+    let rest = loop {
+        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break answer.len() - end - 4;
+        }
+        let http = answer.iter().zip(b"HTTP/1.").all(|(one, other)| one == other);
+        if !http || ANSWER <= answer.len() {
+            return Err(fail(Failed::Nonsense));
+        }
+        if tcp.read_buf(&mut answer).await.map_err(broken)? == 0 {
+            return Err(fail(Failed::Broken(None)));
+        }
+    };
+    match status(&answer) {
+        // Whoever is behind the tunnel says nothing before this side does.
+        Some(status) if status.is_success() && rest == 0 => Ok(()),
+        Some(status) if status.is_success() => Err(fail(Failed::Nonsense)),
+        Some(status) => Err(fail(Failed::Refused(status))),
+        None => Err(fail(Failed::Nonsense)),
+    }
+}
+
+/// How long the head of an answer may be.
+const ANSWER: usize = 16 * 1024;
+
+/// RFC 9112, section 4.
+fn status(answer: &[u8]) -> Option<StatusCode> {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', rest @ ..] = answer else {
+        return None;
+    };
+    let (status, rest) = rest.split_first_chunk::<3>()?;
+    matches!(rest.first(), Some(b' ' | b'\r')).then(|| StatusCode::from_bytes(status).ok())?
+}
+
+/// Why there is no way through a proxy. Nobody has seen the request.
+#[derive(Debug)]
+pub(crate) struct ProxyError {
+    // Without a password.
+    proxy: String,
+    what: Failed,
+}
+
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// It is reached in another way than by http.
+    Unknown,
+    Unreached(BoxError),
+    Broken(Option<io::Error>),
+    /// It answers with something else than HTTP.
+    Nonsense,
+    Refused(StatusCode),
+}
+
+impl ProxyError {
+    pub(crate) fn new(proxy: &Intercept, what: Failed) -> Self {
+        Self { proxy: call::origin(proxy.uri()), what }
+    }
+
+    pub(crate) fn unsent(self) -> BoxError {
+        Fault::new(ErrorKind::Connect, self).unsent().into()
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = &self.proxy;
+        match &self.what {
+            Failed::Unknown => {
+                write!(f, "the proxy `{proxy}` is of no known kind: name one by `http://`")
+            }
+            Failed::Unreached(_) => write!(
+                f,
+                "the proxy `{proxy}` cannot be reached: check where it is, or name the host in NO_PROXY"
+            ),
+            Failed::Broken(_) => write!(
+                f,
+                "the proxy `{proxy}` has closed the connection: check that it allows the host"
+            ),
+            Failed::Nonsense => {
+                write!(f, "the proxy `{proxy}` does not speak HTTP: check where it is")
+            }
+            Failed::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => write!(
+                f,
+                "the proxy `{proxy}` wants other credentials: give them as in `http://user:password@proxy.example`"
+            ),
+            Failed::Refused(status) => write!(
+                f,
+                "the proxy `{proxy}` refuses the host with status {status}: allow it there, or name it in NO_PROXY"
+            ),
+        }
+    }
+}
+
+impl Error for ProxyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.what {
+            Failed::Unreached(error) => Some(&**error),
+            Failed::Broken(error) => error.as_ref().map(|error| error as _),
+            Failed::Unknown | Failed::Nonsense | Failed::Refused(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(variables: &[(&str, &str)], uri: &'static str) -> Result<Option<String>, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let matcher = of_environment(variable).map_err(|error| error.to_string())?;
+        let proxy = matcher.and_then(|matcher| matcher.intercept(&Uri::from_static(uri)));
+        Ok(proxy.map(|proxy| call::origin(proxy.uri())))
+    }
+
+    #[test]
+    fn the_environment_names_proxies() {
+        const HTTP: (&str, &str) = ("HTTP_PROXY", "http://one:3128");
+        const HTTPS: (&str, &str) = ("https_proxy", "two:3128");
+        const ALL: (&str, &str) = ("ALL_PROXY", "http://user:s3cret@three:3128");
+        for (variables, uri, proxy) in [
+            (&[][..], "http://api.example/", None),
+            (&[HTTP], "http://api.example/", Some("http://one:3128")),
+            (&[HTTP], "https://api.example/", None),
+            (&[HTTPS], "https://api.example/", Some("http://two:3128")),
+            (&[HTTPS], "http://api.example/", None),
+            (&[ALL], "http://api.example/", Some("http://three:3128")),
+            (&[ALL], "https://api.example/", Some("http://three:3128")),
+            (&[ALL, HTTP], "http://api.example/", Some("http://one:3128")),
+            (&[ALL, HTTP], "https://api.example/", Some("http://three:3128")),
+            (&[("http_proxy", "http://low"), HTTP], "http://api.example/", Some("http://one:3128")),
+            (&[("HTTP_PROXY", ""), ("http_proxy", "http://low")], "http://api.example/", None),
+            (&[("REQUEST_METHOD", "GET"), HTTP], "http://api.example/", None),
+        ] {
+            assert_eq!(way(variables, uri), Ok(proxy.map(str::to_owned)), "{variables:?} {uri}");
+        }
+    }
+
+    #[test]
+    fn some_hosts_are_reached_without() {
+        for (direct, uri, proxied) in [
+            ("api.example", "http://api.example/", false),
+            ("api.example", "http://api.example:8080/", false),
+            ("api.example", "https://eu.api.example/", false),
+            (".api.example", "https://eu.api.example/", false),
+            (".api.example", "https://API.example/", false),
+            ("api.example", "http://myapi.example/", true),
+            ("api.example", "http://api.example.evil/", true),
+            // Ports are of no matter, as to hyper-util.
+            ("api.example:8080", "http://api.example:8080/", true),
+            ("other, 10.0.0.0/8", "http://10.1.2.3:8080/", false),
+            ("10.0.0.0/8", "http://11.1.2.3/", true),
+            ("127.0.0.1,::1", "http://[::1]:80/", false),
+            ("*", "http://api.example/", false),
+            ("", "http://api.example/", true),
+        ] {
+            let variables = [("ALL_PROXY", "http://proxy"), ("no_proxy", direct)];
+            assert_eq!(way(&variables, uri).unwrap().is_some(), proxied, "{direct} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_direct_way() {
+        for value in ["http://", "ftp://proxy", "http://me:s3cret@", "a b"] {
+            let told = way(&[("HTTPS_PROXY", value)], "http://api.example/").unwrap_err();
+            assert_eq!(
+                told,
+                "the environment's `HTTPS_PROXY` is no proxy: name it as in `http://proxy.example:3128`, or call `no_proxy`"
+            );
+        }
+    }
+
+    #[test]
+    fn only_http_has_a_status() {
+        for (answer, code) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+            ("HTTP/1.0 407\r\n\r\n", Some(407)),
+            ("HTTP/1.1 2000\r\n\r\n", None),
+            ("HTTP/1.1 20", None),
+            ("HTTP/2 200 OK\r\n\r\n", None),
+            ("SSH-2.0-OpenSSH\r\n\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(status(answer.as_bytes()).map(|status| status.as_u16()), code, "{answer}");
+        }
+    }
+}
