@@ -11,16 +11,19 @@ mod failures;
 mod gateway;
 mod layers;
 mod messages;
+mod nginx;
 mod stop;
+#[path = "../tally.rs"]
+mod tally;
 
-use std::{env, pin::Pin, process::ExitCode, time::Duration};
+use std::{env, pin::Pin, process::ExitCode};
 
-use tokio::{task::JoinSet, time::timeout};
+use self::tally::Tally;
 
-/// What is asked of a gateway. It panics if that is not what it should be.
+/// What is asked of a gateway.
 struct Scenario {
     name: &'static str,
-    run: Pin<Box<dyn Future<Output = ()> + Send>>,
+    run: Pin<Box<dyn Future<Output = String> + Send>>,
 }
 
 impl Scenario {
@@ -29,12 +32,14 @@ impl Scenario {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self { name, run: Box::pin(run(name)) }
+        let run = run(name);
+        let run = async {
+            run.await;
+            String::new()
+        };
+        Self { name, run: Box::pin(run) }
     }
 }
-
-/// Far beyond what any takes: what is waited for does not come.
-const WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -43,27 +48,17 @@ async fn main() -> ExitCode {
         eprintln!("gateway-interop: run it by `cargo xtask interop gateway`");
         return ExitCode::FAILURE;
     }
-    let all = [messages::all(), layers::all(), failures::all(), credentials::all(), stop::all()];
-    let (mut passed, mut failed) = (0, 0);
+    let all = [
+        messages::all(),
+        layers::all(),
+        failures::all(),
+        credentials::all(),
+        nginx::all(),
+        stop::all(),
+    ];
+    let mut tally = Tally::default();
     for scenario in all.into_iter().flatten().filter(|one| one.name.contains(&wanted)) {
-        // By itself, so that a panic ends it alone.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(timeout(WITHIN, scenario.run));
-        match tasks.join_next().await {
-            Some(Ok(Ok(()))) => {
-                passed += 1;
-                println!("ok      {}", scenario.name);
-            }
-            ended => {
-                failed += 1;
-                let late = matches!(ended, Some(Ok(Err(_))));
-                println!("FAILED  {}{}", scenario.name, if late { ": it has no end" } else { "" });
-            }
-        }
+        tally.run(scenario.name, scenario.run).await;
     }
-    println!("{passed} passed, {failed} failed");
-    match (passed, failed) {
-        (1.., 0) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    tally.end()
 }

@@ -9,6 +9,12 @@ use super::{
 };
 use crate::run::{Failure, Outcome, Tool, command, output, succeed};
 
+const NGINX: Tool = Tool {
+    name: "nginx",
+    probe: "nginx -v",
+    install: "apt-get install --no-install-recommends nginx-light",
+};
+
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Runs the scenarios alone whose names have this in them
@@ -20,7 +26,7 @@ pub(crate) struct Options {
 ///
 /// Fails when a scenario does, or when a tool is missing.
 pub(crate) fn run(options: &Options) -> Outcome {
-    [NODE, NPM, PROVIDER, PROMTOOL].iter().try_for_each(Tool::require)?;
+    [NODE, NPM, PROVIDER, PROMTOOL, NGINX].iter().try_for_each(Tool::require)?;
     succeed(&mut command(
         "cargo build --quiet --package palisade-tests --example gateway-interop",
     ))?;
