@@ -42,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) admin: Address,
     /// How many proxies in front of this one are believed what they say of clients.
     pub(crate) trusted_hops: u8,
+    /// How long the head of a request may take to come, and a connection may be kept unused.
+    pub(crate) header_timeout: Time,
     pub(crate) shutdown_timeout: Time,
 }
 
@@ -148,6 +150,7 @@ impl Default for Server {
             listen: Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
             admin: Address(SocketAddr::from(([127, 0, 0, 1], 9090))),
             trusted_hops: 0,
+            header_timeout: Time(Duration::from_secs(30)),
             shutdown_timeout: Time(Duration::from_secs(30)),
         }
     }

@@ -43,6 +43,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use clap::Parser;
@@ -110,7 +111,8 @@ async fn run(config: &Config, is_demo: bool) -> Result<(), BoxError> {
     let gateway = ServiceBuilder::new()
         .layer(served)
         .service(service_fn(move |request| routes.clone().answer(request)));
-    let work = serve(listener, gateway, signals.next(), |connections| {
+    let head_time = settings.header_timeout.0;
+    let work = serve(listener, gateway, head_time, signals.next(), |connections| {
         let limit = settings.shutdown_timeout.0;
         stopping.store(true, Ordering::Relaxed);
         let again = Signals::listen();
@@ -122,7 +124,7 @@ async fn run(config: &Config, is_demo: bool) -> Result<(), BoxError> {
             }
         }
     });
-    let admin = serve_admin(admin, metrics, Arc::clone(&stopping));
+    let admin = serve_admin(admin, metrics, head_time, Arc::clone(&stopping));
     // Whoever watches the gateway can do so to the end.
     let left = select! { left = work => left, _ = admin => 0 };
     say(match left {
@@ -136,6 +138,7 @@ async fn run(config: &Config, is_demo: bool) -> Result<(), BoxError> {
 async fn serve_admin(
     listener: tokio::net::TcpListener,
     metrics: Registry,
+    head_time: Duration,
     stopping: Arc<AtomicBool>,
 ) -> usize {
     let admin = service_fn(move |request: Request<Body>| {
@@ -154,7 +157,7 @@ async fn serve_admin(
             })
         }
     });
-    serve(listener, admin, pending(), |_| pending()).await
+    serve(listener, admin, head_time, pending(), |_| pending()).await
 }
 
 /// Whoever closes the pipe has read enough.

@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::Full;
 use palisade_testkit::{FaultServer, FlakyApi, Reply, Script, Steps};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("an upstream that speaks no HTTP is 502", garbage),
         Scenario::new("a body that breaks off breaks off", truncated),
         Scenario::new("a caller that leaves cancels its call", cancelled),
+        Scenario::new("a caller that says nothing is left", wordless),
         Scenario::new("a wrong configuration is told", misconfigured),
     ]
 }
@@ -98,6 +99,24 @@ async fn cancelled(name: &str) {
     api.wait_for(|stats| stats.in_flight() == 1).await;
     drop(stream);
     api.wait_for(|stats| stats.in_flight() == 0 && stats.open_connections() == 0).await;
+}
+
+async fn wordless(name: &str) {
+    let route = "[[routes]]\nprefix = \"/\"\nupstream = \"http://127.0.0.1:1\"\n";
+    let gateway = Gateway::with(name, "header_timeout = \"50ms\"", route, &[]).await;
+    for (begun, answer) in [
+        ("", ""),
+        // The beginning of HTTP/2, or of nothing.
+        ("PRI * HTTP/2.0\r\n", ""),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: ", ""),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        // Told with an end, or with a reset.
+        let _ = stream.read_to_string(&mut received).await;
+        assert_eq!(received, answer, "{begun:?}");
+    }
 }
 
 async fn misconfigured(name: &str) {

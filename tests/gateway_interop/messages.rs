@@ -7,7 +7,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use palisade_testkit::{FaultServer, FlakyApi, Received, Reply, Script, Steps};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{Scenario, gateway::Gateway};
@@ -22,6 +22,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("interim answers are not the answer", interim),
         Scenario::new("what is no plain request is refused", refused),
         Scenario::new("a body that is expected is asked for", expected),
+        Scenario::new("a body is passed on as it comes", uploaded),
     ]
 }
 
@@ -231,4 +232,26 @@ async fn expected(name: &str) {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(last(&api).body(), b"ab");
     assert_eq!(value(&last(&api), "expect"), [""; 0]);
+}
+
+async fn uploaded(name: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(name, &route(listener.local_addr().unwrap())).await;
+    let mut caller = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 8\r\n\r\nhalf";
+    caller.write_all(head.as_bytes()).await.unwrap();
+
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\nhalf") {
+        received.push(upstream.read_u8().await.unwrap());
+    }
+    caller.write_all(b"rest").await.unwrap();
+    let mut rest = [0; 4];
+    upstream.read_exact(&mut rest).await.unwrap();
+    assert_eq!(&rest, b"rest");
+    upstream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
 }

@@ -24,7 +24,7 @@ fn tells_where_something_is_no_toml_or_unknown() {
         (
             "[server]\nport = 80\n",
             "2:1: server.port: unknown field `port`, expected one of `listen`, `admin`, \
-             `trusted_hops`, `shutdown_timeout`",
+             `trusted_hops`, `header_timeout`, `shutdown_timeout`",
         ),
         (
             "{ROUTE}[routes.rate_limit]\nrequest = 1\n",
