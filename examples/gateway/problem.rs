@@ -6,7 +6,6 @@ use std::error::Error;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::LengthLimitError;
 use palisade::{
-    circuit_breaker::Open,
     client::Body,
     core::{BoxError, ErrorKind, find_cause},
 };
@@ -52,26 +51,18 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the upstream is left alone for a while");
 
     pub(crate) fn response(self) -> Response<Body> {
-        self.fill(Response::default())
-    }
-
-    /// The answer of an open breaker, which knows when another try makes sense.
-    pub(crate) fn open(open: Open) -> Response<Body> {
-        Self::UNAVAILABLE.fill(open.response())
-    }
-
-    fn fill(self, mut response: Response<Body>) -> Response<Body> {
-        let (status, title) = (self.status, self.status.canonical_reason().unwrap_or_default());
-        // No text in here needs an escape.
-        let body = format!(
-            r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{}"}}"#,
-            status.as_u16(),
-            self.detail,
-        );
-        *response.status_mut() = status;
-        if status == StatusCode::NO_CONTENT {
+        let mut response = Response::default();
+        *response.status_mut() = self.status;
+        if self.status == StatusCode::NO_CONTENT {
             return response;
         }
+        // No text in here needs an escape.
+        let body = format!(
+            r#"{{"type":"about:blank","title":"{}","status":{},"detail":"{}"}}"#,
+            self.status.canonical_reason().unwrap_or_default(),
+            self.status.as_u16(),
+            self.detail,
+        );
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         *response.body_mut() = body.into();

@@ -11,7 +11,7 @@ use palisade::{
         Tokens,
     },
     cache::{self, BoxTask, HttpCacheLayer, MemoryStore, RouteTtl, background_fn},
-    circuit_breaker::{Backoff, CircuitBreakerLayer, Jitter, Trip, respond_fn},
+    circuit_breaker::{Backoff, CircuitBreakerLayer, Jitter, Open, Trip, respond_fn},
     client::{Body, ClientBuilder},
     core::{BoxError, Endpoint, Head, Origins},
     metrics::{FindEndpoint, Registry},
@@ -163,7 +163,7 @@ fn handler(config: &Config, index: usize, metrics: &Registry) -> Result<Handler,
                 .trip(Trip::consecutive(breaker.failures.0))
                 .open_for(open_for)
                 .observer(metrics.observer())
-                .on_refusal(respond_fn(Problem::open))
+                .on_refusal(respond_fn(Open::problem))
         }))
         .map_result(|result: Result<_, BoxError>| proxy::back(result?))
         .service(client);
