@@ -14,13 +14,13 @@ mod grants;
 mod interactive;
 mod login;
 mod refused;
+#[path = "../tally.rs"]
+mod tally;
 mod told;
 
-use std::{env, pin::Pin, process::ExitCode, time::Duration};
+use std::{env, pin::Pin, process::ExitCode};
 
-use tokio::{task::JoinSet, time::timeout};
-
-use self::fixture::Fixture;
+use self::{fixture::Fixture, tally::Tally};
 
 /// What is done with the server. It says in a line for a person what was seen, and panics if that
 /// is not what it should be.
@@ -39,9 +39,6 @@ impl Scenario {
         Self { name, run: Box::new(|fixture| Box::pin(run(fixture))) }
     }
 }
-
-/// Far beyond what any takes: what is waited for does not come.
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// Has this program be one of several that share a login.
 pub(crate) const ONE_PROCESS: &str = "--one-process";
@@ -78,27 +75,10 @@ async fn run(fixture: &Fixture, wanted: &str) -> ExitCode {
         refused::all(),
         elsewhere::all(),
     ];
-    let (mut passed, mut failed) = (0, 0);
+    let mut tally = Tally::default();
     for scenario in all.into_iter().flatten().filter(|one| one.name.contains(wanted)) {
         fixture.reset().await;
-        // By itself, so that a panic ends it alone.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(timeout(WITHIN, (scenario.run)(fixture.clone())));
-        match tasks.join_next().await {
-            Some(Ok(Ok(seen))) => {
-                passed += 1;
-                println!("ok      {}: {seen}", scenario.name);
-            }
-            ended => {
-                failed += 1;
-                let late = matches!(ended, Some(Ok(Err(_))));
-                println!("FAILED  {}{}", scenario.name, if late { ": it has no end" } else { "" });
-            }
-        }
+        tally.run(scenario.name, (scenario.run)(fixture.clone())).await;
     }
-    println!("{passed} passed, {failed} failed");
-    match (passed, failed) {
-        (1.., 0) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    tally.end()
 }

@@ -1,6 +1,9 @@
 use std::{error::Error, fmt, time::Duration};
 
-use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use palisade_core::{ErrorKind, Refusal};
 
 /// A circuit breaker refused a call.
@@ -96,7 +99,33 @@ impl Open {
     /// # let _ = layer;
     /// ```
     pub fn response<B: Default>(self) -> Response<B> {
-        let mut response = Response::new(B::default());
+        self.respond(B::default())
+    }
+
+    /// The same with problem details as the body (RFC 9457).
+    ///
+    /// ```
+    /// use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
+    ///
+    /// let breaker = CircuitBreakerLayer::new(Trip::consecutive(1)).handle();
+    /// breaker.force_open();
+    /// let problem = breaker.try_acquire().unwrap_err().problem::<String>();
+    /// assert_eq!(problem.headers()["content-type"], "application/problem+json");
+    /// assert!(problem.body().contains(r#""status":503"#));
+    /// ```
+    pub fn problem<B: From<String>>(self) -> Response<B> {
+        // No text in here needs an escape.
+        let problem = format!(
+            r#"{{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"{self}"}}"#,
+        );
+        let mut response = self.respond(B::from(problem));
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+
+    fn respond<B>(self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         if let Some(delay) = self.retry_after() {
             let seconds = delay.as_nanos().div_ceil(1_000_000_000).max(1);

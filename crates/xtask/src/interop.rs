@@ -2,6 +2,7 @@
 
 mod auth;
 mod cache;
+mod gateway;
 mod server;
 mod verdict;
 
@@ -47,6 +48,8 @@ enum Part {
     Cache(cache::Options),
     /// What an OAuth server makes of the requests for tokens, and of the tokens
     Auth(auth::Options),
+    /// What callers, upstreams, an OAuth server and Prometheus make of the example gateway
+    Gateway(gateway::Options),
 }
 
 /// # Errors
@@ -57,10 +60,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
         Some(Part::Metrics) => metrics(),
         Some(Part::Cache(options)) => cache::run(options),
         Some(Part::Auth(options)) => auth::run(options),
+        Some(Part::Gateway(options)) => gateway::run(options),
         None => {
             metrics()?;
             cache::run(&cache::Options::default())?;
-            auth::run(&auth::Options::default())
+            auth::run(&auth::Options::default())?;
+            gateway::run(&gateway::Options::default())
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{NODE, NPM, server::Server};
 use crate::run::{Outcome, Tool, command, succeed};
 
-const PROVIDER: Tool = Tool {
+pub(super) const PROVIDER: Tool = Tool {
     name: "oidc-provider",
     probe: "npm ls --prefix tests/oauth",
     install: "npm ci --prefix tests/oauth",
@@ -31,11 +31,15 @@ pub(crate) fn run(options: &Options) -> Outcome {
         succeed(&mut command("node --no-warnings --test-reporter=dot tests/oauth/selftest.mjs"))?;
     }
     println!("==> OAuth, scenarios");
-    let (_server, address) =
-        Server::start(&mut command("node --no-warnings tests/oauth/server.mjs"), address)?;
+    let (_server, address) = start_server()?;
     let mut scenarios =
         command("cargo run --quiet --package palisade-tests --example auth-interop --");
     succeed(scenarios.args(&options.scenario).env("PALISADE_OAUTH", address))
+}
+
+/// Starts the OAuth server, and says where it is.
+pub(super) fn start_server() -> Outcome<(Server, String)> {
+    Server::start(&mut command("node --no-warnings tests/oauth/server.mjs"), address)
 }
 
 /// Where the server is: all of the line, if it is that.
