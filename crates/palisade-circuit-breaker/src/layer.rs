@@ -77,15 +77,20 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
     /// again without having closed, and so on. Defaults to 5 seconds, doubled
     /// up to 60, with [equal jitter](crate::Jitter::Equal).
     ///
+    /// A [`Backoff`](crate::Backoff) has full jitter unless it is told otherwise, by
+    /// which a breaker may be open for next to no time: say `Jitter::Equal`, or
+    /// `Jitter::None` where it is to be exact.
+    ///
     /// The schedule is asked as calls end or are dropped, so it must neither
     /// panic nor ask the breaker for a call.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use palisade_circuit_breaker::{Backoff, CircuitBreakerLayer, Trip};
+    /// use palisade_circuit_breaker::{Backoff, CircuitBreakerLayer, Jitter, Trip};
     ///
+    /// let open_for = Backoff::exponential(Duration::from_secs(1)).max(Duration::from_secs(30));
     /// let layer = CircuitBreakerLayer::new(Trip::consecutive(5))
-    ///     .open_for(Backoff::exponential(Duration::from_secs(1)).max(Duration::from_secs(30)));
+    ///     .open_for(open_for.jitter(Jitter::Equal));
     /// # let _ = layer;
     /// ```
     pub fn open_for(self, schedule: impl Schedule + Send + Sync + 'static) -> Self {
