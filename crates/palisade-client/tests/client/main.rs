@@ -6,6 +6,7 @@
 mod allocations;
 mod api;
 mod blocking;
+mod contract;
 #[cfg(feature = "cookies")]
 mod cookies;
 mod cost;

@@ -112,7 +112,7 @@ fn check(error: &BoxError, proxy: SocketAddr, says: &str) {
 
 #[tokio::test]
 async fn a_proxy_that_makes_no_tunnel_is_named() {
-    const LONG: [u8; 20_000] = [b'x'; 20_000];
+    static LONG: [u8; 20_000] = [b'x'; 20_000];
     for (answer, says) in [
         (
             &b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n"[..],

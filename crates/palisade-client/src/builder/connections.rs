@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use http::Uri;
+
+use crate::{ClientBuilder, HttpVersions, InvalidClient, proxy::Proxies};
+
+/// Connections.
+impl ClientBuilder {
+    /// Sets what HTTP is spoken. Defaults to [`HttpVersions::Negotiated`].
+    pub fn http_versions(mut self, versions: HttpVersions) -> Self {
+        self.transport.versions = versions;
+        self
+    }
+
+    /// Sets how long a look-up, a connection and its handshake may take together.
+    /// Defaults to 5 seconds.
+    pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.transport.connect_timeout = limit.into();
+        self
+    }
+
+    /// Sets how long a connection that nobody uses stays open. Defaults to 90
+    /// seconds.
+    pub fn pool_idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.transport.pool_idle_timeout = limit.into();
+        self
+    }
+
+    /// Sets how many connections that nobody uses stay open for each host. Defaults
+    /// to 32.
+    pub fn pool_max_idle_per_host(mut self, most: usize) -> Self {
+        self.transport.pool_max_idle = most;
+        self
+    }
+
+    /// Sets a proxy for all hosts, in place of those that the environment names:
+    /// `http://proxy.example:3128`, with user and password before the host if it
+    /// wants them. Defaults to what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY` say when the client is built, as curl reads them; but `NO_PROXY` knows
+    /// no ports. They are of no matter where `REQUEST_METHOD` is set, in CGI.
+    ///
+    /// A proxy is reached over plain http. It sees what is asked by http, and of https
+    /// the host alone.
+    pub fn proxy(mut self, uri: impl Into<String>) -> Self {
+        let uri = uri.into();
+        let parsed = uri.parse::<Uri>().ok();
+        let fits = |uri: Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
+        if !parsed.is_some_and(fits) {
+            return self.fail(InvalidClient::proxy(&uri));
+        }
+        self.transport.proxies = Proxies::All(uri);
+        self
+    }
+
+    /// Connects to hosts themselves, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.transport.proxies = Proxies::Off;
+        self
+    }
+
+    /// Trusts whom the platform trusts, in place of whom Mozilla trusts: as its
+    /// verifier says on Windows, macOS, iOS and Android, and elsewhere by the
+    /// certificates that are found, or named by `SSL_CERT_FILE` and `SSL_CERT_DIR`. They
+    /// are read when the client is built.
+    #[cfg(feature = "platform-verifier")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "platform-verifier")))]
+    pub fn trust_platform(mut self) -> Self {
+        self.transport.tls.platform = true;
+        self
+    }
+
+    /// Trusts these certificates, in PEM, beside those that are trusted anyway: of
+    /// Mozilla, or [of the platform](crate#defaults), but for Android, whose verifier
+    /// takes no others.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "tls")))]
+    pub fn trust_pem(mut self, certificates: impl Into<Vec<u8>>) -> Self {
+        self.transport.tls.trusted.push(certificates.into());
+        self
+    }
+}

@@ -1,0 +1,27 @@
+use std::time::Duration;
+
+use crate::ClientBuilder;
+
+/// Time. Each of these can be [another](crate::Timeouts) for one request.
+impl ClientBuilder {
+    /// Sets how long a call may take with all its attempts, to the head of the
+    /// response. Defaults to 60 seconds.
+    pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.layers.total = limit.into();
+        self
+    }
+
+    /// Sets how long each attempt may take, to the head of the response. Defaults to
+    /// 30 seconds.
+    pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.layers.attempt = limit.into();
+        self
+    }
+
+    /// Sets for how long nothing may come of a response's body. Defaults to 30
+    /// seconds.
+    pub fn body_idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.layers.body_idle = limit.into();
+        self
+    }
+}
