@@ -1,6 +1,6 @@
 //! The part to copy.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,11 +9,12 @@ use palisade::{
     Client,
     auth::{ClientAuth, ClientCredentials, TokenEndpoint, Tokens},
     cache::{HttpCacheLayer, MemoryStore},
+    circuit_breaker::CircuitBreakerLayer,
     client::{Error, InvalidClient},
-    core::{ByEndpoint, Observer, Origins},
+    core::{ByAuthority, ByEndpoint, Observer, Origins},
     metrics::Registry,
     rate_limit::{Feedback, Quota, RateLimitLayer},
-    retry::RetryLayer,
+    retry::{Backoff, RetryLayer, TokenBudget},
 };
 
 use crate::scene::{Item, Wanted};
@@ -28,15 +29,21 @@ pub(crate) fn build(
     let endpoint = TokenEndpoint::new(&format!("{origin}/token"), http);
     let login = ClientCredentials::new(endpoint, ClientAuth::basic("tour", "secret"));
 
-    // A circuit breaker is there by default, and so are retries: two more than by default take
-    // the calls past what fails until it opens, on a machine that is busy, too.
     Client::builder()
         .base_url(origin)
         .no_proxy()
         .metrics(metrics)
         .observer(observer)
         .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)))
-        .retry(RetryLayer::http().attempts(5))
+        // More than by default: on a machine that is busy, many calls are under way when the API
+        // goes down, and fail before the breaker opens.
+        .retry(RetryLayer::http().attempts(5).budget(TokenBudget::new(0.2, 500)))
+        // Shorter than by default, as nobody watches an example for a minute.
+        .circuit_breaker(
+            CircuitBreakerLayer::http()
+                .keyed(ByAuthority)
+                .open_for(Backoff::exponential(Duration::from_secs(2)).max(Duration::from_secs(4))),
+        )
         // It knows no quota: it learns from what the API says of it.
         .rate_limit(
             RateLimitLayer::new(Quota::UNLIMITED).keyed(ByEndpoint).learn(Feedback::standard()),
