@@ -215,6 +215,30 @@ async fn check(order: &[Kind], router: &Router, parts: &Parts, handlers: &Handle
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_inside_refuses_is_no_failure_of_the_handlers() {
+    for order in [
+        [Kind::Concurrency, Kind::Breaker, Kind::Metrics],
+        [Kind::Concurrency, Kind::Metrics, Kind::Breaker],
+    ] {
+        let handlers = Handlers::new();
+        let (router, parts) = stack(&order, handlers.router());
+        let (mut one, mut two) = (pin!(call(&router, "/held/1")), pin!(call(&router, "/held/2")));
+        poll_fn(|cx| {
+            assert!(one.as_mut().poll(cx).is_pending() && two.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        for number in 0..9 {
+            assert_eq!(call(&router, &format!("/ok/{number}")).await.status(), 503);
+        }
+        assert_eq!(parts.breaker.state(), breaker_crate::State::Closed, "{order:?}");
+        assert_eq!(parts.breaker.snapshot().failures_in_row, 0);
+        let served = parts.metrics.snapshot().served.outcomes();
+        assert_eq!((served.of("refused"), served.of("transient")), (9, 0));
+    }
+}
+
 #[tokio::test]
 async fn what_waits_in_line_is_answered_before_a_server_goes() {
     let handlers = Handlers::new();
