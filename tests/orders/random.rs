@@ -1,5 +1,6 @@
 //! Stacks of any layers in any order.
 
+use palisade_testkit::Random;
 use proptest::{collection::vec, prelude::*, sample::select};
 use tokio::runtime::Builder;
 
@@ -27,5 +28,18 @@ proptest! {
                 stack.run(&world, calls, is_patient).await;
             }
         });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_stacks_over_sockets() {
+    for seed in 0..24 {
+        let mut random = Random::seeded(seed);
+        let mut draw = |of: usize| random.number() as usize % of;
+        let length = 3 + draw(8);
+        let techniques: Vec<_> =
+            (0..length).map(|_| Technique::ALL[draw(Technique::ALL.len())]).collect();
+        let world = World::over_sockets(seed, demands(&techniques), draw(2) == 0).await;
+        Stack::new(&techniques, &world).run(&world, 8, draw(2) == 0).await;
     }
 }

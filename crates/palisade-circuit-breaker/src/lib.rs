@@ -109,7 +109,7 @@
 //! each host ([`keyed`](CircuitBreakerLayer::keyed)) where there are several.
 //!
 //! Around `reqwest::Client`, whose requests and responses are its own, put
-//! `map_request` and `map_response` of `ServiceBuilder` in between, with the
+//! `filter` and `map_response` of `ServiceBuilder` in between, with the
 //! conversions of reqwest.
 //!
 //! The types that layers share are those of
