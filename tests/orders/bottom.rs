@@ -49,22 +49,22 @@ impl World {
     pub(crate) fn in_memory(seed: u64, panics: bool, demands: bool) -> Self {
         let script = Script::new(seed, panics, true, demands);
         script.place(["https://api.example", "https://other.example"].map(ToOwned::to_owned));
-        Self::of(script, Duration::from_secs(1), None)
+        Self::of(script, Duration::from_secs(1))
     }
 
     /// Over sockets, in a time of milliseconds.
     pub(crate) async fn over_sockets(seed: u64, demands: bool, http2: bool) -> Self {
         let script = Script::new(seed, false, false, demands);
-        let mut world = Self::of(script, Duration::from_millis(1), None);
+        let mut world = Self::of(script, Duration::from_millis(1));
         let apis = [world.api(false).await, world.api(true).await];
         world.script.place([&apis[0], &apis[1]].map(|api| format!("http://{}", api.addr())));
         world.sockets = Some(Sockets { apis, http2 });
         world
     }
 
-    fn of(script: Script, unit: Duration, sockets: Option<Sockets>) -> Self {
+    fn of(script: Script, unit: Duration) -> Self {
         let clock = PausedClock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
-        Self { unit, clock, script: Arc::new(script), gate: Gate::default(), sockets }
+        Self { unit, clock, script: Arc::new(script), gate: Gate::default(), sockets: None }
     }
 
     async fn api(&self, foreign: bool) -> FlakyApi {

@@ -92,9 +92,8 @@ impl Wish {
             1 if !is_patient => wish.patience = unit * draw(200) / 100,
             _ => {}
         }
-        match draw(6) {
-            0 => (wish.frames, wish.holds) = (draw(3), unit * draw(3)),
-            _ => {}
+        if draw(6) == 0 {
+            (wish.frames, wish.holds) = (draw(3), unit * draw(3));
         }
         wish
     }
