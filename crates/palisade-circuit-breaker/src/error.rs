@@ -127,6 +127,8 @@ impl Open {
     fn respond<B>(self, body: B) -> Response<B> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        // Layers outside are not to take it for an answer of the service.
+        response.extensions_mut().insert(self.refusal);
         if let Some(delay) = self.retry_after() {
             let seconds = delay.as_nanos().div_ceil(1_000_000_000).max(1);
             let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));

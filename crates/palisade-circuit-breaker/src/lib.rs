@@ -143,7 +143,7 @@
 //! will ask is not known before it comes.
 //!
 //! Around `reqwest::Client`, whose requests and responses are its own, put
-//! `map_request` and `map_response` of `ServiceBuilder` in between, with the
+//! `filter` and `map_response` of `ServiceBuilder` in between, with the
 //! conversions of reqwest.
 //!
 //! The types that layers share are those of

@@ -3,7 +3,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
 use crate::{
-    Classify, ErrorKind, ErrorRef, Outcome, RetryAfter, SystemClock, Typed, WallClock,
+    Classify, ErrorKind, ErrorRef, Outcome, Refusal, RetryAfter, SystemClock, Typed, WallClock,
     kind::Finding,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 /// | other statuses | `Success` |
 /// | no connection, refused stream, GOAWAY, closed before sending | `Unsent` |
 /// | reset, closed, unreachable, timeout, broken TLS | `Transient` |
-/// | refused by a layer on this side | `Refused` |
+/// | refused by a layer on this side, as an error or with a response | `Refused` |
 /// | the caller went away, or its request body broke off | `Ignored` |
 /// | other errors | `Failed` |
 ///
@@ -106,6 +106,11 @@ impl<M> HttpClassify<M> {
         if let Some(outcome) = self.status.and_then(|judge| judge(status, response.headers())) {
             return outcome;
         }
+        if 400 <= status.as_u16()
+            && let Some(refusal) = response.extensions().get()
+        {
+            return refused(refusal);
+        }
         if self.least <= status.as_u16() && self.is_transient(status) {
             return Outcome::Transient;
         }
@@ -143,7 +148,7 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
             Err(error) => Finding::of(error.error_ref()),
         };
         if let Some(refusal) = error.refusal {
-            return Outcome::Refused { kind: refusal.kind(), retry_after: refusal.retry_after() };
+            return refused(&refusal);
         }
         match error.kind {
             ErrorKind::Cancelled | ErrorKind::Body => Outcome::Ignored,
@@ -184,6 +189,10 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
 #[derive(Clone, Debug, Default)]
 pub struct Trailers(pub HeaderMap);
 
+fn refused(refusal: &Refusal) -> Outcome {
+    Outcome::Refused { kind: refusal.kind(), retry_after: refusal.retry_after() }
+}
+
 fn is_throttled(headers: &HeaderMap) -> bool {
     let names = ["ratelimit-remaining", "x-ratelimit-remaining"];
     let mut remaining = names.iter().filter_map(|name| headers.get(*name));
@@ -218,7 +227,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::{BoxError, Refusal};
+    use crate::BoxError;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Outcome {
         let mut response = Response::new(());
@@ -254,6 +263,23 @@ mod tests {
         assert_eq!(answer(403, &[("retry-after", "3")]), Outcome::Throttled);
         assert_eq!(answer(403, &[("x-ratelimit-remaining", "0")]), Outcome::Throttled);
         assert_eq!(answer(403, &[("x-ratelimit-remaining", "7")]), Outcome::Rejected);
+    }
+
+    #[test]
+    fn a_refusal_with_a_response_is_no_answer_of_the_service() {
+        let classify = HttpClassify::new();
+        for (status, refused) in [(503, true), (429, true), (200, false)] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let delay = Duration::from_secs(3);
+            response.extensions_mut().insert(Refusal::new(ErrorKind::Limited).after(delay));
+            let outcome = classify.classify(Ok::<_, &io::Error>(&response));
+            let expected = match refused {
+                true => Outcome::Refused { kind: ErrorKind::Limited, retry_after: Some(delay) },
+                false => Outcome::Success,
+            };
+            assert_eq!(outcome, expected, "{status}");
+        }
     }
 
     #[test]

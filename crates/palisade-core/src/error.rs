@@ -89,7 +89,8 @@ impl ErrorRef<Boxed> for BoxError {
 ///
 /// A layer that refuses (an open breaker, an empty bucket) returns an error of
 /// its own with a `Refusal` as its source. Other layers find it with
-/// [`find_cause`], and so learn what they need without knowing each other.
+/// [`find_cause`], and so learn what they need without knowing each other. One that
+/// answers with a response puts it into the extensions of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Refusal {

@@ -163,6 +163,8 @@ impl Limited {
     fn respond<B>(self, body: B) -> Response<B> {
         let mut response = Response::new(body);
         *response.status_mut() = self.status();
+        // Layers outside are not to take it for an answer of the service.
+        response.extensions_mut().insert(self.refusal);
         let headers = response.headers_mut();
         if let Some(delay) = self.retry_after() {
             headers.insert(RETRY_AFTER, ceil(delay).into());

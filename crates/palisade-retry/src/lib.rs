@@ -103,7 +103,7 @@
 //! happen once per call (a total timeout, a cache).
 //!
 //! Around `reqwest::Client`, whose requests and responses are its own, put
-//! `map_request` and `map_response` of `ServiceBuilder` in between, with the
+//! `filter` and `map_response` of `ServiceBuilder` in between, with the
 //! conversions of reqwest. On a server, as around an axum router, bodies do
 //! not clone: add [`replay`](RetryLayer::replay).
 //!

@@ -37,6 +37,29 @@
 //! retry, rate limit, concurrency limit, circuit breaker, credentials, timeout of
 //! an attempt, metrics of attempts, spans, client; and the gate of the breaker
 //! between retry and the limits. Every layer is right in any other order as well.
+//!
+//! # Around other clients
+//!
+//! Around `reqwest::Client`, whose requests and responses are its own, put `filter`
+//! and `map_response` of tower's `ServiceBuilder`, with the conversions of reqwest.
+//! Have it follow no redirects: below all layers, it would take along whatever it
+//! does not know to be a secret.
+//!
+//! Around a channel of tonic go metrics, retry, the breaker, limits, credentials
+//! and timeouts.
+//!
+//! - What became of a call is in `grpc-status`: judge by
+//!   `HttpClassify::new().grpc()`. It is seen in the head; one that comes behind the
+//!   message is seen if `ReadAheadLayer` has read that, for calls with one answer.
+//! - All methods are `POST`: say by `requests_fn` which of them may be repeated. Bodies
+//!   do not clone: add `replay`.
+//! - Give the generated client its origin, by `with_origin`: a channel adds it below
+//!   all layers, where neither credentials nor breakers of a host see it.
+//! - `UNAUTHENTICATED` is no 401: a token is replaced before it expires, and not when
+//!   it is refused.
+//! - The cache has nothing to do: what is posted is not stored.
+//!
+//! On a server of tonic, `respond_fn` makes refusals of a `tonic::Status`.
 
 #![cfg_attr(palisade_docsrs, feature(doc_cfg))]
 
