@@ -63,7 +63,7 @@ fn tells_which_value_makes_no_sense() {
     );
 
     let block = |setting: &str, expected: String| {
-        check(&format!("{{ROUTE}}[routes.{setting}\n"), &expected)
+        check(&format!("{{ROUTE}}[routes.{setting}\n"), &expected);
     };
     block(
         "rate_limit]\nrequests = 0",
