@@ -75,7 +75,7 @@ pub fn nanoseconds<const N: usize>(
 }
 
 impl Clock {
-    fn now(self) -> Duration {
+    pub(crate) fn now(self) -> Duration {
         let time = clock_gettime(match self {
             Self::Thread => ClockId::ThreadCPUTime,
             Self::Process => ClockId::ProcessCPUTime,
@@ -90,7 +90,7 @@ impl Clock {
 /// # Panics
 ///
 /// Panics if there is no value.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {
@@ -100,7 +100,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Whose turn it is: in order, and the other way round every other round.
-fn order(subjects: usize, round: u32) -> impl Iterator<Item = usize> {
+pub(crate) fn order(subjects: usize, round: u32) -> impl Iterator<Item = usize> {
     let last = subjects.saturating_sub(1);
     (0..subjects).map(move |index| match round % 2 {
         0 => index,

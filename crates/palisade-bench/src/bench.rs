@@ -1,4 +1,6 @@
-use crate::{footprint::Footprint, row::Row, subject::Subject};
+use std::net::SocketAddr;
+
+use crate::{footprint::Footprint, loopback::Caller, row::Row, subject::Subject};
 
 /// One question to all the subjects it makes sense for.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +18,9 @@ pub enum Work {
     /// Calls of many tasks on several threads: how many nanoseconds of all processors does one take,
     /// and how many on the clock?
     Tasks(fn() -> Vec<Subject>),
+    /// Requests to a server in another process: what do they take of the processor, of memory and of
+    /// time?
+    Loopback(fn(SocketAddr) -> Vec<Caller>),
     /// Things that are kept: how many bytes does each hold?
     Bytes(fn() -> Vec<Footprint>),
     /// A scene, played once by each subject, which brings its own figures.

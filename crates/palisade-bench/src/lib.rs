@@ -10,6 +10,8 @@
 //!   median over the rounds of what a call takes longer than one to the bare service.
 //! - Tasks on two threads are measured by the CPU time of the whole process, for the work that
 //!   threads make one another counts too.
+//! - Clients are measured with their server in another process, on another processor. Their time is
+//!   that of their whole process, and their instructions are those of its code, which valgrind counts.
 //! - Allocations are counted by a binary of its own: an allocator that counts taxes allocations,
 //!   and so favours who allocates least.
 //! - Every answer is checked: nobody is fast by doing less.
@@ -19,6 +21,8 @@ mod bench;
 mod benches;
 mod footprint;
 mod inner;
+mod loopback;
+mod programs;
 mod request;
 mod row;
 mod runtime;
@@ -32,6 +36,8 @@ pub use self::{
     benches::benches,
     footprint::{Allocated, Footprint},
     inner::{Body, Healthy},
+    loopback::{Caller, Figures, Server, figures, instructions, require_valgrind, send, serve},
+    programs::{beside_this_one, failed},
     request::{get, post},
     row::{Row, table},
     subject::{BARE, Subject},

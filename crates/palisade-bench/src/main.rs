@@ -2,15 +2,18 @@
 
 use std::{
     collections::HashMap,
-    env,
     error::Error,
+    net::SocketAddr,
     num::NonZeroU32,
+    path::Path,
     process::{Command, Stdio},
 };
 
 use clap::Parser;
 use palisade_bench::{
-    Bench, Clock, Footprint, Row, Subject, Turns, Work, benches, nanoseconds, table,
+    Bench, Caller, Clock, Figures, Footprint, Row, Server, Subject, Turns, Work, benches,
+    beside_this_one, failed, figures, instructions, nanoseconds, require_valgrind, send, serve,
+    table,
 };
 use serde_json::{Map, Value};
 
@@ -25,10 +28,13 @@ struct Options {
     /// How often each subject is timed; the median counts
     #[arg(long, value_name = "N", default_value = "51")]
     rounds: NonZeroU32,
+    /// Answers requests until its input ends: the server of other processes
+    #[arg(long, hide = true)]
+    serve: bool,
+    /// Sends requests, for who counts its instructions
+    #[arg(long, hide = true, num_args = 4, value_names = ["BENCH", "SUBJECT", "SERVER", "REQUESTS"])]
+    send: Option<Vec<String>>,
 }
-
-/// What helps when the binary `allocations` is not there, or older than this one.
-const BUILD: &str = "cargo build --release --bins";
 
 /// What the binary `allocations` found, by bench, subject and figure.
 struct Counts {
@@ -37,17 +43,28 @@ struct Counts {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    if options.serve {
+        return Ok(serve()?);
+    }
+    if let Some([bench, subject, server, requests]) = options.send.as_deref() {
+        return send(bench, subject, server.parse()?, requests.parse()?);
+    }
     let filter = options.filter.as_deref();
     let rounds = options.rounds.get();
+    let benches: Vec<_> = benches().into_iter().filter(|bench| bench.matches(filter)).collect();
+    if benches.iter().any(|bench| matches!(bench.work, Work::Loopback(_))) {
+        require_valgrind()?;
+    }
     let counts = count(filter)?;
 
-    for bench in benches().iter().filter(|bench| bench.matches(filter)) {
+    for bench in &benches {
         let rows = match bench.work {
             Work::Calls(subjects) => calls(bench, &mut subjects(), &counts, Turns::long(rounds))?,
             Work::FewCalls(subjects) => {
                 calls(bench, &mut subjects(), &counts, Turns::short(rounds))?
             }
             Work::Tasks(subjects) => tasks(bench, &mut subjects(), Turns::of_tasks(rounds)),
+            Work::Loopback(callers) => loopback(bench, callers, &counts, rounds)?,
             Work::Bytes(footprints) => bytes(bench, &footprints(), &counts)?,
             Work::Scene(play) => play(bench.name),
         };
@@ -87,6 +104,37 @@ fn tasks(bench: &Bench, subjects: &mut [Subject], turns: Turns) -> Vec<Row> {
     subjects.iter().zip(cpu).zip(wall).map(row).collect()
 }
 
+fn loopback(
+    bench: &Bench,
+    callers: fn(SocketAddr) -> Vec<Caller>,
+    counts: &Counts,
+    rounds: u32,
+) -> Result<Vec<Row>, Box<dyn Error>> {
+    let server = Server::start()?;
+    // A turn is long, and so there are fewer of them.
+    let found = figures(callers, server.address(), rounds.div_ceil(4));
+    let mut bare = None;
+    let row = |(subject, found): (&'static str, Figures)| {
+        let allocations = counts.get(bench.name, subject, "allocs")?;
+        let instructions = instructions(bench.name, subject, server.address())?;
+        let bare = bare.get_or_insert(instructions);
+        let figures = vec![
+            ("ns", found.ns),
+            ("allocs", allocations),
+            ("instructions", instructions),
+            ("ir_ratio", instructions / *bare),
+            ("cpu_ratio", found.cpu_ratio),
+            ("per_second", found.per_second),
+            ("rate_ratio", found.rate_ratio),
+            ("p50_us", found.p50_us),
+            ("p99_us", found.p99_us),
+            ("p99_ratio", found.p99_ratio),
+        ];
+        Ok(Row { bench: bench.name, subject, figures })
+    };
+    found.into_iter().map(row).collect()
+}
+
 fn bytes(
     bench: &Bench,
     footprints: &[Footprint],
@@ -102,21 +150,21 @@ fn bytes(
 impl Counts {
     fn get(&self, bench: &str, subject: &str, figure: &str) -> Result<f64, Box<dyn Error>> {
         let count = self.figures.get(&[bench, subject, figure].map(str::to_owned));
-        Ok(*count.ok_or_else(|| format!("nobody counts for {subject}: {BUILD}"))?)
+        let old = || failed(Path::new("allocations"), &format!("it does not know {subject}"));
+        Ok(*count.ok_or_else(old)?)
     }
 }
 
 /// Has allocations and bytes counted by the binary `allocations`, which stands beside this one.
 fn count(filter: Option<&str>) -> Result<Counts, Box<dyn Error>> {
-    let counter =
-        env::current_exe()?.with_file_name(format!("allocations{}", env::consts::EXE_SUFFIX));
+    let counter = beside_this_one("allocations")?;
     let output = Command::new(&counter)
         .args(filter)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| format!("{}: {error}: {BUILD}", counter.display()))?;
+        .map_err(|error| failed(&counter, &error))?;
     if !output.status.success() {
-        return Err(format!("{}: {}", counter.display(), output.status).into());
+        return Err(failed(&counter, &output.status).into());
     }
 
     let mut figures = HashMap::new();

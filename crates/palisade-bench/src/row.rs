@@ -29,10 +29,10 @@ impl Serialize for Row {
         map.serialize_entry("bench", self.bench)?;
         map.serialize_entry("subject", self.subject)?;
         for (key, value) in &self.figures {
-            let tenths = tenths(*value);
-            match tenths.fract() == 0.0 {
-                true => map.serialize_entry(key, &(tenths as i64))?,
-                false => map.serialize_entry(key, &tenths)?,
+            let rounded = rounded(key, *value);
+            match rounded.fract() == 0.0 {
+                true => map.serialize_entry(key, &(rounded as i64))?,
+                false => map.serialize_entry(key, &rounded)?,
             }
         }
         map.end()
@@ -47,43 +47,59 @@ pub fn table(rows: &[Row]) -> String {
     let ours = rows.iter().find(|row| row.subject == "palisade").map(Row::leading);
 
     let keys = header.figures.iter().map(|(key, _)| (*key).to_owned());
-    let header = cells(header.bench, keys, "x palisade".to_owned());
+    let header = cells(header.bench.to_owned(), keys, "x palisade".to_owned());
     let body = rows.iter().map(|row| {
-        let values = row.figures.iter().map(|(_, value)| format_tenths(*value));
+        let values = row.figures.iter().map(|(key, value)| format_rounded(key, *value));
         let ratio = match ours {
             Some(ours) if ours > 0.0 && row.subject != BARE => {
                 format!("{:.2}", row.leading() / ours)
             }
             _ => "-".to_owned(),
         };
-        cells(&format!("  {}", row.subject), values, ratio)
+        cells(format!("  {}", row.subject), values, ratio)
     });
-    iter::once(header).chain(body).collect()
+    lines(&iter::once(header).chain(body).collect::<Vec<_>>())
 }
 
 /// One line: a name, the first figure, the ratio, the other figures.
-fn cells(name: &str, mut figures: impl Iterator<Item = String>, ratio: String) -> String {
-    let numbers: String = figures
-        .next()
-        .into_iter()
-        .chain([ratio])
-        .chain(figures)
-        .map(|cell| format!("{cell:>14}"))
-        .collect();
-    format!("{name:<32}{numbers}\n")
+fn cells(name: String, mut figures: impl Iterator<Item = String>, ratio: String) -> Vec<String> {
+    iter::once(name).chain(figures.next()).chain([ratio]).chain(figures).collect()
 }
 
-fn format_tenths(value: f64) -> String {
-    let tenths = tenths(value);
-    match tenths.fract() == 0.0 {
-        true => format!("{tenths:.0}"),
-        false => format!("{tenths:.1}"),
+/// Each column is as wide as what is in it, and the names begin where the lines do.
+fn lines(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &Vec<String>| {
+        let cell = |(column, (cell, width)): (usize, (&String, &usize))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("  {cell:>width$}"),
+        };
+        row.iter().zip(&widths).enumerate().map(cell).chain(["\n".to_owned()]).collect::<String>()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn format_rounded(key: &str, value: f64) -> String {
+    let rounded = rounded(key, value);
+    match key.ends_with(RATIO) {
+        true => format!("{rounded:.2}"),
+        false if rounded.fract() == 0.0 => format!("{rounded:.0}"),
+        false => format!("{rounded:.1}"),
     }
 }
 
-/// Rounds to tenths; what rounds to zero is zero, not minus zero.
-fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0 + 0.0
+/// How the keys of ratios end.
+const RATIO: &str = "_ratio";
+
+/// Rounds ratios to hundredths, and all else to tenths; what rounds to zero is zero, not minus zero.
+fn rounded(key: &str, value: f64) -> f64 {
+    let parts = match key.ends_with(RATIO) {
+        true => 100.0,
+        false => 10.0,
+    };
+    (value * parts).round() / parts + 0.0
 }
 
 #[cfg(test)]
@@ -109,6 +125,10 @@ mod tests {
                 &[("connections", 20.0)],
                 r#"{"bench":"retry/get-8-headers","subject":"tower","connections":20}"#,
             ),
+            (
+                &[("instructions", 52_800.04), ("cpu_ratio", 1.128)],
+                r#"{"bench":"retry/get-8-headers","subject":"tower","instructions":52800,"cpu_ratio":1.13}"#,
+            ),
         ] {
             assert_eq!(row("tower", figures).json(), expected);
         }
@@ -117,18 +137,18 @@ mod tests {
     #[test]
     fn compares_to_palisade() {
         let rows = [
-            row("bare", &[("ns", 600.0), ("allocs", 9.0)]),
-            row("palisade", &[("ns", 100.0), ("allocs", 1.0)]),
-            row("tower", &[("ns", 250.0), ("allocs", 10.0)]),
+            row("bare", &[("ns", 600.0), ("allocs", 9.0), ("cpu_ratio", 1.0)]),
+            row("palisade", &[("ns", 100.0), ("allocs", 1.0), ("cpu_ratio", 1.166)]),
+            row("tower", &[("ns", 250.0), ("allocs", 10.0), ("cpu_ratio", 1.4166)]),
         ];
 
         assert_eq!(
             table(&rows),
             "\
-retry/get-8-headers                         ns    x palisade        allocs
-  bare                                     600             -             9
-  palisade                                 100          1.00             1
-  tower                                    250          2.50            10
+retry/get-8-headers   ns  x palisade  allocs  cpu_ratio
+  bare               600           -       9       1.00
+  palisade           100        1.00       1       1.17
+  tower              250        2.50      10       1.42
 ",
         );
     }
@@ -138,8 +158,8 @@ retry/get-8-headers                         ns    x palisade        allocs
         assert_eq!(
             table(&[row("tower", &[("connections", 20.0)])]),
             "\
-retry/get-8-headers                connections    x palisade
-  tower                                     20             -
+retry/get-8-headers  connections  x palisade
+  tower                       20           -
 ",
         );
         assert_eq!(table(&[]), "");

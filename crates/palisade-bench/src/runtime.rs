@@ -15,8 +15,9 @@ pub(crate) fn two_threads() -> Runtime {
         .expect("the system has two threads for us")
 }
 
+/// Keeps this thread, and those that it starts, on one processor.
 #[cfg(target_os = "linux")]
-fn stay_on(processor: usize) {
+pub(crate) fn stay_on(processor: usize) {
     use rustix::thread::{CpuSet, sched_setaffinity};
 
     let mut only = CpuSet::new();
@@ -25,5 +26,6 @@ fn stay_on(processor: usize) {
     let _ = sched_setaffinity(None, &only);
 }
 
+/// Keeps this thread, and those that it starts, on one processor, where the system lets it.
 #[cfg(not(target_os = "linux"))]
-fn stay_on(_processor: usize) {}
+pub(crate) fn stay_on(_processor: usize) {}

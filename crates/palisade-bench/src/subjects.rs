@@ -9,6 +9,7 @@ pub(crate) mod huskarl;
 pub(crate) mod leaky_bucket;
 pub(crate) mod opentelemetry;
 pub(crate) mod recloser;
+pub(crate) mod reqwest;
 pub(crate) mod reqwest_retry;
 pub(crate) mod tower;
 pub(crate) mod tower_http_cache;

@@ -60,7 +60,8 @@ fn play(bench: &'static str, backoff: Duration) -> Vec<Row> {
         row(
             "reqwest-retry",
             connections(async |uri| {
-                let client = subjects::reqwest_retry::client(ATTEMPTS, backoff);
+                let retry = subjects::reqwest_retry::middleware(ATTEMPTS, backoff);
+                let client = subjects::reqwest::builder(false).with(retry).build();
                 client.get(uri).send().await.expect("an answer").status()
             }),
         ),
