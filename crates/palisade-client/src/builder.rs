@@ -375,8 +375,7 @@ impl ClientBuilder {
         A: palisade_auth::Authenticator,
         M: Clone,
     {
-        let auth = auth.bodies(crate::KeepBody::default());
-        self.layers.auth = Some(crate::stack::authorize(auth));
+        self.layers.auth = Slot::auth(auth.bodies(crate::KeepBody::default()));
         self
     }
 

@@ -129,6 +129,8 @@ mod call;
 mod client;
 mod collect;
 mod connect;
+#[cfg(feature = "auth")]
+mod credentials;
 mod decode;
 mod decoding;
 mod defaults;

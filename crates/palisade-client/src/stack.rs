@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::keep::KeepBody;
 use crate::{
     Body, BoxedService, HttpLayer, HttpService, ResponseBody,
-    erased::{Answer, Erased, same},
+    erased::{Answer, same},
     follow::Follow,
     switch::{Join, Same, Switch, SwitchBody, Wraps},
     timeout::TimeLimit,
@@ -60,10 +60,9 @@ type CountedBody = UnpackedBody;
 type Timed = TimeLimit<Counted>;
 
 #[cfg(feature = "auth")]
-type Authorized = Switch<Erased<CountedBody>, Timed, Same<CountedBody>>;
-/// Puts credentials on; made where the type of an authenticator is known.
+pub(crate) type AuthLayer = palisade_auth::AuthLayer<palisade_auth::Credentials, KeepBody>;
 #[cfg(feature = "auth")]
-pub(crate) type Authorize = Arc<dyn Fn(Timed) -> Erased<CountedBody> + Send + Sync>;
+type Authorized = Switch<<AuthLayer as Layer<Timed>>::Service, Timed, Same<CountedBody>>;
 #[cfg(not(feature = "auth"))]
 type Authorized = Timed;
 
@@ -162,7 +161,7 @@ pub(crate) struct Layers {
     #[cfg(feature = "rate-limit")]
     pub(crate) concurrency_limit: Slot<ConcurrencyLimitLayer>,
     #[cfg(feature = "auth")]
-    pub(crate) auth: Option<Authorize>,
+    pub(crate) auth: Slot<AuthLayer>,
     pub(crate) attempt: Option<Duration>,
     #[cfg(feature = "metrics")]
     pub(crate) attempts: Slot<MetricsLayer>,
@@ -219,10 +218,7 @@ impl Layers {
         let near: Counted = self.attempts.around(near);
         let timed = TimeLimit::attempt(near, self.attempt);
         #[cfg(feature = "auth")]
-        let timed: Authorized = match &self.auth {
-            None => Switch::off(timed),
-            Some(authorize) => Switch::On(authorize(timed)),
-        };
+        let timed: Authorized = self.auth.around(timed);
         #[cfg(feature = "rate-limit")]
         let timed: InFlight = self.concurrency_limit.around(timed);
         #[cfg(feature = "rate-limit")]
@@ -286,11 +282,4 @@ impl Future for TopFuture {
         let idle = *this.body_idle;
         Poll::Ready(Ok(response.map(|body| ResponseBody::stack(body, idle))))
     }
-}
-
-#[cfg(feature = "auth")]
-pub(crate) fn authorize<A: palisade_auth::Authenticator>(
-    layer: palisade_auth::AuthLayer<A, KeepBody>,
-) -> Authorize {
-    Arc::new(move |timed: Timed| Erased::new(layer.layer(timed)))
 }

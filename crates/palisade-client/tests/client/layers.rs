@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
-use palisade_auth::Bearer;
+use http::{HeaderValue, Request, Response};
+use palisade_auth::{Applied, Authenticator, Bearer, Refused, Stamp};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
 use palisade_client::{Body, Client, ClientBuilder, HttpService};
@@ -231,4 +231,32 @@ async fn a_stream_is_sent_again_if_it_is_short() {
         assert_eq!(client.clone().oneshot(request).await.unwrap().status(), answer);
         assert!(bodies.lock().unwrap().iter().all(|sent| *sent == length));
     }
+}
+
+/// Credentials of the user's own.
+#[derive(Clone)]
+struct Signature;
+
+impl Authenticator for Signature {
+    type Wait = std::future::Ready<Result<(), palisade_auth::AuthError>>;
+
+    fn apply<B>(&self, request: &mut Request<B>) -> Applied<Self::Wait> {
+        request.headers_mut().insert("x-signature", HeaderValue::from_static("s1gned"));
+        Applied::Done(Stamp::FIXED)
+    }
+
+    fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Self::Wait> {
+        Refused::Final
+    }
+}
+
+#[tokio::test]
+async fn any_authenticator_will_do() {
+    let (api, _) = api(|_, request| {
+        assert_eq!(request.headers()["x-signature"], "s1gned");
+        status(200)
+    });
+    let client = Client::builder().auth(Signature, Origins::new(["https://api.example"]));
+    let answer = client.build_over(api).unwrap().oneshot(get("https://api.example/users")).await;
+    assert_eq!(text(answer.unwrap()).await.unwrap(), "answer");
 }
