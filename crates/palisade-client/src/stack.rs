@@ -11,6 +11,7 @@ use std::{
 use http::{Request, Response};
 use palisade_core::{BoxError, Boxed, HttpClassify};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -57,7 +58,7 @@ type Counted = Near;
 #[cfg(not(feature = "metrics"))]
 type CountedBody = UnpackedBody;
 
-type Timed = TimeLimit<Counted>;
+type Timed = TimeLimit<Counted, Sleep>;
 
 #[cfg(feature = "auth")]
 pub(crate) type AuthLayer = palisade_auth::AuthLayer<palisade_auth::Credentials, KeepBody>;
@@ -111,7 +112,7 @@ type Retried = Switch<palisade_retry::Retry<Guarded, RetryRules>, Guarded, Same<
 #[cfg(not(feature = "retry"))]
 type Retried = Guarded;
 
-type Due = TimeLimit<Retried>;
+type Due = TimeLimit<Retried, Pin<Box<Sleep>>>;
 
 #[cfg(feature = "cache")]
 pub(crate) type CacheLayer = palisade_cache::HttpCacheLayer<palisade_cache::MemoryStore>;

@@ -2,6 +2,7 @@ use std::{
     cell::Cell,
     error::Error,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -102,22 +103,27 @@ impl Error for TimedOut {
 }
 
 /// Limits how long a service may take to answer.
-#[derive(Clone)]
-pub(crate) struct TimeLimit<S> {
+pub(crate) struct TimeLimit<S, T> {
     inner: S,
     what: Limited,
     limit: Option<Duration>,
+    timer: PhantomData<fn() -> T>,
 }
 
-impl<S> TimeLimit<S> {
+impl<S> TimeLimit<S, Sleep> {
     pub(crate) fn attempt(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, what: Limited::Attempt, limit }
+        Self { inner, what: Limited::Attempt, limit, timer: PhantomData }
     }
+}
 
+// Boxed: it is large, and seldom armed, as that of an attempt mostly comes first.
+impl<S> TimeLimit<S, Pin<Box<Sleep>>> {
     pub(crate) fn call(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, what: Limited::Call, limit }
+        Self { inner, what: Limited::Call, limit, timer: PhantomData }
     }
+}
 
+impl<S, T> TimeLimit<S, T> {
     /// How long this request may take. A wish of its own is told to those further
     /// in, as they have to act before the time is over.
     fn limit(&self, request: &mut Request<Body>) -> Option<Duration> {
@@ -145,13 +151,20 @@ impl<S> TimeLimit<S> {
     }
 }
 
-impl<S> Service<Request<Body>> for TimeLimit<S>
+impl<S: Clone, T> Clone for TimeLimit<S, T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), ..*self }
+    }
+}
+
+impl<S, T> Service<Request<Body>> for TimeLimit<S, T>
 where
     S: Service<Request<Body>, Error = BoxError>,
+    T: Timer,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = TimedFuture<S::Future>;
+    type Future = TimedFuture<S::Future, T>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -163,7 +176,7 @@ where
         let limit = self.limit(&mut request);
         TimedFuture {
             future: self.inner.call(request),
-            sleep: None,
+            timer: None,
             what: self.what,
             limit,
             end: None,
@@ -172,13 +185,13 @@ where
 }
 
 pin_project! {
-    pub(crate) struct TimedFuture<F> {
+    pub(crate) struct TimedFuture<F, T> {
         #[pin]
         future: F,
         // Armed when the answer is first found to be pending: one that is there at once
         // has no timer.
         #[pin]
-        sleep: Option<Sleep>,
+        timer: Option<T>,
         what: Limited,
         limit: Option<Duration>,
         // Known from when the answer was first found to be pending.
@@ -186,11 +199,12 @@ pin_project! {
     }
 }
 
-impl<F, T> Future for TimedFuture<F>
+impl<F, R, T> Future for TimedFuture<F, T>
 where
-    F: Future<Output = Result<T, BoxError>>,
+    F: Future<Output = Result<R, BoxError>>,
+    T: Timer,
 {
-    type Output = Result<T, BoxError>;
+    type Output = Result<R, BoxError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -223,14 +237,31 @@ where
             tell(within);
             return Poll::Pending;
         }
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(end)));
+        if this.timer.is_none() {
+            this.timer.set(Some(T::until(end)));
         }
-        if this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+        if this.timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
             return Poll::Ready(Err(TimedOut::new(*this.what, limit).into()));
         }
         tell(Some(Armed { seen: end - limit, end }));
         Poll::Pending
+    }
+}
+
+/// Where a timer is kept.
+pub(crate) trait Timer: Future<Output = ()> {
+    fn until(end: Instant) -> Self;
+}
+
+impl Timer for Sleep {
+    fn until(end: Instant) -> Self {
+        sleep_until(end)
+    }
+}
+
+impl Timer for Pin<Box<Sleep>> {
+    fn until(end: Instant) -> Self {
+        Box::pin(sleep_until(end))
     }
 }
 
