@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, Now};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -87,7 +87,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> BoxedFuture {
-        BoxedFuture { future: self.service.send(request.map(Body::of)) }
+        // Whoever is behind it may take time.
+        BoxedFuture { future: Now::elapse(|| self.service.send(request.map(Body::of))) }
     }
 }
 
@@ -107,7 +108,7 @@ impl Future for BoxedFuture {
     type Output = Result<Response<ResponseBody>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
+        Now::elapse(|| self.future.as_mut().poll(cx))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, Now};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -104,7 +104,8 @@ impl HttpBody for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Boxed { body } => Pin::new(body).poll_frame(cx),
-            KindProj::Stack { body, idle } => match body.poll_frame(cx) {
+            // What ends with the body ends at one time.
+            KindProj::Stack { body, idle } => match Now::share(|| body.poll_frame(cx)) {
                 Poll::Pending => idle.poll(cx).map(|error| Some(Err(error.into()))),
                 Poll::Ready(frame) => {
                     idle.armed = false;

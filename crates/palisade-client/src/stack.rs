@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use palisade_core::{BoxError, Boxed, HttpClassify};
+use palisade_core::{BoxError, Boxed, HttpClassify, Now};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_layer::Layer;
@@ -242,7 +242,8 @@ fn wrap(layers: &[Arc<dyn HttpLayer>], service: BoxedService) -> BoxedService {
     layers.iter().rev().fold(service, |service, layer| layer.over(service))
 }
 
-/// Gives responses the type of body that callers see.
+/// Gives responses the type of body that callers see, and has all layers ask for the
+/// time together.
 #[derive(Clone)]
 pub(crate) struct Top {
     inner: Whole,
@@ -261,7 +262,8 @@ impl Service<Request<Body>> for Top {
 
     #[inline]
     fn call(&mut self, request: Request<Body>) -> TopFuture {
-        TopFuture { future: self.inner.call(request), body_idle: self.body_idle }
+        let future = Now::share(|| self.inner.call(request));
+        TopFuture { future, body_idle: self.body_idle }
     }
 }
 
@@ -279,7 +281,7 @@ impl Future for TopFuture {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.future.poll(cx))?;
+        let response = ready!(Now::share(|| this.future.poll(cx)))?;
         let idle = *this.body_idle;
         Poll::Ready(Ok(response.map(|body| ResponseBody::stack(body, idle))))
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::Request;
-use palisade_core::{BoxError, Deadline, ErrorKind};
+use palisade_core::{BoxError, Deadline, ErrorKind, Now};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
@@ -138,7 +138,7 @@ impl<S, T> TimeLimit<S, T> {
         if deadline.is_none() && wish.total.is_none() {
             return self.limit;
         }
-        let now = Instant::now();
+        let now = Now::by(Instant::now);
         let until = deadline.map(|at| Instant::from_std(at.0).saturating_duration_since(now));
         let limit = match (wish.total.or(self.limit), until) {
             (Some(limit), Some(until)) => limit.min(until),
@@ -219,7 +219,7 @@ where
             tell(within);
             return Poll::Pending;
         };
-        let now = || within.map_or_else(Instant::now, |armed| armed.seen);
+        let now = || within.map_or_else(|| Now::by(Instant::now), |armed| armed.seen);
         let end = match *this.end {
             Some(end) => end,
             // A limit past the end of time is none.

@@ -53,6 +53,7 @@ mod identity;
 mod key;
 mod kind;
 mod method;
+mod now;
 mod origins;
 mod outcome;
 mod retry_after;
@@ -73,6 +74,7 @@ pub use self::{
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},
+    now::Now,
     origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
     retry_after::{RetryAfter, date_of, parse_seconds},

@@ -1,8 +1,11 @@
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -259,4 +262,20 @@ async fn any_authenticator_will_do() {
     let client = Client::builder().auth(Signature, Origins::new(["https://api.example"]));
     let answer = client.build_over(api).unwrap().oneshot(get("https://api.example/users")).await;
     assert_eq!(text(answer.unwrap()).await.unwrap(), "answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_takes_within_one_poll_is_timed() {
+    let slow = service_fn(|_: Request<Body>| async {
+        let mut advance = pin!(tokio::time::advance(Duration::from_secs(5)));
+        poll_fn(|cx| Poll::Ready(advance.as_mut().poll(cx).is_pending())).await;
+        Ok::<_, BoxError>(Response::new(Body::empty()))
+    });
+    let registry = Registry::new();
+    let client = Client::builder().metrics(&registry).build_over(slow).unwrap();
+    client.oneshot(get("https://api.example/users")).await.unwrap();
+    let snapshot = registry.snapshot();
+    for requests in [snapshot.calls, snapshot.attempts] {
+        assert_eq!(requests.times().max(), Some(Duration::from_secs(5)));
+    }
 }
