@@ -287,13 +287,13 @@ async fn answer(
     match answer.fate {
         Fate::Reset => return Err(broken(std::io::ErrorKind::ConnectionReset)),
         // At the head, or in the body.
-        Fate::Panics if answer.latency % 2 == 0 => panic(),
+        Fate::Panics if answer.latency.is_multiple_of(2) => panic(),
         _ => {}
     }
-    Ok(respond(answer, unit))
+    Ok(respond(&answer, unit))
 }
 
-fn respond(answer: Answer, unit: Duration) -> Response<Body> {
+fn respond(answer: &Answer, unit: Duration) -> Response<Body> {
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.fields {
         response = response.header(*name, value);

@@ -27,12 +27,12 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn new(techniques: &[Technique], world: &World) -> Self {
-        let (mut top, counts) = Tap::new(world.bottom());
+        let (mut top, counts) = Tap::around(world.bottom());
         let (mut taps, mut instruments) = (vec![counts], Vec::new());
         for technique in techniques.iter().rev() {
             let (service, instrument) = technique.around(top, world);
             let counts;
-            (top, counts) = Tap::new(service);
+            (top, counts) = Tap::around(service);
             taps.push(counts);
             instruments.push(instrument);
         }

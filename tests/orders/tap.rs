@@ -65,7 +65,7 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    pub(crate) fn new(inner: Boxed) -> (Boxed, Arc<Mutex<Counts>>) {
+    pub(crate) fn around(inner: Boxed) -> (Boxed, Arc<Mutex<Counts>>) {
         let counts = Arc::default();
         (Boxed::new(Self { inner, counts: Arc::clone(&counts) }), counts)
     }

@@ -133,6 +133,7 @@ impl Technique {
             Self::Cache | Self::SharedCache => {
                 let store = MemoryStore::new(1 << 20);
                 let service = if self == Self::Cache {
+                    #[expect(clippy::disallowed_methods, reason = "it is not a layer")]
                     let background = background_fn(|task| drop(tokio::spawn(task)));
                     let layer = HttpCacheLayer::private(store).background(background);
                     let layer = layer.stale_while_revalidate(unit).stale_if_error(10 * unit);

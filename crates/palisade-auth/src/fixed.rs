@@ -41,6 +41,11 @@ impl Bearer {
     pub fn new(token: impl Into<Secret>) -> Result<Self, InvalidToken> {
         Token::bearer(token).map(Self)
     }
+
+    #[inline]
+    pub(crate) fn put_on<B, W>(&self, request: &mut Request<B>) -> Applied<W> {
+        self.0.put_on(request)
+    }
 }
 
 impl Authenticator for Bearer {
@@ -52,11 +57,18 @@ impl Authenticator for Bearer {
 
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
-        put(request, &AUTHORIZATION, self.0.header())
+        self.put_on(request)
     }
 
     fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Never> {
         Refused::Final
+    }
+}
+
+impl Token {
+    #[inline]
+    pub(crate) fn put_on<B, W>(&self, request: &mut Request<B>) -> Applied<W> {
+        put(request, &AUTHORIZATION, self.header())
     }
 }
 
@@ -70,7 +82,7 @@ impl Authenticator for Token {
 
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
-        put(request, &AUTHORIZATION, self.header())
+        self.put_on(request)
     }
 
     fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Never> {
@@ -114,6 +126,11 @@ impl Basic {
         let value = sensitive(&text).ok_or(InvalidCredential("it is too long"))?;
         Ok(Self { value })
     }
+
+    #[inline]
+    pub(crate) fn put_on<B, W>(&self, request: &mut Request<B>) -> Applied<W> {
+        put(request, &AUTHORIZATION, &self.value)
+    }
 }
 
 impl Authenticator for Basic {
@@ -125,7 +142,7 @@ impl Authenticator for Basic {
 
     #[inline]
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
-        put(request, &AUTHORIZATION, &self.value)
+        self.put_on(request)
     }
 
     fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Never> {
@@ -220,6 +237,22 @@ impl ApiKey {
         let pair = Zeroizing::new(format!("{name}={}", key.expose()));
         Ok(Self { place: Place::Cookie(Arc::new(pair)) })
     }
+
+    pub(crate) fn put_on<B, W>(&self, request: &mut Request<B>) -> Applied<W> {
+        let put = match &self.place {
+            Place::Header(name, value) => return put(request, name, value),
+            Place::Query(pair) => with_query(request.uri(), pair).map(|uri| {
+                *request.uri_mut() = uri;
+            }),
+            Place::Cookie(pair) => with_cookie(request.headers(), pair)
+                .and_then(|cookies| request.headers_mut().try_insert(COOKIE, cookies).ok())
+                .map(|_| ()),
+        };
+        match put {
+            Some(()) => Applied::Done(Stamp::FIXED),
+            None => Applied::Failed(no_room()),
+        }
+    }
 }
 
 impl Authenticator for ApiKey {
@@ -237,19 +270,7 @@ impl Authenticator for ApiKey {
     }
 
     fn apply<B>(&self, request: &mut Request<B>) -> Applied<Never> {
-        let put = match &self.place {
-            Place::Header(name, value) => return put(request, name, value),
-            Place::Query(pair) => with_query(request.uri(), pair).map(|uri| {
-                *request.uri_mut() = uri;
-            }),
-            Place::Cookie(pair) => with_cookie(request.headers(), pair)
-                .and_then(|cookies| request.headers_mut().try_insert(COOKIE, cookies).ok())
-                .map(|_| ()),
-        };
-        match put {
-            Some(()) => Applied::Done(Stamp::FIXED),
-            None => Applied::Failed(no_room()),
-        }
+        self.put_on(request)
     }
 
     fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Never> {

@@ -81,6 +81,17 @@ impl<A: Clone, M: Clone> AuthLayer<A, M> {
         self.bodies(SendOnce)
     }
 
+    /// The credentials.
+    pub fn authenticator(&self) -> &A {
+        &self.rules.authenticator
+    }
+
+    /// Puts other credentials on requests, by the same rules.
+    pub fn with_authenticator<T>(self, authenticator: T) -> AuthLayer<T, M> {
+        let Rules { gate, bodies, observer, .. } = Arc::unwrap_or_clone(self.rules);
+        AuthLayer { rules: Arc::new(Rules { authenticator, gate, bodies, observer }) }
+    }
+
     /// Sets how bodies are kept. Defaults to [`CloneBody`].
     pub fn bodies<T>(self, bodies: T) -> AuthLayer<A, T> {
         let Rules { authenticator, gate, observer, .. } = Arc::unwrap_or_clone(self.rules);

@@ -177,6 +177,7 @@ mod bypass;
 mod challenge;
 mod client_auth;
 mod clock;
+mod credentials;
 mod endpoint;
 mod error;
 mod expiry;
@@ -227,6 +228,7 @@ pub use self::{
     challenge::{Challenge, challenges},
     client_auth::ClientAuth,
     clock::{Clock, CoarseClock, Moment, TokioClock},
+    credentials::Credentials,
     endpoint::{InvalidEndpoint, TokenEndpoint, TokenRequest, UnexpectedResponse},
     error::{AuthError, OAuthError, Recovery},
     fixed::{ApiKey, Basic, Bearer, InvalidCredential},

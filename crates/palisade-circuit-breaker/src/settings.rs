@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use palisade_core::ObserverSlot;
+use palisade_core::{Now, ObserverSlot};
 use palisade_settings::{Backoff, Jitter, Random, Schedule};
 use tokio::{sync::Notify, time::Instant};
 
@@ -68,7 +68,7 @@ impl Settings {
     /// Nanoseconds since the start; no less than zero, whatever the clock says.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        nanos(Instant::now().saturating_duration_since(self.start))
+        nanos(Now::by(Instant::now).saturating_duration_since(self.start))
     }
 
     /// Whether it matters how long a call takes.

@@ -24,12 +24,17 @@ pub struct Body {
     kind: Kind,
 }
 
-#[derive(Default)]
+// No body is one without bytes: a third kind would need a word of its own, and each layer
+// moves it.
 enum Kind {
-    #[default]
-    Empty,
     Full(Bytes),
     Stream(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Full(Bytes::new())
+    }
 }
 
 impl Body {
@@ -63,14 +68,13 @@ impl Body {
     pub fn in_memory(&self) -> Option<&Bytes> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes),
-            Kind::Empty | Kind::Stream(_) => None,
+            Kind::Stream(_) => None,
         }
     }
 
     /// The same once more, if it is no stream.
     pub fn try_clone(&self) -> Option<Self> {
         let kind = match &self.kind {
-            Kind::Empty => Kind::Empty,
             Kind::Full(bytes) => Kind::Full(bytes.clone()),
             Kind::Stream(_) => return None,
         };
@@ -92,18 +96,15 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Kind::Stream(stream) = &mut self.kind {
-            return Pin::new(stream).poll_frame(cx);
+        match &mut self.kind {
+            Kind::Stream(stream) => Pin::new(stream).poll_frame(cx),
+            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
-        let Kind::Full(bytes) = std::mem::take(&mut self.kind) else {
-            return Poll::Ready(None);
-        };
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Stream(stream) => stream.is_end_stream(),
         }
@@ -111,7 +112,6 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.size_hint(),
         }
@@ -120,8 +120,8 @@ impl HttpBody for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::Empty => "Body(empty)",
+        f.write_str(match &self.kind {
+            Kind::Full(bytes) if bytes.is_empty() => "Body(empty)",
             Kind::Full(_) => "Body(in memory)",
             Kind::Stream(_) => "Body(stream)",
         })

@@ -392,9 +392,7 @@ impl ClientBuilder {
         M: Clone,
     {
         let auth = auth.bodies(crate::KeepBody::default());
-        self.put(|layers, around| {
-            layers.auth = Some(crate::stack::authorize(around.observed(auth)));
-        })
+        self.put(|layers, around| layers.auth = Slot::auth(around.observed(auth)))
     }
 
     /// Leaves bodies as they come, and does not ask for smaller ones. They are

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, Now};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,40 +19,23 @@ use crate::{Body, ResponseBody};
 pub(crate) type Answer<B> = Result<Response<B>, BoxError>;
 pub(crate) type BoxFuture<B> = Pin<Box<dyn Future<Output = Answer<B>> + Send>>;
 
-/// A service of whatever type, whose responses have this body.
-///
-/// It is always ready: a request goes to a clone of its own, and waits until that is
-/// ready. So it is cheap to clone, however many layers there are.
-pub(crate) struct Erased<B> {
-    service: Arc<dyn Dynamic<B>>,
+trait Dynamic: Send + Sync {
+    fn send(&self, request: Request<Body>) -> BoxFuture<ResponseBody>;
 }
 
-impl<B: 'static> Erased<B> {
-    pub(crate) fn new<S>(service: S) -> Self
-    where
-        S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send + 'static>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
-        Self { service: Arc::new(service) }
-    }
-}
-
-trait Dynamic<B>: Send + Sync {
-    fn send(&self, request: Request<Body>) -> BoxFuture<B>;
-}
-
-impl<S, B: 'static> Dynamic<B> for S
+impl<S> Dynamic for S
 where
-    S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send + 'static>
-        + Clone
+    S: Service<
+            Request<Body>,
+            Response = Response<ResponseBody>,
+            Error = BoxError,
+            Future: Send + 'static,
+        > + Clone
         + Send
         + Sync
         + 'static,
 {
-    fn send(&self, request: Request<Body>) -> BoxFuture<B> {
+    fn send(&self, request: Request<Body>) -> BoxFuture<ResponseBody> {
         let mut service = self.clone();
         // Most are ready: then there is nothing to keep but the future.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -66,34 +49,14 @@ where
     }
 }
 
-impl<B> Service<Request<Body>> for Erased<B> {
-    type Response = Response<B>;
-    type Error = BoxError;
-    type Future = BoxFuture<B>;
-
-    #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    #[inline]
-    fn call(&mut self, request: Request<Body>) -> BoxFuture<B> {
-        self.service.send(request)
-    }
-}
-
-impl<B> Clone for Erased<B> {
-    fn clone(&self) -> Self {
-        Self { service: Arc::clone(&self.service) }
-    }
-}
-
 /// A service for HTTP whose type is hidden: what a layer of yours is put around.
 ///
-/// It takes bodies of any kind.
+/// It takes bodies of any kind. It is always ready: a request goes to a clone of its
+/// own, and waits until that is ready. So it is cheap to clone, however many layers
+/// there are.
 #[derive(Clone)]
 pub struct BoxedService {
-    erased: Erased<ResponseBody>,
+    service: Arc<dyn Dynamic>,
 }
 
 impl BoxedService {
@@ -102,15 +65,12 @@ impl BoxedService {
     where
         S: HttpService,
     {
-        same(service).unwrap_or_else(|service: S| Self::of(Erased::new(Unified { service })))
+        let hidden = |service: S| Self { service: Arc::new(Unified { service }) };
+        same(service).unwrap_or_else(hidden)
     }
 
     pub(crate) fn top(top: crate::stack::Top) -> Self {
-        Self::of(Erased::new(top))
-    }
-
-    fn of(erased: Erased<ResponseBody>) -> Self {
-        Self { erased }
+        Self { service: Arc::new(top) }
     }
 }
 
@@ -122,12 +82,13 @@ where
     type Error = BoxError;
     type Future = BoxedFuture;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.erased.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> BoxedFuture {
-        BoxedFuture { future: self.erased.call(request.map(Body::of)) }
+        // Whoever is behind it may take time.
+        BoxedFuture { future: Now::elapse(|| self.service.send(request.map(Body::of))) }
     }
 }
 
@@ -147,7 +108,7 @@ impl Future for BoxedFuture {
     type Output = Result<Response<ResponseBody>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
+        Now::elapse(|| self.future.as_mut().poll(cx))
     }
 }
 

@@ -21,12 +21,14 @@ enum Kind {
 }
 
 impl KeptBody {
-    fn of(body: Body) -> (Body, Self) {
+    /// What is kept of a body, which stays where it is if it clones.
+    fn of(body: &mut Body) -> Self {
         if let Some(copy) = body.try_clone() {
-            return (body, Self { kind: Kind::Copy(copy) });
+            return Self { kind: Kind::Copy(copy) };
         }
-        let (body, replay) = ReplayBody::new(body, REPLAY);
-        (Body::stream(body), Self { kind: Kind::Replay(replay) })
+        let (first, replay) = ReplayBody::new(std::mem::take(body), REPLAY);
+        *body = Body::stream(first);
+        Self { kind: Kind::Replay(replay) }
     }
 
     #[cfg(feature = "retry")]
@@ -55,8 +57,9 @@ impl palisade_retry::Bodies<Body> for KeepBody {
         body
     }
 
-    fn first(&self, body: Body) -> (Body, KeptBody) {
-        KeptBody::of(body)
+    fn first(&self, mut body: Body) -> (Body, KeptBody) {
+        let kept = KeptBody::of(&mut body);
+        (body, kept)
     }
 
     fn check(&self, kept: &KeptBody, answered: bool) -> Result<(), palisade_retry::Stop> {
@@ -90,10 +93,9 @@ impl palisade_auth::Bodies<Body> for KeepBody {
     type Body = Body;
     type Kept = KeptBody;
 
-    fn first(&self, request: http::Request<Body>) -> (http::Request<Body>, Option<KeptBody>) {
-        let (parts, body) = request.into_parts();
-        let (body, kept) = KeptBody::of(body);
-        (http::Request::from_parts(parts, body), Some(kept))
+    fn first(&self, mut request: http::Request<Body>) -> (http::Request<Body>, Option<KeptBody>) {
+        let kept = KeptBody::of(request.body_mut());
+        (request, Some(kept))
     }
 
     fn again(&self, kept: KeptBody) -> Option<Body> {

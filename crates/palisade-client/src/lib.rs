@@ -140,6 +140,8 @@ mod collect;
 mod connect;
 #[cfg(feature = "cookies")]
 mod cookies;
+#[cfg(feature = "auth")]
+mod credentials;
 mod decode;
 mod decoding;
 mod defaults;

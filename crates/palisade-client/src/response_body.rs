@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, Now};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -33,7 +33,7 @@ pin_project! {
 pin_project! {
     #[project = KindProj]
     enum Kind {
-        Stack { #[pin] body: StackBody, #[pin] idle: Idle },
+        Stack { #[pin] body: StackBody, idle: Idle },
         Boxed { body: BoxBody },
     }
 }
@@ -60,36 +60,33 @@ impl ResponseBody {
     }
 }
 
-pin_project! {
-    /// Measures for how long nothing comes.
-    struct Idle {
-        limit: Option<Duration>,
-        #[pin]
-        sleep: Option<Sleep>,
-        // Set while something is waited for.
-        armed: bool,
-    }
+/// Measures for how long nothing comes.
+struct Idle {
+    limit: Option<Duration>,
+    // Boxed: it is large, and most bodies that are short come with their head.
+    sleep: Option<Pin<Box<Sleep>>>,
+    // Set while something is waited for.
+    armed: bool,
 }
 
 impl Idle {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        let mut this = self.project();
-        let Some(limit) = *this.limit else {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
+        let Some(limit) = self.limit else {
             return Poll::Pending;
         };
-        if !*this.armed {
+        if !self.armed {
             // A limit past the end of time is none.
             let Some(end) = Instant::now().checked_add(limit) else {
-                *this.limit = None;
+                self.limit = None;
                 return Poll::Pending;
             };
-            match this.sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.reset(end),
-                None => this.sleep.set(Some(sleep_until(end))),
+            match &mut self.sleep {
+                Some(sleep) => sleep.as_mut().reset(end),
+                None => self.sleep = Some(Box::pin(sleep_until(end))),
             }
-            *this.armed = true;
+            self.armed = true;
         }
-        let over = this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
+        let over = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
         match over {
             true => Poll::Ready(TimedOut::new(Limited::Body, limit)),
             false => Poll::Pending,
@@ -107,10 +104,11 @@ impl HttpBody for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Boxed { body } => Pin::new(body).poll_frame(cx),
-            KindProj::Stack { body, idle } => match body.poll_frame(cx) {
+            // What ends with the body ends at one time.
+            KindProj::Stack { body, idle } => match Now::share(|| body.poll_frame(cx)) {
                 Poll::Pending => idle.poll(cx).map(|error| Some(Err(error.into()))),
                 Poll::Ready(frame) => {
-                    *idle.project().armed = false;
+                    idle.armed = false;
                     Poll::Ready(frame)
                 }
             },

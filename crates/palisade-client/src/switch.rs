@@ -2,7 +2,7 @@ use std::{
     fmt,
     marker::PhantomData,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use palisade_core::BoxError;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Body, BoxedFuture, BoxedService, erased::Answer};
+use crate::{Body, BoxedFuture, BoxedService, ResponseBody, erased::Answer};
 
 pub(crate) type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -35,14 +35,18 @@ impl<L, S, J> Switch<L, S, J> {
     }
 }
 
+type Polled<B> = Poll<Answer<B>>;
+
 /// How the bodies of responses become one type, whatever is on.
+///
+/// It is asked for whole answers: one that stays as it is, is not moved then.
 pub(crate) trait Join {
     type Body: FromBoxed;
     type On;
     type Off;
 
-    fn on(body: Self::On) -> Self::Body;
-    fn off(body: Self::Off) -> Self::Body;
+    fn on(polled: Polled<Self::On>) -> Polled<Self::Body>;
+    fn off(polled: Polled<Self::Off>) -> Polled<Self::Body>;
 }
 
 /// A body that can be made of any.
@@ -60,14 +64,14 @@ impl<B: FromBoxed> Join for Same<B> {
     type On = B;
     type Off = B;
 
-    #[inline]
-    fn on(body: B) -> B {
-        body
+    #[inline(always)]
+    fn on(polled: Polled<B>) -> Polled<B> {
+        polled
     }
 
-    #[inline]
-    fn off(body: B) -> B {
-        body
+    #[inline(always)]
+    fn off(polled: Polled<B>) -> Polled<B> {
+        polled
     }
 }
 
@@ -81,14 +85,14 @@ impl<A, B> Join for Wraps<A, B> {
     type On = A;
     type Off = B;
 
-    #[inline]
-    fn on(body: A) -> SwitchBody<A, B> {
-        SwitchBody::On { body }
+    #[inline(always)]
+    fn on(polled: Polled<A>) -> Polled<SwitchBody<A, B>> {
+        polled.map_ok(|response| response.map(|body| SwitchBody::On { body }))
     }
 
-    #[inline]
-    fn off(body: B) -> SwitchBody<A, B> {
-        SwitchBody::Off { body }
+    #[inline(always)]
+    fn off(polled: Polled<B>) -> Polled<SwitchBody<A, B>> {
+        polled.map_ok(|response| response.map(|body| SwitchBody::Off { body }))
     }
 }
 
@@ -152,14 +156,14 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project() {
-            FutureProj::Off { future, .. } => Ok(ready!(future.poll(cx))?.map(J::off)),
-            FutureProj::On { future } => Ok(ready!(future.poll(cx))?.map(J::on)),
+        match self.project() {
+            FutureProj::Off { future, .. } => J::off(future.poll(cx)),
+            FutureProj::On { future } => J::on(future.poll(cx)),
             FutureProj::Other { future } => {
-                let response = ready!(Pin::new(future).poll(cx))?;
-                Ok(response.map(|body| J::Body::from_boxed(body.into_boxed())))
+                let boxed = |body: ResponseBody| J::Body::from_boxed(body.into_boxed());
+                Pin::new(future).poll(cx).map_ok(|response| response.map(boxed))
             }
-        })
+        }
     }
 }
 

@@ -2,13 +2,14 @@ use std::{
     cell::Cell,
     error::Error,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Extensions, Request};
-use palisade_core::{BoxError, Deadline, ErrorKind};
+use palisade_core::{BoxError, Deadline, ErrorKind, Now};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
@@ -109,24 +110,29 @@ impl Error for TimedOut {
 }
 
 /// Limits how long a service may take to answer.
-#[derive(Clone)]
-pub(crate) struct TimeLimit<S> {
+pub(crate) struct TimeLimit<S, T> {
     inner: S,
     what: Limited,
     limit: Option<Duration>,
     tells: bool,
+    timer: PhantomData<fn() -> T>,
 }
 
-impl<S> TimeLimit<S> {
+impl<S> TimeLimit<S, Sleep> {
     pub(crate) fn attempt(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, what: Limited::Attempt, limit, tells: false }
+        Self { inner, what: Limited::Attempt, limit, tells: false, timer: PhantomData }
     }
+}
 
+// Boxed: it is large, and seldom armed, as that of an attempt mostly comes first.
+impl<S> TimeLimit<S, Pin<Box<Sleep>>> {
     /// Tells all requests their deadline, if it `tells`.
     pub(crate) fn call(inner: S, limit: Option<Duration>, tells: bool) -> Self {
-        Self { inner, what: Limited::Call, limit, tells }
+        Self { inner, what: Limited::Call, limit, tells, timer: PhantomData }
     }
+}
 
+impl<S, T> TimeLimit<S, T> {
     /// How long this request may take. A wish of its own is told to those further
     /// in, as they have to act before the time is over. What holds for all they know
     /// from the start, or are told as well: that costs allocations.
@@ -142,7 +148,7 @@ impl<S> TimeLimit<S> {
         if deadline.is_none() && wish.total.is_none() && !self.tells {
             return self.limit;
         }
-        let now = Instant::now();
+        let now = Now::by(Instant::now);
         let until = deadline.map(|at| Instant::from_std(at.0).saturating_duration_since(now));
         let limit = match (wish.total.or(self.limit), until) {
             (Some(limit), Some(until)) => limit.min(until),
@@ -155,13 +161,20 @@ impl<S> TimeLimit<S> {
     }
 }
 
-impl<S> Service<Request<Body>> for TimeLimit<S>
+impl<S: Clone, T> Clone for TimeLimit<S, T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), ..*self }
+    }
+}
+
+impl<S, T> Service<Request<Body>> for TimeLimit<S, T>
 where
     S: Service<Request<Body>, Error = BoxError>,
+    T: Timer,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = TimedFuture<S::Future>;
+    type Future = TimedFuture<S::Future, T>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -173,7 +186,7 @@ where
         let limit = self.limit(&mut request);
         TimedFuture {
             future: self.inner.call(request),
-            sleep: None,
+            timer: None,
             what: self.what,
             limit,
             end: None,
@@ -182,13 +195,13 @@ where
 }
 
 pin_project! {
-    pub(crate) struct TimedFuture<F> {
+    pub(crate) struct TimedFuture<F, T> {
         #[pin]
         future: F,
         // Armed when the answer is first found to be pending: one that is there at once
         // has no timer.
         #[pin]
-        sleep: Option<Sleep>,
+        timer: Option<T>,
         what: Limited,
         limit: Option<Duration>,
         // Known from when the answer was first found to be pending.
@@ -196,11 +209,12 @@ pin_project! {
     }
 }
 
-impl<F, T> Future for TimedFuture<F>
+impl<F, R, T> Future for TimedFuture<F, T>
 where
-    F: Future<Output = Result<T, BoxError>>,
+    F: Future<Output = Result<R, BoxError>>,
+    T: Timer,
 {
-    type Output = Result<T, BoxError>;
+    type Output = Result<R, BoxError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -215,7 +229,7 @@ where
             tell(within);
             return Poll::Pending;
         };
-        let now = || within.map_or_else(Instant::now, |armed| armed.seen);
+        let now = || within.map_or_else(|| Now::by(Instant::now), |armed| armed.seen);
         let end = match *this.end {
             Some(end) => end,
             // A limit past the end of time is none.
@@ -233,14 +247,31 @@ where
             tell(within);
             return Poll::Pending;
         }
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(end)));
+        if this.timer.is_none() {
+            this.timer.set(Some(T::until(end)));
         }
-        if this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+        if this.timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
             return Poll::Ready(Err(TimedOut::new(*this.what, limit).into()));
         }
         tell(Some(Armed { seen: end - limit, end }));
         Poll::Pending
+    }
+}
+
+/// Where a timer is kept.
+pub(crate) trait Timer: Future<Output = ()> {
+    fn until(end: Instant) -> Self;
+}
+
+impl Timer for Sleep {
+    fn until(end: Instant) -> Self {
+        sleep_until(end)
+    }
+}
+
+impl Timer for Pin<Box<Sleep>> {
+    fn until(end: Instant) -> Self {
+        Box::pin(sleep_until(end))
     }
 }
 

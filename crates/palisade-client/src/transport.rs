@@ -16,7 +16,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use palisade_core::{BoxError, ErrorKind, Fault};
+use palisade_core::{BoxError, ErrorKind, Fault, Now};
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -126,7 +126,7 @@ impl Future for Sending {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(ready!(Pin::new(&mut self.future).poll(cx))?))
+        Poll::Ready(Ok(ready!(Now::elapse(|| Pin::new(&mut self.future).poll(cx)))?))
     }
 }
 

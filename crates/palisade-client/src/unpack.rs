@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, Entry, RANGE},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, RANGE},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use palisade_core::BoxError;
@@ -51,11 +51,11 @@ impl Service<Request<Body>> for Unpack {
     #[inline]
     fn call(&mut self, mut request: Request<Body>) -> UnpackFuture {
         // A range is one of the body as it is sent, so that of a compressed one is no use.
-        if self.on
-            && !request.headers().contains_key(RANGE)
-            && let Entry::Vacant(entry) = request.headers_mut().entry(ACCEPT_ENCODING)
-        {
-            entry.insert(ACCEPTED);
+        // An entry of the map would make room for itself, even if it is there.
+        let fields = request.headers();
+        if self.on && !fields.contains_key(ACCEPT_ENCODING) && !fields.contains_key(RANGE) {
+            // A map that is full does without.
+            let _ = request.headers_mut().try_insert(ACCEPT_ENCODING, ACCEPTED);
         }
         UnpackFuture { future: self.inner.call(request), on: self.on }
     }

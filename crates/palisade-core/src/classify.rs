@@ -39,13 +39,17 @@ use crate::{
 #[derive(Debug)]
 #[must_use]
 pub struct HttpClassify<M = Typed> {
-    // `TRANSIENT`, if none: whoever clones it writes nothing that threads share.
-    transient: Option<Arc<[StatusCode]>>,
-    // The least of them: most answers are below it.
-    least: u16,
+    // What differs from the table: as a rule nothing, which is small and cheap to clone.
+    changes: Option<Arc<Changes>>,
+    errors: PhantomData<fn() -> M>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    // `TRANSIENT`, if none.
+    transient: Option<Vec<StatusCode>>,
     grpc: bool,
     status: Option<fn(StatusCode, &HeaderMap) -> Option<Outcome>>,
-    errors: PhantomData<fn() -> M>,
 }
 
 /// In order.
@@ -54,17 +58,13 @@ const TRANSIENT: [u16; 6] = [408, 425, 500, 502, 503, 504];
 impl<M> HttpClassify<M> {
     /// The verdicts of the table above.
     pub fn new() -> Self {
-        let least = TRANSIENT[0];
-        Self { transient: None, least, grpc: false, status: None, errors: PhantomData }
+        Self { changes: None, errors: PhantomData }
     }
 
     /// Sets the statuses whose outcome is [`Outcome::Transient`]. Defaults to
     /// 408, 425, 500, 502, 503 and 504.
-    pub fn transient(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        let transient: Arc<[StatusCode]> = statuses.into_iter().collect();
-        self.least = transient.iter().map(StatusCode::as_u16).min().unwrap_or(u16::MAX);
-        self.transient = Some(transient);
-        self
+    pub fn transient(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.change(|changes| changes.transient = Some(statuses.into_iter().collect()))
     }
 
     /// Judges responses by a function first, and by the table where that says
@@ -78,9 +78,8 @@ impl<M> HttpClassify<M> {
     /// let classify = HttpClassify::<Typed>::new()
     ///     .status_fn(|status, _| (status == StatusCode::NOT_FOUND).then_some(Outcome::Transient));
     /// ```
-    pub fn status_fn(mut self, judge: fn(StatusCode, &HeaderMap) -> Option<Outcome>) -> Self {
-        self.status = Some(judge);
-        self
+    pub fn status_fn(self, judge: fn(StatusCode, &HeaderMap) -> Option<Outcome>) -> Self {
+        self.change(|changes| changes.status = Some(judge))
     }
 
     /// Reads `grpc-status` too, in the head of a response and in its
@@ -88,41 +87,61 @@ impl<M> HttpClassify<M> {
     ///
     /// The meaning of the codes is that of
     /// [gRPC](https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
-    pub fn grpc(mut self) -> Self {
-        self.grpc = true;
-        self
+    pub fn grpc(self) -> Self {
+        self.change(|changes| changes.grpc = true)
     }
 
-    fn is_transient(&self, status: StatusCode) -> bool {
-        match &self.transient {
-            None => TRANSIENT.contains(&status.as_u16()),
-            Some(statuses) => statuses.contains(&status),
-        }
+    fn change(mut self, change: impl FnOnce(&mut Changes)) -> Self {
+        change(Arc::make_mut(self.changes.get_or_insert_default()));
+        self
     }
 
     #[inline]
     fn status<B>(&self, response: &Response<B>) -> Outcome {
-        let status = response.status();
-        if let Some(outcome) = self.status.and_then(|judge| judge(status, response.headers())) {
-            return outcome;
+        match &self.changes {
+            Some(changes) => changes.status(response),
+            // Most answers are below all that is told apart.
+            None if response.status().as_u16() < 400 => Outcome::Success,
+            None => failure(response, is_transient).unwrap_or(Outcome::Success),
         }
-        if 400 <= status.as_u16()
-            && let Some(refusal) = response.extensions().get()
-        {
-            return refused(refusal);
+    }
+}
+
+impl Changes {
+    fn status<B>(&self, response: &Response<B>) -> Outcome {
+        let transient = |status| match &self.transient {
+            None => is_transient(status),
+            Some(statuses) => statuses.contains(&status),
+        };
+        let judged = self.status.and_then(|judge| judge(response.status(), response.headers()));
+        match judged.or_else(|| failure(response, transient)) {
+            Some(outcome) => outcome,
+            None if self.grpc => grpc_outcome(response),
+            None => Outcome::Success,
         }
-        if self.least <= status.as_u16() && self.is_transient(status) {
-            return Outcome::Transient;
-        }
-        match status.as_u16() {
-            429 => Outcome::Throttled,
-            // GitHub and others limit with 403.
-            403 if is_throttled(response.headers()) => Outcome::Throttled,
-            400..=499 => Outcome::Rejected,
-            500.. => Outcome::Failed,
-            _ if self.grpc => grpc_outcome(response),
-            _ => Outcome::Success,
-        }
+    }
+}
+
+fn is_transient(status: StatusCode) -> bool {
+    TRANSIENT.contains(&status.as_u16())
+}
+
+/// What a status says that is no success.
+fn failure<B>(response: &Response<B>, transient: impl Fn(StatusCode) -> bool) -> Option<Outcome> {
+    let status = response.status();
+    if 400 <= status.as_u16()
+        && let Some(refusal) = response.extensions().get()
+    {
+        return Some(refused(refusal));
+    }
+    match status.as_u16() {
+        _ if transient(status) => Some(Outcome::Transient),
+        429 => Some(Outcome::Throttled),
+        // GitHub and others limit with 403.
+        403 if is_throttled(response.headers()) => Some(Outcome::Throttled),
+        400..=499 => Some(Outcome::Rejected),
+        500.. => Some(Outcome::Failed),
+        _ => None,
     }
 }
 
@@ -135,8 +154,7 @@ impl<M> Default for HttpClassify<M> {
 // Whatever the marker is.
 impl<M> Clone for HttpClassify<M> {
     fn clone(&self) -> Self {
-        let transient = self.transient.clone();
-        Self { transient, ..*self }
+        Self { changes: self.changes.clone(), errors: PhantomData }
     }
 }
 

@@ -53,6 +53,7 @@ mod identity;
 mod key;
 mod kind;
 mod method;
+mod now;
 mod observed;
 mod origins;
 mod outcome;
@@ -74,6 +75,7 @@ pub use self::{
     key::{ByAuthority, ByEndpoint, ByExtension, ByHeader, KeyBy, KeyFn, KeyRef, OwnedKey, key_fn},
     kind::{ErrorKind, is_unsent},
     method::{is_idempotent, is_safe},
+    now::Now,
     observed::{Observed, ObserverSlot},
     origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},

@@ -1,3 +1,4 @@
+use palisade_core::Now;
 use tokio::time::Instant;
 
 use crate::histogram::nanos;
@@ -21,7 +22,7 @@ impl Clock {
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match self {
-            Self::System(start) => nanos(Instant::now().saturating_duration_since(*start)),
+            Self::System(start) => nanos(Now::by(Instant::now).saturating_duration_since(*start)),
             #[cfg(feature = "quanta")]
             Self::Processor(clock) => clock.raw(),
         }

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use palisade_core::{Endpoint, ErrorKind, Event, Observer, ObserverSlot, Target};
+use palisade_core::{Endpoint, ErrorKind, Event, Now, Observer, ObserverSlot, Target};
+use tokio::time::Instant;
 
 use crate::{
     Begin, Limited, LimitedReason, OverBurst, Quota, Wait,
@@ -82,7 +83,7 @@ impl Settings {
     /// Nanoseconds since the settings were made.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        self.clock.now()
+        self.clock.time(Now::by(Instant::now))
     }
 }
 

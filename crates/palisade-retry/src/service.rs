@@ -6,7 +6,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use palisade_core::{Classify, Head, HeadCopy};
+use palisade_core::{Classify, Head, HeadCopy, Now};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -84,7 +84,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let rules = &self.rules;
         let timer = rules.timeout.timer();
-        let kept = rules.plan(&request, Instant::now).and_then(|mut plan| {
+        let kept = rules.plan(&request, || Now::by(Instant::now)).and_then(|mut plan| {
             rules.mark(&mut request, &mut plan);
             Some((plan, HeadCopy::of(&request)?))
         });

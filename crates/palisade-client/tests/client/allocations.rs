@@ -59,8 +59,7 @@ fn success_allocates_what_is_known() {
         ("retry", bare().retry(RetryLayer::http()), 1),
         ("breaker", bare().circuit_breaker(CircuitBreakerLayer::http().keyed(ByAuthority)), 0),
         ("timeout", bare().attempt_timeout(Duration::from_secs(30)), 0),
-        // The future behind the authenticator.
-        ("auth", bare().auth(auth(), origins()), 1),
+        ("auth", bare().auth(auth(), origins()), 0),
         ("metrics", bare().metrics(&registry), 0),
         // One copy of the head in case of a retry, one in case of a redirect.
         ("default", Client::builder(), 2),
@@ -71,7 +70,7 @@ fn success_allocates_what_is_known() {
                 .rate_limit(RateLimitLayer::new(Quota::per_second(1_000_000)))
                 .concurrency_limit(ConcurrencyLimitLayer::new(100))
                 .auth(auth(), origins()),
-            3,
+            2,
         ),
     ] {
         let client = client.build_over(service_fn(pending_once)).unwrap();

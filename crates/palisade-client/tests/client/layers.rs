@@ -1,13 +1,16 @@
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use http::{Request, Response};
-use palisade_auth::Bearer;
+use http::{HeaderValue, Request, Response};
+use palisade_auth::{Applied, Authenticator, Bearer, Refused, Stamp};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
 use palisade_client::{Body, Client, ClientBuilder, HttpService};
@@ -230,5 +233,49 @@ async fn a_stream_is_sent_again_if_it_is_short() {
         let request = Request::put("https://api.example/upload").body(Body::stream(body)).unwrap();
         assert_eq!(client.clone().oneshot(request).await.unwrap().status(), answer);
         assert!(bodies.lock().unwrap().iter().all(|sent| *sent == length));
+    }
+}
+
+/// Credentials of the user's own.
+#[derive(Clone)]
+struct Signature;
+
+impl Authenticator for Signature {
+    type Wait = std::future::Ready<Result<(), palisade_auth::AuthError>>;
+
+    fn apply<B>(&self, request: &mut Request<B>) -> Applied<Self::Wait> {
+        request.headers_mut().insert("x-signature", HeaderValue::from_static("s1gned"));
+        Applied::Done(Stamp::FIXED)
+    }
+
+    fn refused<B>(&self, _: Stamp, _: &Response<B>) -> Refused<Self::Wait> {
+        Refused::Final
+    }
+}
+
+#[tokio::test]
+async fn any_authenticator_will_do() {
+    let (api, _) = api(|_, request| {
+        assert_eq!(request.headers()["x-signature"], "s1gned");
+        status(200)
+    });
+    let client = Client::builder().auth(Signature, Origins::new(["https://api.example"]));
+    let answer = client.build_over(api).unwrap().oneshot(get("https://api.example/users")).await;
+    assert_eq!(text(answer.unwrap()).await.unwrap(), "answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_takes_within_one_poll_is_timed() {
+    let slow = service_fn(|_: Request<Body>| async {
+        let mut advance = pin!(tokio::time::advance(Duration::from_secs(5)));
+        poll_fn(|cx| Poll::Ready(advance.as_mut().poll(cx).is_pending())).await;
+        Ok::<_, BoxError>(Response::new(Body::empty()))
+    });
+    let registry = Registry::new();
+    let client = Client::builder().metrics(&registry).build_over(slow).unwrap();
+    client.oneshot(get("https://api.example/users")).await.unwrap();
+    let snapshot = registry.snapshot();
+    for requests in [snapshot.calls, snapshot.attempts] {
+        assert_eq!(requests.times().max(), Some(Duration::from_secs(5)));
     }
 }
