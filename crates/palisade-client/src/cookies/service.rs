@@ -44,7 +44,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let exchange = self.jar.as_ref().map(|jar| Exchange::begin(jar, &mut request));
+        let exchange = self.jar.as_ref().map(|jar| Box::new(Exchange::begin(jar, &mut request)));
         CookiesFuture { future: self.inner.call(request), exchange }
     }
 }
@@ -53,7 +53,8 @@ pin_project! {
     pub(crate) struct CookiesFuture<F> {
         #[pin]
         future: F,
-        exchange: Option<Exchange>,
+        // Boxed: most clients have no jar, and each layer moves it.
+        exchange: Option<Box<Exchange>>,
     }
 }
 

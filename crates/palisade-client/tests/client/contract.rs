@@ -87,6 +87,6 @@ async fn the_stack_keeps_the_contract() {
     check("bare", bare, 4).await;
     // With what is kept of head and body for another attempt and for a redirect.
     check("default", || Client::builder().no_decompression(), 7).await;
-    // The other layers take two more.
-    check("all", all, 9).await;
+    // The other layers take one more.
+    check("all", all, 8).await;
 }
