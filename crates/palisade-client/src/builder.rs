@@ -237,8 +237,8 @@ impl ClientBuilder {
     /// to 10.
     ///
     /// Another origin is told nothing but what kind of answer is wanted: no
-    /// credentials, no fields of your own. A body is not sent there either: the
-    /// redirect is the answer then.
+    /// credentials, no fields of your own. What has a body, or may change
+    /// something, is not sent there: the redirect is the answer then.
     pub fn redirects(mut self, most: usize) -> Self {
         self.layers.redirects = most;
         self

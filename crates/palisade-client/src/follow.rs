@@ -10,6 +10,7 @@ use http::{
         LOCATION, RANGE, USER_AGENT,
     },
 };
+use http_body::Body as _;
 use palisade_core::{BoxError, HeadCopy, is_safe};
 use pin_project_lite::pin_project;
 use tower_http::follow_redirect::{
@@ -143,11 +144,11 @@ impl<S> Kept<S> {
         B: Send + 'static,
     {
         let Self { head, body, inner, most } = self;
-        let answered = Answered { inner, first: Some(response) };
-        let mut follow =
-            FollowRedirect::with_policy(answered, OwnOrigin { left: most, away: false });
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
+        let policy = OwnOrigin { left: most, away: false, body: !body.is_end_stream() };
+        let answered = Answered { inner, first: Some(response) };
+        let mut follow = FollowRedirect::with_policy(answered, policy);
         Box::pin(follow.call(head.rebuild().map(|()| body)))
     }
 }
@@ -211,11 +212,12 @@ where
 
 /// Follows so many redirects, and takes nothing along to another origin that could
 /// be a secret: neither fields but those that say what is wanted, nor extensions,
-/// nor a body.
+/// nor a body. Nothing but safe methods go there.
 #[derive(Clone, Debug)]
 struct OwnOrigin {
     left: usize,
     away: bool,
+    body: bool,
 }
 
 /// What another origin may know. A list of what it must not know would lack the
@@ -242,12 +244,11 @@ impl Policy<Body, BoxError> for OwnOrigin {
         if !known {
             return Ok(Action::Stop);
         }
+        // With these the body was left out.
+        self.body &= attempt.status() != StatusCode::SEE_OTHER
+            && attempt.method() == attempt.previous_method();
         if !same_origin(attempt.previous(), attempt.location()) {
-            let kept = matches!(
-                attempt.status(),
-                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
-            );
-            if kept && !is_safe(attempt.method()) {
+            if self.body || !is_safe(attempt.method()) {
                 return Ok(Action::Stop);
             }
             self.away = true;

@@ -23,9 +23,7 @@ enum What {
 
 impl InvalidClient {
     pub(crate) fn base(url: &str, reason: Invalid) -> Self {
-        // It may hold a password.
-        let shown = if url.contains('@') { "what was given" } else { url };
-        Self { what: What::Base(shown.to_owned(), reason), cause: None }
+        Self { what: What::Base(shown(url), reason), cause: None }
     }
 
     pub(crate) fn header(name: &str, cause: impl Into<BoxError>) -> Self {
@@ -33,8 +31,7 @@ impl InvalidClient {
     }
 
     pub(crate) fn proxy(uri: &str) -> Self {
-        let shown = if uri.contains('@') { "what was given" } else { uri };
-        Self { what: What::Proxy(shown.to_owned()), cause: None }
+        Self { what: What::Proxy(shown(uri)), cause: None }
     }
 
     /// Of a variable of the environment.
@@ -46,6 +43,12 @@ impl InvalidClient {
     pub(crate) fn certificate(cause: impl Into<BoxError>) -> Self {
         Self { what: What::Certificate, cause: Some(cause.into()) }
     }
+}
+
+/// What may be told of a URL: there may be a password in it, or a key in its query.
+fn shown(url: &str) -> String {
+    let shown = if url.contains('@') { "what was given" } else { url };
+    shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 impl fmt::Display for InvalidClient {

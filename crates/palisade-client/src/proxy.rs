@@ -1,6 +1,6 @@
 //! Who stands between a client and the servers, and how a tunnel through them is made.
 
-use std::{env, error::Error, fmt, io};
+use std::{env, error::Error, ffi::OsString, fmt, io};
 
 use http::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Builder, Intercept, Matcher};
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{InvalidClient, call};
+use crate::{InvalidClient, call, url::has_port_of_sense};
 
 /// Which proxies there are. Without `Debug`: there may be a password.
 #[derive(Clone, Default)]
@@ -26,7 +26,7 @@ impl Proxies {
     /// Who is asked for each request, if there are any.
     pub(crate) fn matcher(&self) -> Result<Option<Matcher>, InvalidClient> {
         match self {
-            Self::Environment => of_environment(|name| env::var(name).ok()),
+            Self::Environment => of_environment(|name| env::var_os(name)),
             Self::Off => Ok(None),
             Self::All(uri) => Ok(Some(Matcher::builder().all(uri.clone()).build())),
         }
@@ -36,7 +36,7 @@ impl Proxies {
 /// The proxies that the environment names, as hyper-util reads it: but what cannot be
 /// read is an error and no direct way.
 fn of_environment(
-    variable: impl Fn(&str) -> Option<String>,
+    variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Matcher>, InvalidClient> {
     // There `HTTP_PROXY` is what a request says in its field `Proxy`.
     if variable("REQUEST_METHOD").is_some() {
@@ -44,7 +44,8 @@ fn of_environment(
     }
     let read = |names: [&'static str; 2]| {
         let mut found = names.into_iter().filter_map(|name| Some((name, variable(name)?)));
-        found.next().filter(|(_, value)| !value.is_empty())
+        let found = found.next().map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+        found.filter(|(_, value)| !value.is_empty())
     };
     type Set = fn(Builder, String) -> Builder;
     let variables: [([&str; 2], Set); 3] = [
@@ -65,9 +66,12 @@ fn of_environment(
     Ok(builder.map(|builder| builder.no(direct).build()))
 }
 
-fn is_proxy(value: &str) -> bool {
+/// Whether it can be read: what cannot is none at all to hyper-util.
+pub(crate) fn is_proxy(value: &str) -> bool {
     let matcher = Matcher::builder().all(value).build();
-    matcher.intercept(&Uri::from_static("http://proxied.invalid")).is_some()
+    let proxy = matcher.intercept(&Uri::from_static("http://proxied.invalid"));
+    let authority = proxy.as_ref().and_then(|proxy| proxy.uri().authority());
+    authority.is_some_and(|it| !it.host().is_empty() && has_port_of_sense(it))
 }
 
 /// Asks a proxy for a tunnel: RFC 9110, section 9.3.6. It is done here as that of
@@ -198,7 +202,7 @@ mod tests {
     fn way(variables: &[(&str, &str)], uri: &'static str) -> Result<Option<String>, String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
+            found.map(|(_, value)| OsString::from(value))
         };
         let matcher = of_environment(variable).map_err(|error| error.to_string())?;
         let proxy = matcher.and_then(|matcher| matcher.intercept(&Uri::from_static(uri)));
@@ -253,13 +257,25 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_no_direct_way() {
-        for value in ["http://", "ftp://proxy", "http://me:s3cret@", "a b"] {
+        for value in ["http://", "ftp://proxy", "http://me:s3cret@", "a b", "http://proxy:99999"] {
             let told = way(&[("HTTPS_PROXY", value)], "http://api.example/").unwrap_err();
             assert_eq!(
                 told,
                 "the environment's `HTTPS_PROXY` is no proxy: name it as in `http://proxy.example:3128`, or call `no_proxy`"
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_text_is_no_direct_way() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let variable = |name: &str| {
+            (name == "ALL_PROXY").then(|| OsString::from_vec(b"http://proxy\xff".to_vec()))
+        };
+        let told = of_environment(variable).unwrap_err().to_string();
+        assert!(told.starts_with("the environment's `ALL_PROXY` is no proxy"), "{told}");
     }
 
     #[test]

@@ -207,6 +207,15 @@ pin_project! {
         // Known from when the answer was first found to be pending.
         end: Option<Instant>,
     }
+
+    impl<F, T> PinnedDrop for TimedFuture<F, T> {
+        fn drop(this: Pin<&mut Self>) {
+            // Its timer wakes nobody any more.
+            if this.timer.is_some() {
+                ARMED.set(None);
+            }
+        }
+    }
 }
 
 impl<F, R, T> Future for TimedFuture<F, T>

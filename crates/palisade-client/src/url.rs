@@ -1,6 +1,9 @@
 //! How a base URL and a route make a URL.
 
-use http::{Uri, uri::PathAndQuery};
+use http::{
+    Uri,
+    uri::{Authority, PathAndQuery},
+};
 use palisade_core::Origins;
 
 use crate::{invalid::Invalid, template};
@@ -72,9 +75,18 @@ fn check_absolute(text: &str) -> Result<Uri, Invalid> {
         Some(authority) if authority.as_str().contains('@') => {
             Err(Invalid::new("the URL holds credentials: take them out, and give them to a layer"))
         }
+        Some(authority) if !has_port_of_sense(authority) => {
+            Err(Invalid::new("the URL's port is no number up to 65535"))
+        }
         Some(authority) if !authority.host().is_empty() => Ok(uri),
         _ => Err(Invalid::new("the URL names no host")),
     }
+}
+
+/// Whether the port can be read, if there is one: what cannot is that of the scheme to `http`.
+pub(crate) fn has_port_of_sense(authority: &Authority) -> bool {
+    let after = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    matches!(after, "" | ":") || authority.port_u16().is_some()
 }
 
 /// RFC 6454, section 4, for the two schemes that there are here.
@@ -112,6 +124,7 @@ mod tests {
             ("https://api.example/v1/", "", "https://api.example/v1/"),
             ("https://api.example/v1", "?a=1", "https://api.example/v1?a=1"),
             ("https://api.example:8443/v1", "/a?b=/../c", "https://api.example:8443/v1/a?b=/../c"),
+            ("https://api.example:/v1", "/a", "https://api.example:/v1/a"),
             (
                 "https://api.example/v1",
                 "/a?next=http://b/",
@@ -163,6 +176,9 @@ mod tests {
             ("https://me:secret@api.example/", "credentials"),
             ("https://api.example/a/../b", "dots"),
             ("https://api example/", "no URL"),
+            ("https://api.example:99999/", "port"),
+            ("https://[::1]:0x50/", "port"),
+            ("https://:80/", "no host"),
         ] {
             let error = check_base(base).unwrap_err().to_string();
             assert!(error.contains(named), "{base}: {error}");

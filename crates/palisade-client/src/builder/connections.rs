@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::{ClientBuilder, HttpVersions, InvalidClient, proxy::Proxies};
+use crate::{
+    ClientBuilder, HttpVersions, InvalidClient,
+    proxy::{Proxies, is_proxy},
+};
 
 /// Connections.
 impl ClientBuilder {
@@ -45,7 +48,7 @@ impl ClientBuilder {
         let uri = uri.into();
         let parsed = uri.parse::<Uri>().ok();
         let fits = |uri: Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
-        if !parsed.is_some_and(fits) {
+        if !parsed.is_some_and(fits) || !is_proxy(&uri) {
             return self.fail(InvalidClient::proxy(&uri));
         }
         self.transport.proxies = Proxies::All(uri);

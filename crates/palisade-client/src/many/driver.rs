@@ -84,7 +84,9 @@ where
             let next = this.driver.as_mut().poll_any(waiting, cx);
             this.results.resize_with(this.driver.state.begun - *this.first, || None);
             let Some((index, result)) = ready!(next) else { return Poll::Ready(None) };
+            // Kept first: who is told may panic.
             this.results[index - *this.first] = Some(result);
+            this.driver.as_mut().tell();
         }
     }
 
@@ -109,7 +111,7 @@ where
     type Item = (usize, Result<T, Error>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.project().fetched.project();
+        let mut this = self.project().fetched.project();
         // What came before order ceased to matter.
         while let Some(result) = this.results.pop_front() {
             let index = *this.first;
@@ -118,7 +120,11 @@ where
                 return Poll::Ready(Some((index, result)));
             }
         }
-        this.driver.poll_any(0, cx)
+        let next = ready!(this.driver.as_mut().poll_any(0, cx));
+        if next.is_some() {
+            this.driver.tell();
+        }
+        Poll::Ready(next)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -157,9 +163,11 @@ where
     ) -> Poll<Option<(usize, F::Output)>>
     where
         F: Future<Output = Result<T, Error>>,
-        P: FnMut(Progress),
     {
         let mut this = self.project();
+        // Its result would be waited for without end.
+        let lost = this.state.begun - this.state.done - this.running.len();
+        assert!(lost == 0, "polled after a request has panicked");
         while !*this.ended && this.running.len() + held < *this.concurrency {
             let Poll::Ready(request) = this.source.as_mut().poll_next(cx) else { break };
             let Some(request) = request else {
@@ -178,8 +186,16 @@ where
         let more = if *this.ended { (0, Some(0)) } else { this.source.size_hint() };
         this.state.total =
             more.1.filter(|most| *most == more.0).map(|more| this.state.begun + more);
-        (this.progress)(*this.state);
         Poll::Ready(Some((index, result.map_err(|error| error.at(index)))))
+    }
+
+    /// Tells how far it is.
+    fn tell(self: Pin<&mut Self>)
+    where
+        P: FnMut(Progress),
+    {
+        let this = self.project();
+        (this.progress)(*this.state);
     }
 }
 

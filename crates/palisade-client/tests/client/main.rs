@@ -5,6 +5,7 @@
 
 mod allocations;
 mod api;
+mod attack;
 mod blocking;
 mod contract;
 #[cfg(feature = "cookies")]

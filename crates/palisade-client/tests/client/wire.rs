@@ -88,7 +88,7 @@ fn what_makes_no_sense_is_named() {
         ),
         (
             Client::new("https://api.example/?page=1"),
-            "`https://api.example/?page=1` is no base URL: a base URL has neither query nor fragment: leave out what follows the path",
+            "`https://api.example/` is no base URL: a base URL has neither query nor fragment: leave out what follows the path",
         ),
         (Client::new("not a url"), "`not a url` is no base URL: this is no URL"),
         (proxy, "`proxy.example` is no proxy: name it as in `http://proxy.example:3128`"),
