@@ -10,6 +10,7 @@ use http::{
         LOCATION, RANGE, USER_AGENT,
     },
 };
+use http_body::Body as _;
 use palisade_core::{BoxError, HeadCopy, is_safe};
 use pin_project_lite::pin_project;
 use tower_http::follow_redirect::{
@@ -145,7 +146,7 @@ impl<S> Kept<S> {
         let Self { head, body, inner, most } = self;
         let answered = Answered { inner, first: Some(response) };
         let mut follow =
-            FollowRedirect::with_policy(answered, OwnOrigin { left: most, away: false });
+            FollowRedirect::with_policy(answered, OwnOrigin { left: most, ..OwnOrigin::default() });
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
         Box::pin(follow.call(head.rebuild().map(|()| body)))
@@ -212,10 +213,12 @@ where
 /// Follows so many redirects, and takes nothing along to another origin that could
 /// be a secret: neither fields but those that say what is wanted, nor extensions,
 /// nor a body.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct OwnOrigin {
     left: usize,
     away: bool,
+    // Whether the last request had one.
+    body: bool,
 }
 
 /// What another origin may know. A list of what it must not know would lack the
@@ -243,11 +246,10 @@ impl Policy<Body, BoxError> for OwnOrigin {
             return Ok(Action::Stop);
         }
         if !same_origin(attempt.previous(), attempt.location()) {
-            let kept = matches!(
-                attempt.status(),
-                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
-            );
-            if kept && !is_safe(attempt.method()) {
+            // 303 asks for another resource, and a POST may have become a GET: both without a body.
+            let kept = attempt.status() != StatusCode::SEE_OTHER
+                && attempt.method() == attempt.previous_method();
+            if kept && (self.body || !is_safe(attempt.method())) {
                 return Ok(Action::Stop);
             }
             self.away = true;
@@ -256,6 +258,7 @@ impl Policy<Body, BoxError> for OwnOrigin {
     }
 
     fn on_request(&mut self, request: &mut Request<Body>) {
+        self.body = !request.body().is_end_stream();
         if self.away {
             let fields = request.headers();
             let harmless = HARMLESS
