@@ -23,8 +23,11 @@ enum What {
 
 impl InvalidClient {
     pub(crate) fn base(url: &str, reason: Invalid) -> Self {
-        // It may hold a password.
-        let shown = if url.contains('@') { "what was given" } else { url };
+        // It may hold a password, and its query a key.
+        let shown = match url.contains('@') {
+            true => "what was given",
+            false => url.split(['?', '#']).next().unwrap_or_default(),
+        };
         Self { what: What::Base(shown.to_owned(), reason), cause: None }
     }
 
