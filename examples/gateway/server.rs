@@ -40,9 +40,9 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
     bound.map_err(|error| format!("cannot listen on {address}: {error}").into())
 }
 
-/// Answers requests until `stop` is over, if their heads come within `head_time`. Those that have begun are finished then, unless
-/// `patience`, which is told how many connections there are, is over before. Says how many are
-/// left.
+/// Answers requests, if their heads come within `head_time`, until `stop` is over. Those that have
+/// begun are finished then, unless `patience`, which is told how many connections there are, is over
+/// before. Says how many are left.
 pub(crate) async fn serve<S, B, P>(
     listener: TcpListener,
     service: S,

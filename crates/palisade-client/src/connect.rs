@@ -14,7 +14,7 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use palisade_core::BoxError;
+use palisade_core::{BoxError, ErrorKind, Fault};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -47,6 +47,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        // Nobody further out encrypts it, and it may hold secrets.
+        if cfg!(not(feature = "tls")) && uri.scheme_str() == Some("https") {
+            let text = "https is not spoken: turn on the feature `tls` of palisade-client";
+            return Box::pin(async move { Err(Fault::new(ErrorKind::Tls, text).into()) });
+        }
         let proxy = self.proxies.as_ref().and_then(|proxies| proxies.intercept(&uri));
         let mut http = self.http.clone();
         match proxy {
@@ -130,5 +135,20 @@ impl Write for Stream {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.tcp).poll_write_vectored(cx, pieces)
+    }
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_tls_nothing_goes_to_https_in_the_clear() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = format!("https://{}/", server.local_addr().unwrap());
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        let error = Connector::new(http, None).call(to.parse().unwrap()).await.err().unwrap();
+        assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls);
     }
 }

@@ -2,7 +2,10 @@ use std::{
     future::pending,
     io,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
 };
@@ -46,28 +49,34 @@ impl Waiter {
         let _entered = self.runtime.enter();
         // Dropped before the runtime is left: what is dropped may start tasks.
         let mut future = pin!(future);
-        let waker = Waker::from(Arc::new(Unpark { thread: thread::current() }));
+        let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&unpark));
         let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return output;
             }
-            // Whoever else unparks this thread has the future polled once more.
-            thread::park();
+            while !unpark.woken.swap(false, Ordering::Acquire) {
+                thread::park();
+            }
         }
     }
 }
 
 struct Unpark {
     thread: Thread,
+    // A thread remembers one call of `unpark`, and whoever parks within a poll takes that: a
+    // channel does, or a call within a call.
+    woken: AtomicBool,
 }
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.thread.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
@@ -130,7 +139,28 @@ fn start() -> io::Result<Handle> {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, sync::mpsc, time::Duration};
+
     use super::*;
+
+    #[test]
+    fn a_wake_is_not_lost_to_who_parks_within_a_poll() {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut polls = 0;
+            let polls = Waiter::new().ok().unwrap().wait(poll_fn(|cx| {
+                polls += 1;
+                if polls == 1 {
+                    cx.waker().wake_by_ref();
+                    thread::park();
+                    return Poll::Pending;
+                }
+                Poll::Ready(polls)
+            }));
+            tell.send(polls)
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(2));
+    }
 
     #[test]
     fn another_process_has_a_thread_of_its_own() {

@@ -61,12 +61,29 @@ async fn the_same_origin_is_asked_as_before() {
 
 #[tokio::test]
 async fn a_body_is_not_sent_to_another_origin() {
-    for status in [307, 308] {
+    for (method, status, body) in [
+        ("POST", 307, "s3cret"),
+        ("POST", 308, "s3cret"),
+        ("POST", 307, ""),
+        ("PUT", 301, "s3cret"),
+        ("PATCH", 302, "s3cret"),
+        ("DELETE", 302, ""),
+        ("GET", 302, "s3cret"),
+        ("GET", 307, "s3cret"),
+        ("QUERY", 308, "s3cret"),
+    ] {
         let (first, other) = origins(status).await;
-        let request = with_secrets(Method::POST, first.url("/away"), "s3cret");
+        let request = with_secrets(method.parse().unwrap(), first.url("/away"), body);
         let response = client().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), status);
-        assert!(other.seen().is_empty());
+        assert_eq!(response.status(), status, "{method}");
+        assert!(other.seen().is_empty(), "{method} {status}");
+    }
+    for method in ["GET", "POST", "PUT", "QUERY"] {
+        let (first, other) = origins(303).await;
+        let request = with_secrets(method.parse().unwrap(), first.url("/away"), "s3cret");
+        client().oneshot(request).await.unwrap();
+        let seen = &other.seen()[0];
+        assert_eq!((seen.method.as_str(), &seen.body[..]), ("GET", &b""[..]), "{method}");
     }
 }
 

@@ -87,7 +87,7 @@ fn what_makes_no_sense_is_named() {
             "`what was given` is no base URL: the URL holds credentials: take them out, and give them to a layer",
         ),
         (
-            Client::new("https://api.example/?page=1"),
+            Client::new("https://api.example/?key=s3cret"),
             "`https://api.example/` is no base URL: a base URL has neither query nor fragment: leave out what follows the path",
         ),
         (Client::new("not a url"), "`not a url` is no base URL: this is no URL"),
