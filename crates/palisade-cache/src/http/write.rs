@@ -1,5 +1,7 @@
 //! Requests that may change what is stored for others: RFC 9111, section 4.4.
 
+use std::iter;
+
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::{
@@ -42,9 +44,10 @@ pub(crate) fn invalidate<T: Store>(
     let uris = location::invalidated(method, uri, status, headers);
     for uri in uris.iter().flat_map(|uri| settings.keyed(uri)) {
         let key = CacheKeyRef::new(partition, &uri, None, settings.shared);
-        for key in [key, key.within(&COMMON)] {
+        let for_all = (*partition != COMMON).then(|| key.within(&COMMON));
+        for key in iter::once(key).chain(for_all) {
             core.store.invalidate(key);
-            core.flights.forget(&key.to_key());
+            core.flights.forget(key);
         }
     }
 }
