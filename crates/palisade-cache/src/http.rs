@@ -35,6 +35,7 @@ mod status;
 mod store;
 mod storing;
 mod upstream;
+mod write;
 
 #[cfg(any(test, feature = "__fuzz"))]
 pub use self::fuzz::{fuzz_key, fuzz_stored_head};

@@ -293,8 +293,9 @@
 //!
 //! A hit takes a hash of the URI, reads the wall clock, copies the fields and shares
 //! the body: two allocations, whatever the size. A miss keeps a copy of the request's
-//! head, and of the body once it is complete; a request that passes costs one
-//! allocation.
+//! head, and of the body once it is complete. A request that passes, as `no-store` has it or
+//! its method, costs no allocation, but for a write, of which its URI is kept. The
+//! future has room for that of the inner service, so box one that is large.
 //!
 //! # A cache for any service
 //!

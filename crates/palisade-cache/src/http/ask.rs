@@ -37,9 +37,14 @@ impl Ask {
         Target::new(self.endpoint, Some(&self.method), authority.or_else(host))
     }
 
+    /// Whether it may change what is stored for others.
+    pub(crate) fn writes(&self) -> bool {
+        self.key.body().is_none() && !is_safe(&self.method)
+    }
+
     /// Whether what is stored is looked at.
     pub(crate) fn reads(&self) -> bool {
-        self.demand.reads() && (self.key.body().is_some() || is_safe(&self.method))
+        self.demand.reads() && !self.writes()
     }
 
     /// Whether a response to it may be fetched together with others: it asks for

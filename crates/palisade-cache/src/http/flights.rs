@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    key::CacheKey,
+    key::{CacheKey, CacheKeyRef},
     outcome::Heard,
     recent::{Recent, Rest},
     seat::{Follow, Seat},
@@ -124,8 +124,14 @@ impl Flights {
 
     /// Nobody can join what is being fetched by this key any more: it may be older
     /// than what is asked for now.
-    pub(crate) fn forget(&self, key: &CacheKey) {
-        let landed = lock(&self.flights).remove(key, |_| true);
+    pub(crate) fn forget(&self, key: CacheKeyRef<'_>) {
+        let mut table = lock(&self.flights);
+        // Nothing is fetched, mostly: then no key has to be made.
+        if table.by_key.is_empty() {
+            return;
+        }
+        let landed = table.remove(&key.to_key(), |_| true);
+        drop(table);
         drop(landed);
     }
 

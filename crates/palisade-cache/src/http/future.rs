@@ -18,9 +18,11 @@ use super::{
     pending::Pending,
     respond,
     seat::{Begin, Seat},
+    settings::Core,
     status::CacheStatus,
     store::Store,
     upstream::Upstream,
+    write::Write,
 };
 use crate::rules::cache_status::Forward;
 
@@ -57,11 +59,14 @@ pin_project! {
         Follows { seat: Option<Seat<Heard>>, pending: Option<Box<Pending<S, Q, T>>> },
         // This one fetches it.
         Leads { began: Began<B, S::Error>, seat: Option<Seat<Heard>> },
-        // The cache has nothing to do with it. Boxed, as all others are smaller, and hits are moved.
+        // Nothing is stored of it: not boxed, so that it costs no more than without a cache.
         Passes {
-            upstream: Pin<Box<Upstream<S, Q, S::Future, B>>>,
+            #[pin]
+            upstream: Upstream<S, Q, S::Future, B>,
+            core: Arc<Core<T>>,
             why: Forward,
-            name: Option<Arc<str>>,
+            // Boxed, as most requests only read, and all are moved.
+            write: Option<Box<Write>>,
         },
     }
 }
@@ -79,13 +84,14 @@ where
     }
 
     pub(crate) fn passes(
+        core: Arc<Core<T>>,
         service: S,
         request: Request<Q>,
         why: Forward,
-        name: Option<Arc<str>>,
+        write: Option<Box<Write>>,
     ) -> Self {
-        let upstream = Box::pin(Upstream::new(service, request));
-        Self { stage: Stage::Passes { upstream, why, name } }
+        let upstream = Upstream::new(service, request);
+        Self { stage: Stage::Passes { upstream, core, why, write } }
     }
 
     pub(crate) fn looks(pending: Pending<S, Q, T>) -> Self {
@@ -170,10 +176,14 @@ where
                         _ => Ok(respond::confused()),
                     });
                 }
-                StageProj::Passes { upstream, why, name } => {
-                    let mut response = ready!(upstream.as_mut().poll_response(cx))?;
-                    let handled = respond::forwarded(*why, false, false);
-                    respond::sign(response.headers_mut(), name.as_deref(), handled, None, None);
+                StageProj::Passes { upstream, core, why, write } => {
+                    let mut response = ready!(upstream.poll_response(cx))?;
+                    if let Some(write) = write {
+                        write.answered(core, response.status(), response.headers());
+                    }
+                    let (name, handled) =
+                        (core.settings.name.as_deref(), respond::forwarded(*why, false, false));
+                    respond::sign(response.headers_mut(), name, handled, None, None);
                     let bypass = |body| CachedBody::inner(body, CacheStatus::Bypass);
                     return Poll::Ready(Ok(response.map(bypass)));
                 }

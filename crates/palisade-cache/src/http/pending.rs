@@ -12,7 +12,7 @@ use http::{
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 use http_body::Body;
-use palisade_core::{BoxError, Event, is_safe};
+use palisade_core::{BoxError, Event};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -40,7 +40,6 @@ use crate::{
         answer::Answer,
         cache_status::{Forward, Handled},
         fields,
-        lookup::Mode,
     },
 };
 
@@ -73,11 +72,7 @@ pub(crate) struct Pending<S, Q, T> {
 impl<S, Q, T> Pending<S, Q, T> {
     pub(crate) fn new(core: Arc<Core<T>>, inner: S, request: Request<Q>, ask: Ask) -> Self {
         let (found, selected) = (Found::default(), None);
-        let why = match ask.demand.mode {
-            _ if !is_safe(&ask.method) && ask.key.body().is_none() => Forward::Method,
-            Mode::NoStore => Forward::Bypass,
-            _ => Forward::Request,
-        };
+        let why = ask.demand.why_forwarded(ask.writes());
         let (patience, attempts) = (None, 0);
         Self { core, ask, inner, request, found, selected, why, patience, attempts }
     }

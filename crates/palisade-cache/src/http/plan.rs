@@ -8,7 +8,6 @@ use http::{
     response::Parts,
 };
 use http_body::SizeHint;
-use palisade_core::is_safe;
 
 use super::{
     ask::{Ask, Decision, Found, Selected},
@@ -20,13 +19,14 @@ use super::{
     status::CacheStatus,
     store::{Stamp, Store},
     storing::Storing,
+    write,
 };
 use crate::rules::{
     admission::{Admitted, Unstorable, admit},
     cache_status::Forward,
     conditional,
     etag::EntityTag,
-    fields, location,
+    fields,
     lookup::{Demand, Lookup},
     options::Options,
     policy::Exchange,
@@ -207,11 +207,8 @@ impl<T: Store> Plan<T> {
 
     fn judge_head(&mut self, parts: &Parts, size: &SizeHint, stream: bool) -> Judged {
         let Parts { status, headers, .. } = parts;
-        if !is_safe(&self.ask.method) && self.ask.key.body().is_none() {
+        if self.ask.writes() {
             self.invalidate(*status, headers);
-            if self.ask.method != Method::POST {
-                return Judged::Pass;
-            }
         }
         if *status == StatusCode::NOT_MODIFIED && self.validates {
             return self.not_modified(headers);
@@ -298,17 +295,9 @@ impl<T: Store> Plan<T> {
         self.core.settings.options(self.ask.route, self.ask.key.body().is_some())
     }
 
-    /// RFC 9111, section 4.4.
     fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let uris = location::invalidated(&self.ask.method, &self.ask.uri, status, headers);
-        let (settings, partition) = (&self.core.settings, self.ask.key.partition());
-        for uri in uris.iter().flat_map(|uri| settings.keyed(uri)) {
-            let key = CacheKeyRef::new(partition, &uri, None, settings.shared);
-            for key in [key, key.within(&COMMON)] {
-                self.core.store.invalidate(key);
-                self.core.flights.forget(&key.to_key());
-            }
-        }
+        let Ask { method, uri, key, .. } = &self.ask;
+        write::invalidate(&self.core, method, uri, key.partition(), status, headers);
         // What it is answered with is newer.
         self.stamp = self.core.store.stamp();
     }

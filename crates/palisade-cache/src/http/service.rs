@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     task::{Context, Poll},
@@ -26,6 +27,7 @@ use super::{
     settings::Core,
     status::CacheStatus,
     store::Store,
+    write::Write,
 };
 use crate::rules::{
     cache_status::{Forward, Handled},
@@ -102,7 +104,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Q>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         let core = &self.core;
         let head = Head::of(&request);
         let body = match *request.method() {
@@ -117,18 +119,34 @@ where
             _ => {
                 core.settings.observe(head, CacheStatus::Bypass.as_str());
                 let why = if is_kept(request.method()) { Forward::Bypass } else { Forward::Method };
-                let name = core.settings.name.clone();
-                return ResponseFuture::passes(self.inner.clone(), request, why, name);
+                let (core, inner) = (Arc::clone(core), self.inner.clone());
+                return ResponseFuture::passes(core, inner, request, why, None);
             }
         };
         let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
         let mode = request.extensions().get().copied().unwrap_or(CacheMode::Default);
         let demand = Demand::of(mode.rule(), request.headers());
-        let route = core.settings.route(head);
         let said = request.extensions().get::<CachePartition>();
-        let made = if said.is_some() { None } else { Some(self.partition.partition(head)) };
-        let common = CachePartition::default();
-        let partition = said.or(made.as_ref()).unwrap_or(&common);
+        let partition = || match said {
+            Some(said) => Cow::Borrowed(said),
+            None => Cow::Owned(self.partition.partition(head)),
+        };
+        let writes = body.is_none() && !is_safe(request.method());
+        // What POST is answered with may be what GET would be.
+        let stores = demand.stores() && !(writes && *request.method() != Method::POST);
+        if !stores && demand.may_ask() {
+            core.settings.observe(head, CacheStatus::Bypass.as_str());
+            let write = writes.then(|| {
+                let partition = partition().into_owned();
+                Box::new(Write { method: request.method().clone(), uri: uri.clone(), partition })
+            });
+            let why = demand.why_forwarded(writes);
+            demand.tell(request.headers_mut());
+            let (core, inner) = (Arc::clone(core), self.inner.clone());
+            return ResponseFuture::passes(core, inner, request, why, write);
+        }
+        let route = core.settings.route(head);
+        let partition = &*partition();
         let reduced = route.and_then(|route| core.settings.routes[route].reduce(uri));
         let reduced = reduced.as_ref().unwrap_or(uri);
         let key = CacheKeyRef::new(partition, reduced, body, core.settings.shared);

@@ -7,7 +7,9 @@ use http::{
     header::{CACHE_CONTROL, PRAGMA},
 };
 
-use super::{directives::request::RequestDirectives, fields, policy::Policy};
+use super::{
+    cache_status::Forward, directives::request::RequestDirectives, fields, policy::Policy,
+};
 
 /// How a request wants the cache to be used, with the names of Fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +79,16 @@ impl Demand {
     /// Whether the origin may be asked. If not, what is not stored is a 504.
     pub(crate) fn may_ask(&self) -> bool {
         self.mode != Mode::OnlyIfCached && !self.directives.only_if_cached
+    }
+
+    /// Why the request goes to the origin, before anything is looked at. One that writes does so
+    /// whatever it wants.
+    pub(crate) fn why_forwarded(&self, writes: bool) -> Forward {
+        match self.mode {
+            _ if writes => Forward::Method,
+            Mode::NoStore => Forward::Bypass,
+            _ => Forward::Request,
+        }
     }
 
     /// Says to the caches on the way what is wanted here, as Fetch does.

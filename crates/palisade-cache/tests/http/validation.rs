@@ -140,6 +140,19 @@ async fn a_stored_part_answers_what_it_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn head_that_wants_nothing_stored_changes_nothing() {
+    let stored = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("x", "1")];
+    let other = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("x", "2")];
+    let origin = Origin::of([reply(200, &stored, "one"), reply(200, &other, "")]);
+    let client = client(&private(), &origin);
+    client.get("/x", &[]).await;
+    let got = client.send(ask("HEAD", "/x", &[("cache-control", "no-store")])).await;
+    assert_eq!((got.cache, &got.headers["x"]), (CacheStatus::Bypass, &"2".parse().unwrap()));
+    let got = client.get("/x", &[]).await;
+    assert_eq!((got.cache, &got.headers["x"]), (CacheStatus::Hit, &"1".parse().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn head_is_answered_and_updates_what_is_stored() {
     let origin = Origin::of([
         reply(200, &[("cache-control", "max-age=5"), ("etag", "\"a\""), ("x", "1")], "one"),
