@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use http::{
@@ -32,10 +32,19 @@ use crate::{Attempt, Endpoint, Target};
 pub struct HeadCopy {
     method: Method,
     version: Version,
-    extensions: Extensions,
+    carried: Carried,
     // Three lengths and the parts of the target; then, of each field, two
     // lengths, the name and the value. Lengths take four bytes each.
     parts: Vec<u8>,
+}
+
+/// What the extensions of a request hold.
+///
+/// A clone of them costs an allocation for each value, and two for their table.
+/// Most requests carry their endpoint and nothing else, and that is a reference.
+enum Carried {
+    Endpoint(&'static Endpoint),
+    Any(Extensions),
 }
 
 /// Room for a name. To add the names up costs more than a spare byte; where
@@ -78,19 +87,19 @@ impl HeadCopy {
         Some(Self {
             method: request.method().clone(),
             version: request.version(),
-            extensions: request.extensions().clone(),
+            carried: Carried::of(request.extensions()),
             parts,
         })
     }
 
     /// Counts in the extensions that the request is sent once more.
     pub fn count_resend(&mut self) {
-        Attempt::count_resend(&mut self.extensions);
+        self.carried.change(Attempt::count_resend);
     }
 
     /// Puts a value into the extensions, for when the request is sent once more.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
-        self.extensions.insert(value);
+        self.carried.change(|extensions| drop(extensions.insert(value)));
     }
 
     /// Builds the head again.
@@ -103,7 +112,7 @@ impl HeadCopy {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = self.version;
-        *request.extensions_mut() = self.extensions.clone();
+        *request.extensions_mut() = self.carried.to_extensions();
         *request.uri_mut() = build_uri(scheme, authority.map(share), path.map(share));
         // Values of one name need less room than is asked for; that there is
         // enough was shown by the map they come from.
@@ -125,7 +134,43 @@ impl HeadCopy {
         let host = || fields.find(|field| field.0 == HOST.as_str().as_bytes()).map(|field| field.1);
         let authority = authority.or_else(host);
         let authority = authority.and_then(|authority| str::from_utf8(authority).ok());
-        Target::new(Endpoint::of(&self.extensions), Some(&self.method), authority)
+        Target::new(self.carried.endpoint(), Some(&self.method), authority)
+    }
+}
+
+impl Carried {
+    fn of(extensions: &Extensions) -> Self {
+        match Endpoint::of(extensions) {
+            Some(endpoint) if extensions.len() == 1 => Self::Endpoint(endpoint),
+            _ => Self::Any(extensions.clone()),
+        }
+    }
+
+    fn endpoint(&self) -> Option<&'static Endpoint> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint),
+            Self::Any(extensions) => Endpoint::of(extensions),
+        }
+    }
+
+    fn to_extensions(&self) -> Extensions {
+        match self {
+            Self::Endpoint(endpoint) => {
+                let mut extensions = Extensions::new();
+                endpoint.put_into(&mut extensions);
+                extensions
+            }
+            Self::Any(extensions) => extensions.clone(),
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Extensions)) {
+        let mut extensions = match self {
+            Self::Endpoint(_) => self.to_extensions(),
+            Self::Any(extensions) => mem::take(extensions),
+        };
+        change(&mut extensions);
+        *self = Self::Any(extensions);
     }
 }
 
@@ -256,6 +301,31 @@ mod tests {
         let second = copy.rebuild();
         assert_eq!(second.extensions().get::<u32>(), Some(&7));
         assert!(second.extensions().get::<&str>().is_none());
+    }
+
+    #[test]
+    fn an_endpoint_is_kept_without_a_table() {
+        static LIST: Endpoint = Endpoint::new(Method::GET, "/users");
+        let mut request = Request::get("/users").body(()).unwrap();
+        LIST.put_into(request.extensions_mut());
+        let mut copy = None;
+        let counted = allocation_counter::measure(|| copy = HeadCopy::of(&request));
+        assert_eq!(counted.count_total, 1);
+
+        let mut copy = copy.unwrap();
+        let carried = |copy: &HeadCopy| copy.rebuild().into_parts().0.extensions;
+        assert_eq!(copy.target().endpoint, Some(&LIST));
+        assert_eq!(Endpoint::of(&carried(&copy)), Some(&LIST));
+        assert_eq!(carried(&copy).len(), 1);
+
+        copy.count_resend();
+        copy.insert(7_u32);
+        let extensions = carried(&copy);
+        assert_eq!(copy.target().endpoint, Some(&LIST));
+        assert_eq!(Endpoint::of(&extensions), Some(&LIST));
+        assert_eq!(Attempt::of(&extensions).resends(), 1);
+        assert_eq!(extensions.get(), Some(&7_u32));
+        assert_eq!(extensions.len(), 3);
     }
 
     #[test]
