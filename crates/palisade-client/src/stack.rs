@@ -352,7 +352,7 @@ mod tests {
     fn what_layers_move_is_small() {
         for (what, size, most) in [
             ("request", size_of::<Request<Body>>(), 256),
-            ("call", size_of::<TopFuture>(), 984),
+            ("call", size_of::<TopFuture>(), 968),
             ("response", size_of::<Response<ResponseBody>>(), 344),
         ] {
             assert!(size <= most, "{what}: {size} bytes");

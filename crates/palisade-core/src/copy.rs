@@ -31,10 +31,10 @@ use crate::{Attempt, Endpoint, Target};
 /// ```
 pub struct HeadCopy {
     method: Method,
-    version: Version,
     carried: Carried,
     // Three lengths and the parts of the target; then, of each field, two
-    // lengths, the name and the value. Lengths take four bytes each.
+    // lengths, the name and the value. Lengths take four bytes each. At the end
+    // one byte, too few for a length: the version, which would take a word here.
     parts: Vec<u8>,
 }
 
@@ -50,13 +50,17 @@ enum Carried {
 /// Room for a name. To add the names up costs more than a spare byte; where
 /// they are longer, the buffer grows.
 const NAME: usize = 32;
+/// A version is kept as its place among these.
+const VERSIONS: [Version; 5] =
+    [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
 /// Stands for the length of a part of the target that is missing.
 const MISSING: u32 = u32::MAX;
 /// Set in the length of a value that is sensitive.
 const SENSITIVE: u32 = 1 << 31;
 
 impl HeadCopy {
-    /// Keeps a head. `None`, if a part of it is longer than two gigabytes.
+    /// Keeps a head. `None`, if a part of it is longer than two gigabytes, or its
+    /// version is not known.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let (uri, fields) = (request.uri(), request.headers());
         let target = [
@@ -67,7 +71,7 @@ impl HeadCopy {
         let target_size: usize = target.iter().flatten().map(|part| part.len()).sum();
         let values_size: usize = fields.values().map(HeaderValue::len).sum();
         let fields_size = fields.len() * (8 + NAME) + values_size;
-        let mut parts = Vec::with_capacity(12 + target_size + fields_size);
+        let mut parts = Vec::with_capacity(13 + target_size + fields_size);
 
         for part in target {
             let length = part.map_or(Some(MISSING), |part| length(part.len()))?;
@@ -84,9 +88,11 @@ impl HeadCopy {
             parts.extend_from_slice(name);
             parts.extend_from_slice(value.as_bytes());
         }
+        parts.push(
+            VERSIONS.into_iter().zip(0..).find(|(version, _)| *version == request.version())?.1,
+        );
         Some(Self {
             method: request.method().clone(),
-            version: request.version(),
             carried: Carried::of(request.extensions()),
             parts,
         })
@@ -111,7 +117,8 @@ impl HeadCopy {
 
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
-        *request.version_mut() = self.version;
+        let version = self.parts.last().expect("a copy ends with its version");
+        *request.version_mut() = VERSIONS[usize::from(*version)];
         *request.extensions_mut() = self.carried.to_extensions();
         *request.uri_mut() = build_uri(scheme, authority.map(share), path.map(share));
         // Values of one name need less room than is asked for; that there is
