@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use http::{
@@ -31,23 +31,36 @@ use crate::{Attempt, Endpoint, Target};
 /// ```
 pub struct HeadCopy {
     method: Method,
-    version: Version,
-    extensions: Extensions,
+    carried: Carried,
     // Three lengths and the parts of the target; then, of each field, two
-    // lengths, the name and the value. Lengths take four bytes each.
+    // lengths, the name and the value. Lengths take four bytes each. At the end
+    // one byte, too few for a length: the version, which would take a word here.
     parts: Vec<u8>,
+}
+
+/// What the extensions of a request hold.
+///
+/// A clone of them costs an allocation for each value, and two for their table.
+/// Most requests carry their endpoint and nothing else, and that is a reference.
+enum Carried {
+    Endpoint(&'static Endpoint),
+    Any(Extensions),
 }
 
 /// Room for a name. To add the names up costs more than a spare byte; where
 /// they are longer, the buffer grows.
 const NAME: usize = 32;
+/// A version is kept as its place among these.
+const VERSIONS: [Version; 5] =
+    [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
 /// Stands for the length of a part of the target that is missing.
 const MISSING: u32 = u32::MAX;
 /// Set in the length of a value that is sensitive.
 const SENSITIVE: u32 = 1 << 31;
 
 impl HeadCopy {
-    /// Keeps a head. `None`, if a part of it is longer than two gigabytes.
+    /// Keeps a head. `None`, if a part of it is longer than two gigabytes, or its
+    /// version is not known.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let (uri, fields) = (request.uri(), request.headers());
         let target = [
@@ -58,7 +71,7 @@ impl HeadCopy {
         let target_size: usize = target.iter().flatten().map(|part| part.len()).sum();
         let values_size: usize = fields.values().map(HeaderValue::len).sum();
         let fields_size = fields.len() * (8 + NAME) + values_size;
-        let mut parts = Vec::with_capacity(12 + target_size + fields_size);
+        let mut parts = Vec::with_capacity(13 + target_size + fields_size);
 
         for part in target {
             let length = part.map_or(Some(MISSING), |part| length(part.len()))?;
@@ -75,22 +88,24 @@ impl HeadCopy {
             parts.extend_from_slice(name);
             parts.extend_from_slice(value.as_bytes());
         }
+        parts.push(
+            VERSIONS.into_iter().zip(0..).find(|(version, _)| *version == request.version())?.1,
+        );
         Some(Self {
             method: request.method().clone(),
-            version: request.version(),
-            extensions: request.extensions().clone(),
+            carried: Carried::of(request.extensions()),
             parts,
         })
     }
 
     /// Counts in the extensions that the request is sent once more.
     pub fn count_resend(&mut self) {
-        Attempt::count_resend(&mut self.extensions);
+        self.carried.change(Attempt::count_resend);
     }
 
     /// Puts a value into the extensions, for when the request is sent once more.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
-        self.extensions.insert(value);
+        self.carried.change(|extensions| drop(extensions.insert(value)));
     }
 
     /// Builds the head again.
@@ -102,8 +117,9 @@ impl HeadCopy {
 
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
-        *request.version_mut() = self.version;
-        *request.extensions_mut() = self.extensions.clone();
+        let version = self.parts.last().expect("a copy ends with its version");
+        *request.version_mut() = VERSIONS[usize::from(*version)];
+        *request.extensions_mut() = self.carried.to_extensions();
         *request.uri_mut() = build_uri(scheme, authority.map(share), path.map(share));
         // Values of one name need less room than is asked for; that there is
         // enough was shown by the map they come from.
@@ -125,7 +141,43 @@ impl HeadCopy {
         let host = || fields.find(|field| field.0 == HOST.as_str().as_bytes()).map(|field| field.1);
         let authority = authority.or_else(host);
         let authority = authority.and_then(|authority| str::from_utf8(authority).ok());
-        Target::new(Endpoint::of(&self.extensions), Some(&self.method), authority)
+        Target::new(self.carried.endpoint(), Some(&self.method), authority)
+    }
+}
+
+impl Carried {
+    fn of(extensions: &Extensions) -> Self {
+        match Endpoint::of(extensions) {
+            Some(endpoint) if extensions.len() == 1 => Self::Endpoint(endpoint),
+            _ => Self::Any(extensions.clone()),
+        }
+    }
+
+    fn endpoint(&self) -> Option<&'static Endpoint> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint),
+            Self::Any(extensions) => Endpoint::of(extensions),
+        }
+    }
+
+    fn to_extensions(&self) -> Extensions {
+        match self {
+            Self::Endpoint(endpoint) => {
+                let mut extensions = Extensions::new();
+                endpoint.put_into(&mut extensions);
+                extensions
+            }
+            Self::Any(extensions) => extensions.clone(),
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Extensions)) {
+        let mut extensions = match self {
+            Self::Endpoint(_) => self.to_extensions(),
+            Self::Any(extensions) => mem::take(extensions),
+        };
+        change(&mut extensions);
+        *self = Self::Any(extensions);
     }
 }
 
@@ -256,6 +308,31 @@ mod tests {
         let second = copy.rebuild();
         assert_eq!(second.extensions().get::<u32>(), Some(&7));
         assert!(second.extensions().get::<&str>().is_none());
+    }
+
+    #[test]
+    fn an_endpoint_is_kept_without_a_table() {
+        static LIST: Endpoint = Endpoint::new(Method::GET, "/users");
+        let mut request = Request::get("/users").body(()).unwrap();
+        LIST.put_into(request.extensions_mut());
+        let mut copy = None;
+        let counted = allocation_counter::measure(|| copy = HeadCopy::of(&request));
+        assert_eq!(counted.count_total, 1);
+
+        let mut copy = copy.unwrap();
+        let carried = |copy: &HeadCopy| copy.rebuild().into_parts().0.extensions;
+        assert_eq!(copy.target().endpoint, Some(&LIST));
+        assert_eq!(Endpoint::of(&carried(&copy)), Some(&LIST));
+        assert_eq!(carried(&copy).len(), 1);
+
+        copy.count_resend();
+        copy.insert(7_u32);
+        let extensions = carried(&copy);
+        assert_eq!(copy.target().endpoint, Some(&LIST));
+        assert_eq!(Endpoint::of(&extensions), Some(&LIST));
+        assert_eq!(Attempt::of(&extensions).resends(), 1);
+        assert_eq!(extensions.get(), Some(&7_u32));
+        assert_eq!(extensions.len(), 3);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use palisade_rate_limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer};
 use palisade_retry::RetryLayer;
 use tower::{Service, service_fn};
 
+use crate::observed::tokens;
+
 /// Answers when it is polled a second time.
 async fn pending_once(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     let mut polled = false;
@@ -24,13 +26,24 @@ async fn pending_once(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::empty()))
 }
 
-fn measure(mut client: Client) -> u64 {
+/// A request that carries nothing but itself.
+fn plain(_: &Client) -> Request<Body> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_static("https://api.example/users");
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    request
+}
+
+/// The same as a client makes it: it names its endpoint.
+fn named(client: &Client) -> Request<Body> {
+    client.get("/users").header(ACCEPT_ENCODING, "gzip").build().unwrap()
+}
+
+fn measure(mut client: Client, request: fn(&Client) -> Request<Body>) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut least = u64::MAX;
     for _ in 0..100 {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = Uri::from_static("https://api.example/users");
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let request = request(&client);
         let info = allocation_counter::measure(|| {
             runtime.block_on(async { client.call(request).await.unwrap() });
         });
@@ -60,6 +73,8 @@ fn success_allocates_what_is_known() {
         ("breaker", bare().circuit_breaker(CircuitBreakerLayer::http().keyed(ByAuthority)), 0),
         ("timeout", bare().attempt_timeout(Duration::from_secs(30)), 0),
         ("auth", bare().auth(auth(), origins()), 0),
+        // What is sent with another token is the copy of the head, and the box that it is in.
+        ("tokens", bare().auth(tokens(), origins()), 2),
         ("metrics", bare().metrics(&registry), 0),
         // One copy of the head in case of a retry, one in case of a redirect.
         ("default", Client::builder(), 2),
@@ -72,8 +87,20 @@ fn success_allocates_what_is_known() {
                 .auth(auth(), origins()),
             2,
         ),
+        (
+            "full with tokens",
+            Client::builder()
+                .metrics(&registry)
+                .rate_limit(RateLimitLayer::new(Quota::per_second(1_000_000)))
+                .concurrency_limit(ConcurrencyLimitLayer::new(100))
+                .auth(tokens(), origins()),
+            4,
+        ),
     ] {
+        let client = client.base_url("https://api.example");
         let client = client.build_over(service_fn(pending_once)).unwrap();
-        assert_eq!(measure(client), foreign + own + more, "{what}");
+        for request in [plain, named] {
+            assert_eq!(measure(client.clone(), request), foreign + own + more, "{what}");
+        }
     }
 }

@@ -24,7 +24,7 @@ impl TokenSource for Always {
     }
 }
 
-fn tokens() -> Tokens {
+pub(crate) fn tokens() -> Tokens {
     Tokens::new(Always)
 }
 
