@@ -104,14 +104,16 @@ async fn the_documented_stack() {
     let long = Duration::from_secs(60);
     for version in [1, 2] {
         let (apis, parts) = (Apis::start().await, Parts::new());
+        let breaker = breaker().keyed(ByAuthority).observer(parts.metrics.observer());
         let stack = ServiceBuilder::new()
             .layer(parts.metrics.calls())
             .layer(parts.cache())
             .timeout(2 * long)
             .layer(parts.retry().bodies(KeepBody::default()))
-            .layer(breaker().keyed(ByAuthority).observer(parts.metrics.observer()))
+            .layer(breaker.gate())
             .layer(parts.rate())
             .layer(parts.limit.clone())
+            .layer(breaker)
             .layer(AuthLayer::new(parts.tokens.clone(), apis.origins()).bodies(KeepBody::default()))
             .timeout(long)
             .layer(parts.metrics.attempts())
