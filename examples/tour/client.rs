@@ -9,12 +9,12 @@ use palisade::{
     Client,
     auth::{ClientAuth, ClientCredentials, TokenEndpoint, Tokens},
     cache::{HttpCacheLayer, MemoryStore},
-    circuit_breaker::CircuitBreakerLayer,
+    circuit_breaker::{CircuitBreakerLayer, Jitter, Trip},
     client::{Error, InvalidClient},
     core::{ByAuthority, ByEndpoint, Observer, Origins},
     metrics::Registry,
     rate_limit::{Feedback, Quota, RateLimitLayer},
-    retry::{Backoff, RetryLayer, TokenBudget},
+    retry::{Backoff, RetryLayer},
 };
 
 use crate::scene::{Item, Wanted};
@@ -29,20 +29,24 @@ pub(crate) fn build(
     let endpoint = TokenEndpoint::new(&format!("{origin}/token"), http);
     let login = ClientCredentials::new(endpoint, ClientAuth::basic("tour", "secret"));
 
+    // Shorter than by default, as nobody watches an example for a minute.
+    let open_for = Backoff::exponential(Duration::from_secs(1)).max(Duration::from_secs(2));
+    let open_for = open_for.jitter(Jitter::Equal);
+
     Client::builder()
         .base_url(origin)
         .no_proxy()
         .metrics(metrics)
         .observer(observer)
         .cache(HttpCacheLayer::private(MemoryStore::new(16 << 20)))
-        // More than by default: on a machine that is busy, many calls are under way when the API
-        // goes down, and fail before the breaker opens.
-        .retry(RetryLayer::http().attempts(5).budget(TokenBudget::new(0.2, 500)))
-        // Shorter than by default, as nobody watches an example for a minute.
+        // More than by default: this API fails at random, too, when it is up.
+        .retry(RetryLayer::http().attempts(5))
+        // Sooner than by default, as it has less to go by: the rate is limited, and hits are not sent.
         .circuit_breaker(
             CircuitBreakerLayer::http()
                 .keyed(ByAuthority)
-                .open_for(Backoff::exponential(Duration::from_secs(2)).max(Duration::from_secs(4))),
+                .trip(Trip::consecutive(5).or(Trip::failure_rate(0.5)))
+                .open_for(open_for),
         )
         // It knows no quota: it learns from what the API says of it.
         .rate_limit(
