@@ -25,7 +25,7 @@
 //! | [`auth`] | `auth`, `jwt` | puts credentials on requests: tokens that are fresh, refreshed once, never leaked |
 //! | [`cache`] | `cache` | caches HTTP by RFC 9111, and the answers of any service for a time |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
-//! | [`client`], [`blocking`] | `client` | the layers as one client over connections of its own, with defaults for all |
+//! | [`client`], [`blocking`] | `client`; `cookies`, `garde`, `platform-verifier` | the layers as one client over connections of its own, with defaults for all |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
 //! | [`rate_limit`] | `rate-limit` | limits rates and requests in flight: quotas, keys, costs, a fair line to wait in |
