@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
         LOCATION, RANGE, USER_AGENT,
@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::{
     Body,
     erased::{Answer, BoxFuture},
+    url::same_origin,
 };
 
 /// Follows redirects by the rules of tower-http, which is asked only when there
@@ -271,16 +272,4 @@ impl Policy<Body, BoxError> for OwnOrigin {
     fn clone_body(&self, body: &Body) -> Option<Body> {
         body.try_clone()
     }
-}
-
-fn same_origin(one: &Uri, other: &Uri) -> bool {
-    let origin = |uri: &Uri| {
-        let port = uri.port_u16().or_else(|| match uri.scheme_str() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        });
-        (uri.scheme().cloned(), uri.host().map(str::to_ascii_lowercase), port)
-    };
-    origin(one) == origin(other)
 }

@@ -93,7 +93,7 @@ pub(crate) fn has_port_of_sense(authority: &Authority) -> bool {
 pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| uri.port_u16().unwrap_or_else(|| if is_https(uri) { 443 } else { 80 });
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
-    is_https(one) == is_https(other) && host(one) == host(other) && port(one) == port(other)
+    one.scheme() == other.scheme() && host(one) == host(other) && port(one) == port(other)
 }
 
 pub(crate) fn is_https(uri: &Uri) -> bool {
