@@ -1,4 +1,5 @@
 use std::{
+    convert::identity,
     fmt,
     time::{Duration, Instant},
 };
@@ -210,32 +211,17 @@ impl<S> RequestBuilder<S> {
             .map_err(|(invalid, call)| Error::new(Fact::Request(invalid), Some(call), None))
     }
 
-    /// The same, to be sent by another service.
-    pub(crate) fn map_service<N>(self, map: impl FnOnce(S) -> N) -> RequestBuilder<N> {
-        let Self {
-            client,
-            method,
-            route,
-            values,
-            query,
-            headers,
-            extensions,
-            body,
-            patience,
-            invalid,
-        } = self;
-        let client = ClientOf { service: map(client.service), settings: client.settings };
-        RequestBuilder {
-            client,
-            method,
-            route,
-            values,
-            query,
-            headers,
-            extensions,
-            body,
-            patience,
-            invalid,
+    /// Sends it by another service, once that is ready.
+    pub(crate) fn send_by<N, R>(self, other: impl FnOnce(S) -> N) -> ResponseFuture<N, N::Future>
+    where
+        N: Service<Request<Body>, Response = Response<R>>,
+    {
+        let rules = self.client.settings.rules;
+        match self.finish() {
+            (service, Ok(request)) => ResponseFuture::new(other(service), request, rules),
+            (_, Err((invalid, call))) => {
+                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
+            }
         }
     }
 
@@ -335,13 +321,7 @@ where
     ///
     /// What the service does when its future is dropped happens when this one is.
     pub fn send(self) -> ResponseFuture<S, S::Future> {
-        let rules = self.client.settings.rules;
-        match self.finish() {
-            (service, Ok(request)) => ResponseFuture::new(service, request, rules),
-            (_, Err((invalid, call))) => {
-                ResponseFuture::failed(Error::new(Fact::Request(invalid), Some(call), None), rules)
-            }
-        }
+        self.send_by(identity)
     }
 }
 

@@ -75,14 +75,14 @@ where
 {
     /// Reads each answer as JSON, while others are under way.
     pub fn json<T: DeserializeOwned>(self) -> Fetched<IterSource<I>, Json<T>, T, P> {
-        let make = |request: RequestBuilder| FetchJson::new(request.unblocked().send());
+        let make = |request: RequestBuilder| FetchJson::new(request.begin());
         Fetched { waiting: Waiting::new(self.inner.fetched(make)) }
     }
 
     /// Hands out the answers. Their bodies are read by who takes them, one after the
     /// other.
     pub fn responses(self) -> Fetched<IterSource<I>, FetchResponse, Response, P> {
-        let make = |request: RequestBuilder| FetchResponse { future: request.unblocked().send() };
+        let make = |request: RequestBuilder| FetchResponse { future: request.begin() };
         Fetched { waiting: Waiting::new(self.inner.fetched(make)) }
     }
 }

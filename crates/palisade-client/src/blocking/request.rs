@@ -1,5 +1,5 @@
 use super::{BlockingService, RequestBuilder, Response, ResponseBody, runtime::Waiter};
-use crate::{BoxedService, Error};
+use crate::{BoxedFuture, BoxedService, Error, ResponseFuture};
 
 /// For code that blocks.
 impl RequestBuilder {
@@ -10,16 +10,15 @@ impl RequestBuilder {
     /// As the future of [the other client](crate::RequestBuilder::send), and with
     /// [`Kind::Blocking`](crate::Kind::Blocking) where a thread must not wait.
     pub fn send(self) -> Result<Response, Error> {
-        let request = self.unblocked();
         let waiter = match Waiter::new() {
             Ok(waiter) => waiter,
-            Err(cannot) => return Err(cannot.at(Some(&request.call()))),
+            Err(cannot) => return Err(cannot.at(Some(&self.call()))),
         };
-        waiter.wait(request.send()).map(|response| response.map_body(ResponseBody::new))
+        waiter.wait(self.begin()).map(|response| response.map_body(ResponseBody::new))
     }
 
-    /// The same for the client below.
-    pub(crate) fn unblocked(self) -> crate::RequestBuilder<BoxedService> {
-        self.map_service(|BlockingService { inner }| inner)
+    /// Sends it by the client below, for who waits.
+    pub(crate) fn begin(self) -> ResponseFuture<BoxedService, BoxedFuture> {
+        self.send_by(|BlockingService { inner }| inner)
     }
 }
