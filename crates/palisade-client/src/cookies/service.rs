@@ -1,5 +1,6 @@
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -20,12 +21,13 @@ use crate::{Body, erased::Answer};
 #[derive(Clone)]
 pub(crate) struct Cookies<S> {
     inner: S,
-    jar: Option<CookieJar>,
+    // One pointer: calls keep clones of the service.
+    jar: Option<Arc<CookieJar>>,
 }
 
 impl<S> Cookies<S> {
     pub(crate) fn new(inner: S, jar: Option<CookieJar>) -> Self {
-        Self { inner, jar }
+        Self { inner, jar: jar.map(Arc::new) }
     }
 }
 
@@ -77,20 +79,20 @@ where
 
 /// A request and its response, as far as cookies are concerned.
 struct Exchange {
-    jar: CookieJar,
+    jar: Arc<CookieJar>,
     uri: Uri,
     // Whether the request came with cookies of its own, which stand.
     own: bool,
 }
 
 impl Exchange {
-    fn begin(jar: &CookieJar, request: &mut Request<Body>) -> Self {
+    fn begin(jar: &Arc<CookieJar>, request: &mut Request<Body>) -> Self {
         let uri = request.uri().clone();
         let own = request.headers().contains_key(COOKIE);
         if !own && let Some(cookies) = jar.cookies_for(&uri) {
             request.headers_mut().insert(COOKIE, cookies);
         }
-        Self { jar: jar.clone(), uri, own }
+        Self { jar: Arc::clone(jar), uri, own }
     }
 
     fn end(self, headers: &mut HeaderMap) {
