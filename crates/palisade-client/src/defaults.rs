@@ -15,8 +15,9 @@ pub(crate) const TOTAL: Duration = Duration::from_secs(60);
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 /// How long a connection that nobody uses stays open.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(90);
-/// How many connections that nobody uses stay open for each host.
-pub(crate) const POOL_IDLE_PER_HOST: usize = 32;
+/// How many connections that nobody uses stay open for each host. With a limit, calls that
+/// are more at once than it close connections and open others all the time.
+pub(crate) const POOL_IDLE_PER_HOST: usize = usize::MAX;
 /// How many redirects are followed for one request.
 pub(crate) const REDIRECTS: usize = 10;
 /// How much of a body that streams is kept in case it is sent again.
@@ -53,13 +54,17 @@ mod tests {
     fn the_documentation_says_what_the_code_does() {
         let table = include_str!("lib.rs");
         let seconds = |time: Duration| format!("{} s", time.as_secs());
+        let most = |count: usize| match count {
+            usize::MAX => "no limit".to_owned(),
+            count => count.to_string(),
+        };
         let rows = [
             ("time of a call, to the head of its response", seconds(TOTAL)),
             ("time of an attempt, to the head of its response", seconds(ATTEMPT)),
             ("time without any of a response's body", seconds(BODY_IDLE)),
             ("time of a look-up, a connection and its handshake", seconds(CONNECT)),
             ("time that a connection is kept unused", seconds(POOL_IDLE)),
-            ("connections kept unused for each host", POOL_IDLE_PER_HOST.to_string()),
+            ("connections kept unused for each host", most(POOL_IDLE_PER_HOST)),
             (
                 "body of a request that streams, kept for further attempts",
                 format!("{} KiB", REPLAY / 1024),

@@ -90,7 +90,7 @@
 //! | body of a request that streams, kept for further attempts | 64 KiB | |
 //! | time of a look-up, a connection and its handshake | 5 s | `connect_timeout` |
 //! | time that a connection is kept unused | 90 s | `pool_idle_timeout` |
-//! | connections kept unused for each host | 32 | `pool_max_idle_per_host` |
+//! | connections kept unused for each host | no limit | `pool_max_idle_per_host` |
 //! | versions of HTTP | 2 if TLS negotiates it, 1.1 otherwise | `http_versions` |
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
 //! | who is trusted | whom Mozilla trusts | `trust_platform`, `trust_pem` |

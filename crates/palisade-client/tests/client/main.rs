@@ -16,6 +16,7 @@ mod layers;
 mod many;
 mod observed;
 mod outage;
+mod pool;
 mod proxies;
 mod redirects;
 mod requests;
