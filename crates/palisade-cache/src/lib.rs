@@ -201,7 +201,10 @@
 //! one, without `Range`, conditions, a mode or `Cache-Control` of its own, in the
 //! same partition; and the response has to be one that may be stored, fresh, and
 //! for them by its `Vary`. If it is not, all are sent at once, and for two seconds
-//! nobody waits. Nobody joins one of which nothing has come for a while, that is
+//! nobody waits. An answer that is not stored because it says so, or has neither a
+//! lifetime nor a validator, and is no failure and does not vary, is taken at its
+//! word: for up to a second others go by, and cost no more than without a cache, and
+//! then one is looked at again. Nobody joins one of which nothing has come for a while, that is
 //! stale by now, or that was asked for before something that made it invalid. A body
 //! that is too large to be stored reaches those who have joined, but who is too far
 //! behind gets a [`FillError`].

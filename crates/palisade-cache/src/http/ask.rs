@@ -47,21 +47,9 @@ impl Ask {
         self.demand.reads() && !self.writes()
     }
 
-    /// Whether a response to it may be fetched together with others: it asks for
-    /// the whole, and not whether something is still the same.
+    /// Whether a response to it may be fetched together with others.
     pub(crate) fn is_plain(&self) -> bool {
-        (self.method == Method::GET || self.key.body().is_some())
-            && self.demand.stores()
-            && !self.headers.contains_key(header::RANGE)
-            && !self.headers.contains_key(header::IF_NONE_MATCH)
-            && !self.headers.contains_key(header::IF_MODIFIED_SINCE)
-    }
-
-    /// Whether it takes what was asked for by another one just before.
-    pub(crate) fn is_patient(&self) -> bool {
-        let Demand { mode, directives } = self.demand;
-        let default = Demand::default();
-        mode == default.mode && directives == default.directives
+        is_plain(&self.method, &self.headers, self.key.borrowed(), &self.demand)
     }
 
     /// What to do with a response that another request was answered with.
@@ -76,6 +64,21 @@ impl Ask {
     pub(crate) fn answer(&self, variant: &Variant) -> Answer {
         answer(&self.method, &self.headers, variant)
     }
+}
+
+/// Whether a request asks for the whole, and not whether something is still the same, and takes
+/// what was asked for by another one just before.
+pub(crate) fn is_plain(
+    method: &Method,
+    headers: &HeaderMap,
+    key: CacheKeyRef<'_>,
+    demand: &Demand,
+) -> bool {
+    (*method == Method::GET || key.has_body())
+        && *demand == Demand::default()
+        && !headers.contains_key(header::RANGE)
+        && !headers.contains_key(header::IF_NONE_MATCH)
+        && !headers.contains_key(header::IF_MODIFIED_SINCE)
 }
 
 /// How a request is answered with a stored response.

@@ -24,7 +24,7 @@ use super::{
     store::Store,
     upstream::Upstream,
 };
-use crate::rules::cache_status::Handled;
+use crate::rules::{admission::Unstorable, cache_status::Handled};
 
 pin_project! {
     pub(crate) struct Fetch<S, Q, B, T>
@@ -174,5 +174,5 @@ fn sign<T: Store>(plan: &Plan<T>, parts: &mut Parts, came: StatusCode, judged: &
         Handled::Forwarded { why: plan.why, status, stored: stored.is_some(), collapsed: false };
     let ttl = stored.map(|head| head.policy.ttl(head.received));
     let name = plan.core.settings.name.as_deref();
-    respond::sign(&mut parts.headers, name, handled, ttl, plan.unstored());
+    respond::sign(&mut parts.headers, name, handled, ttl, plan.unstored().map(Unstorable::as_str));
 }

@@ -23,6 +23,9 @@ use super::{
 };
 use crate::sync::{Mutex, lock};
 
+/// For how long it is not looked at what comes, if that was not meant to be stored.
+const UNSEEN: Duration = Duration::from_secs(1);
+
 /// What is being fetched, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
@@ -35,9 +38,15 @@ pub(crate) struct Flights {
 struct Table {
     by_key: HashMap<CacheKey, Filling, RandomState>,
     // What came could not be shared: until then each request goes by itself.
-    passing: Recent<()>,
+    passing: Recent<Passing>,
     // What is stored was to be made fresh, and was not yet.
     resting: Recent<Rest>,
+}
+
+/// What came could not be shared.
+struct Passing {
+    // Nor is it looked at what comes, until then: before this is forgotten.
+    unseen: Option<Instant>,
 }
 
 /// Somebody fetches it.
@@ -136,18 +145,35 @@ impl Flights {
     }
 
     /// Nobody can join this one any more, and who asks for it does not wait for
-    /// others for a while, if somebody has waited in vain.
-    pub(crate) fn pass(&self, key: &CacheKey, id: u64, remember: Duration) {
+    /// others for a while, if somebody has waited in vain; nor is it looked at what
+    /// comes, if it is `meant` not to be stored.
+    pub(crate) fn pass(&self, key: &CacheKey, id: u64, meant: bool, remember: Duration) {
         let mut table = lock(&self.flights);
-        let landed = table.remove(key, |filling| filling.id == id);
-        if landed.as_ref().is_some_and(|landed| landed.joined) && !remember.is_zero() {
+        let landed = match id {
+            0 => None,
+            id => table.remove(key, |filling| filling.id == id),
+        };
+        let in_vain = landed.as_ref().is_some_and(|landed| landed.joined);
+        if (in_vain || meant) && !remember.is_zero() {
             let now = Instant::now();
             // No longer than anybody minds.
             let until = now + remember.min(Duration::from_secs(86_400));
-            table.passing.remember(self.hasher.hash_one(key), (), now, until);
+            let unseen = meant.then(|| now + UNSEEN.min(remember / 2));
+            table.passing.remember(self.hasher.hash_one(key), Passing { unseen }, now, until);
         }
         drop(table);
         drop(landed);
+    }
+
+    /// Whether what comes is most likely not stored, and not looked at for that.
+    pub(crate) fn passes(&self, key: CacheKeyRef<'_>) -> bool {
+        let passing = &lock(&self.flights).passing;
+        if passing.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        let unseen = passing.get(self.hasher.hash_one(key), now).and_then(|passing| passing.unseen);
+        unseen.is_some_and(|until| now < until)
     }
 
     /// Whether nothing came of the last attempts to make fresh what is stored, so

@@ -184,8 +184,11 @@ where
                     let (name, handled) =
                         (core.settings.name.as_deref(), respond::forwarded(*why, false, false));
                     respond::sign(response.headers_mut(), name, handled, None, None);
-                    let bypass = |body| CachedBody::inner(body, CacheStatus::Bypass);
-                    return Poll::Ready(Ok(response.map(bypass)));
+                    let status = match why {
+                        Forward::UriMiss => CacheStatus::Miss,
+                        _ => CacheStatus::Bypass,
+                    };
+                    return Poll::Ready(Ok(response.map(|body| CachedBody::inner(body, status))));
                 }
             };
             stage.set(next);

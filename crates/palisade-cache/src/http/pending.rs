@@ -171,7 +171,7 @@ where
     /// Waits with others, or fetches it, for others too.
     fn join(self) -> Stage<S, Q, B, T> {
         let collapses = self.core.settings.collapse.enabled;
-        if !collapses || !self.ask.is_plain() || !self.ask.is_patient() {
+        if !collapses || !self.ask.is_plain() {
             return self.alone();
         }
         match self.fly() {

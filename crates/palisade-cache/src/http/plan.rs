@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE},
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, VARY},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -54,8 +54,10 @@ pub(crate) struct Plan<T: Store> {
     id: u64,
     // What is stored once its body is complete.
     pub(super) storing: Option<Storing>,
-    // Why it is not, as a token of structured fields.
-    unstored: Option<&'static str>,
+    // Why it is not.
+    unstored: Option<Unstorable>,
+    // The next answer will most likely not be stored either.
+    meant: bool,
 }
 
 /// What is answered.
@@ -117,6 +119,7 @@ impl<T: Store> Plan<T> {
             id,
             storing: None,
             unstored: None,
+            meant: false,
         }
     }
 
@@ -232,6 +235,9 @@ impl<T: Store> Plan<T> {
             }
             Err(why) => {
                 self.unstored = Some(why);
+                // What varies may be stored for who asks otherwise.
+                let plain = status.is_success() && !headers.contains_key(VARY);
+                self.meant = why.is_meant() && plain;
                 // It is what is there now, and what is stored is not.
                 if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
                     self.core.store.invalidate(self.key(selected.common));
@@ -317,7 +323,7 @@ impl<T: Store> Plan<T> {
     }
 
     /// Why what has come is not stored, where it was looked at for that.
-    pub(crate) fn unstored(&self) -> Option<&'static str> {
+    pub(crate) fn unstored(&self) -> Option<Unstorable> {
         self.unstored
     }
 
@@ -336,8 +342,10 @@ impl<T: Store> Plan<T> {
     /// The same, and who asks for it does not wait for others for a while.
     fn pass(&mut self) {
         let id = std::mem::take(&mut self.id);
-        if id != 0 {
-            self.core.flights.pass(&self.ask.key, id, self.core.settings.collapse.remember);
+        let meant = self.meant && self.ask.is_plain();
+        if id != 0 || meant {
+            let remember = self.core.settings.collapse.remember;
+            self.core.flights.pass(&self.ask.key, id, meant, remember);
         }
     }
 }

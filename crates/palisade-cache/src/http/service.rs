@@ -14,7 +14,7 @@ use palisade_core::{BoxError, Endpoint, Head, is_safe};
 use tower_service::Service;
 
 use super::{
-    ask::{Ask, Decision, Found},
+    ask::{Ask, Decision, Found, is_plain},
     body::CachedBody,
     body_key::{BodyKey, Unread},
     entry::compacted,
@@ -168,6 +168,14 @@ where
                 respond::sign(response.headers_mut(), Some(name), Handled::Hit, ttl, None);
             }
             return ResponseFuture::answered(response);
+        }
+        if let Some(Decision::Ask { selected: None, why: why @ Forward::UriMiss }) = decision
+            && is_plain(request.method(), request.headers(), key, &demand)
+            && core.flights.passes(key)
+        {
+            core.settings.observe(head, CacheStatus::Miss.as_str());
+            let (core, inner) = (Arc::clone(core), self.inner.clone());
+            return ResponseFuture::passes(core, inner, request, why, None);
         }
         let ask = Ask {
             method: request.method().clone(),

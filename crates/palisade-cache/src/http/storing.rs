@@ -27,22 +27,21 @@ pub(crate) struct Storing {
 }
 
 impl<T: Store> Plan<T> {
-    /// What is stored of a response, if it may be. Else says why not, as a token of structured fields.
-    pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Result<Storing, &'static str> {
+    /// What is stored of a response, if it may be.
+    pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Result<Storing, Unstorable> {
         let options = self.options();
         let settings = &self.core.settings;
         let route = self.ask.route.and_then(|route| settings.routes.get(route));
-        let length = content_length(&parts.headers).map_err(|Contradicts| "length")?;
+        let length = content_length(&parts.headers).map_err(|Contradicts| Unstorable::Length)?;
         let least = length.unwrap_or(0).max(size.lower());
         if route.is_some_and(|route| route.refuses(parts.status)) {
-            return Err(Unstorable::Status.as_str());
+            return Err(Unstorable::Status);
         }
         if self.core.store.max_body() < least || !fields::has_room(&parts.headers) {
-            return Err("too-large");
+            return Err(Unstorable::TooLarge);
         }
         let received = settings.now();
-        let admitted = self.examine(parts.status, &parts.headers, received, &options);
-        let admitted = admitted.map_err(Unstorable::as_str)?;
+        let admitted = self.examine(parts.status, &parts.headers, received, &options)?;
         let mut headers = compacted(&parts.headers);
         fields::to_stored(&mut headers, received, &options);
         // What is marked for all sets no cookies for one.

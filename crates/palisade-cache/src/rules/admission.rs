@@ -54,6 +54,10 @@ pub(crate) enum Unstorable {
     Vary,
     /// It would never be used: it is stale, and has no validator.
     OfNoUse,
+    /// What it says of its length is no length.
+    Length,
+    /// There is no room for it.
+    TooLarge,
 }
 
 impl Unstorable {
@@ -72,7 +76,15 @@ impl Unstorable {
             Self::Part => "part",
             Self::Vary => "vary",
             Self::OfNoUse => "of-no-use",
+            Self::Length => "length",
+            Self::TooLarge => "too-large",
         }
+    }
+
+    /// Whether it is what is meant, of a response that tells no failure: then the next one is
+    /// most likely the same.
+    pub(crate) fn is_meant(self) -> bool {
+        matches!(self, Self::NoStore | Self::Private | Self::OfNoUse)
     }
 }
 

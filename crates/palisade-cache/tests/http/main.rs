@@ -14,6 +14,7 @@ mod keys;
 mod mends;
 mod model;
 mod options;
+mod passing;
 mod readers;
 mod stale;
 mod stores;

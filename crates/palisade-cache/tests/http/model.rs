@@ -234,6 +234,8 @@ struct Model {
     said: Vec<Said>,
     // For each path, user and kind: what a cache has for certain, if it is as good as any.
     sure: Vec<((usize, usize, usize), Said)>,
+    // When each user last got what is not stored because it is said so: for a second nothing is.
+    meant: [Option<Instant>; 3],
     // The last tag that each user has seen.
     known: [[Option<String>; 3]; 2],
 }
@@ -412,14 +414,25 @@ where
             said,
             confirms: call.status == 304,
         };
-        // What is stored for all takes all variants along that are for one.
-        let unsure = if said.is_public() { 0..FOOS.len() } else { kind..kind + 1 };
-        unsure.for_each(|kind| self.model.is_unsure(path, user, kind));
+        let kept = !said.has("no-store") && (!said.has("no-cache") || said.tag.is_some());
+        let of_use = said.tag.is_some() || !said.has("max-age=0");
+        // What is stored for all takes all variants along that are there, and so does what is not stored.
+        let for_all = |user: usize, sure: &Said| user == 0 || sure.is_public();
+        let takes_all = said.is_public() || !(kept && of_use);
+        self.model.sure.retain(|((of_path, of_user, _), sure)| {
+            let reached = *of_user == user || for_all(*of_user, sure);
+            !(takes_all && *of_path == path && reached)
+        });
+        self.model.is_unsure(path, user, kind);
         if stores {
-            let kept = !said.has("no-store") && (!said.has("no-cache") || said.tag.is_some());
             let whole = call.status == 200 && !asks && wish != Wish::Range;
-            let of_use = said.tag.is_some() || !said.has("max-age=0");
-            if kept && whole && of_use {
+            let now = said.at;
+            let passes = |meant: Instant| path == 0 && now - meant <= Duration::from_secs(1);
+            let looked_at = !self.model.meant[user].is_some_and(passes);
+            if !(kept && of_use) {
+                self.model.meant[user] = Some(now);
+            }
+            if kept && whole && of_use && looked_at {
                 self.model.sure.push(((path, user, kind_of(path, kind)), said.clone()));
             }
             self.model.said.push(said);

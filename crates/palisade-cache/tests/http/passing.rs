@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use palisade_cache::CacheStatus;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, advance},
+};
+
+use crate::support::{Origin, client, private, reply};
+
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+const FRESH: (&str, &str) = ("cache-control", "max-age=600");
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_all_the_time_for_what_is_not_stored_waits_for_others_once() {
+    let latency = Duration::from_millis(100);
+    let origin = Origin::new(move |_| reply(200, &[NO_STORE], "x").after(latency));
+    let client = client(&private(), &origin);
+    let (start, rounds, callers) = (Instant::now(), 100, 8);
+    let mut all = JoinSet::new();
+    for _ in 0..callers {
+        let client = client.clone();
+        all.spawn(async move {
+            for _ in 0..rounds {
+                assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
+            }
+        });
+    }
+    all.join_all().await;
+    assert_eq!(origin.calls(), rounds * callers);
+    // The first answer is waited for in vain, and none after that.
+    let took = start.elapsed().as_millis() / latency.as_millis();
+    assert_eq!(took, rounds as u128 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_from_now_on_is_found_within_a_second() {
+    let origin = Origin::of([reply(200, &[NO_STORE], "x"), reply(200, &[FRESH], "y")]);
+    let client = client(&private(), &origin);
+    for _ in 0..3 {
+        assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
+    }
+    advance(SECOND).await;
+    assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
+    assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit);
+    assert_eq!(origin.calls(), 4);
+}
+
+// Only what was meant: the next answer may well be another one.
+#[tokio::test(start_paused = true)]
+async fn the_next_answer_is_stored_after_a_failure_and_where_answers_vary() {
+    for (status, fields) in [
+        (500, &[NO_STORE][..]),
+        (404, &[NO_STORE]),
+        (200, &[NO_STORE, ("vary", "accept")]),
+        (200, &[("vary", "*")]),
+    ] {
+        let origin = Origin::of([reply(status, fields, "x"), reply(200, &[FRESH], "y")]);
+        let client = client(&private(), &origin);
+        for status in [CacheStatus::Miss, CacheStatus::Miss, CacheStatus::Hit] {
+            assert_eq!(client.get("/x", &[]).await.cache, status, "{fields:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_something_special_is_looked_at() {
+    for fields in [("cache-control", "no-cache"), ("if-none-match", "\"a\"")] {
+        let origin = Origin::of([reply(200, &[NO_STORE], "x"), reply(200, &[FRESH], "y")]);
+        let client = client(&private(), &origin);
+        assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
+        assert_eq!(client.get("/x", &[fields]).await.cache, CacheStatus::Miss);
+        assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit, "{fields:?}");
+    }
+}
+
+// It is known of each partition, and each URI, by itself.
+#[tokio::test(start_paused = true)]
+async fn nobody_else_is_passed() {
+    let origin = Origin::new(|request| {
+        let of_alice = request.headers().get("authorization").is_some_and(|user| user == "alice");
+        let stored = request.uri().path() == "/y" || of_alice;
+        reply(200, &[if stored { FRESH } else { NO_STORE }], "x")
+    });
+    let client = client(&private(), &origin);
+    let (alice, bob) = (("authorization", "alice"), ("authorization", "bob"));
+    assert_eq!(client.get("/x", &[bob]).await.cache, CacheStatus::Miss);
+    for (uri, fields) in [("/x", &[alice][..]), ("/y", &[bob])] {
+        assert_eq!(client.get(uri, fields).await.cache, CacheStatus::Miss);
+        assert_eq!(client.get(uri, fields).await.cache, CacheStatus::Hit);
+    }
+}
