@@ -69,8 +69,20 @@ impl BoxedService {
         same(service).unwrap_or_else(hidden)
     }
 
-    pub(crate) fn top(top: crate::stack::Top) -> Self {
-        Self { service: Arc::new(top) }
+    /// Hides that of a service which answers with the bodies that callers see.
+    pub(crate) fn top<S>(service: S) -> Self
+    where
+        S: Service<
+                Request<Body>,
+                Response = Response<ResponseBody>,
+                Error = BoxError,
+                Future: Send + 'static,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self { service: Arc::new(service) }
     }
 }
 

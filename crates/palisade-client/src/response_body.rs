@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     erased::same,
-    stack::StackBody,
+    stack::{StackBody, UnpackedBody},
     switch::BoxBody,
     timeout::{Limited, TimedOut},
 };
@@ -33,6 +33,7 @@ pin_project! {
 pin_project! {
     #[project = KindProj]
     enum Kind {
+        Plain { #[pin] body: UnpackedBody, idle: Idle },
         Stack { #[pin] body: StackBody, idle: Idle },
         Boxed { body: BoxBody },
     }
@@ -48,17 +49,23 @@ impl ResponseBody {
         same(body).unwrap_or_else(|body| Self { kind: Kind::Boxed { body: boxed(body) } })
     }
 
+    pub(crate) fn plain(body: UnpackedBody, idle: Option<Duration>) -> Self {
+        Self { kind: Kind::Plain { body, idle: Idle::new(idle) } }
+    }
+
     pub(crate) fn stack(body: StackBody, idle: Option<Duration>) -> Self {
-        Self { kind: Kind::Stack { body, idle: Idle { limit: idle, sleep: None, armed: false } } }
+        Self { kind: Kind::Stack { body, idle: Idle::new(idle) } }
     }
 
     pub(crate) fn into_boxed(self) -> BoxBody {
         match self.kind {
             Kind::Boxed { body } => body,
-            kind @ Kind::Stack { .. } => BoxBody::new(Self { kind }),
+            kind => BoxBody::new(Self { kind }),
         }
     }
 }
+
+type Framed = Option<Result<Frame<Bytes>, BoxError>>;
 
 /// Measures for how long nothing comes.
 struct Idle {
@@ -70,6 +77,25 @@ struct Idle {
 }
 
 impl Idle {
+    fn new(limit: Option<Duration>) -> Self {
+        Self { limit, sleep: None, armed: false }
+    }
+
+    /// The next frame of a body, if that comes in time.
+    fn poll_frame<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Framed>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError>,
+    {
+        // What ends with the body ends at one time.
+        match Now::share(|| body.poll_frame(cx)) {
+            Poll::Pending => self.poll(cx).map(|error| Some(Err(error.into()))),
+            Poll::Ready(frame) => {
+                self.armed = false;
+                Poll::Ready(frame)
+            }
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
         let Some(limit) = self.limit else {
             return Poll::Pending;
@@ -98,25 +124,17 @@ impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Framed> {
         match self.project().kind.project() {
             KindProj::Boxed { body } => Pin::new(body).poll_frame(cx),
-            // What ends with the body ends at one time.
-            KindProj::Stack { body, idle } => match Now::share(|| body.poll_frame(cx)) {
-                Poll::Pending => idle.poll(cx).map(|error| Some(Err(error.into()))),
-                Poll::Ready(frame) => {
-                    idle.armed = false;
-                    Poll::Ready(frame)
-                }
-            },
+            KindProj::Plain { body, idle } => idle.poll_frame(body, cx),
+            KindProj::Stack { body, idle } => idle.poll_frame(body, cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
+            Kind::Plain { body, .. } => body.is_end_stream(),
             Kind::Stack { body, .. } => body.is_end_stream(),
             Kind::Boxed { body } => body.is_end_stream(),
         }
@@ -124,6 +142,7 @@ impl HttpBody for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
+            Kind::Plain { body, .. } => body.size_hint(),
             Kind::Stack { body, .. } => body.size_hint(),
             Kind::Boxed { body } => body.size_hint(),
         }

@@ -1,25 +1,24 @@
 //! The layers of a client, from the wire up. Without its feature, a layer is not
 //! there.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+mod plain;
+mod top;
 
-use http::{Request, Response};
-use palisade_core::{BoxError, Boxed, HttpClassify, Now};
-use pin_project_lite::pin_project;
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use palisade_core::{Boxed, HttpClassify};
 use tokio::time::Sleep;
 use tower_layer::Layer;
-use tower_service::Service;
 
+use self::{
+    plain::AsPlain,
+    top::{AsStack, Top},
+};
 #[cfg(any(feature = "auth", feature = "retry"))]
 use crate::keep::KeepBody;
 use crate::{
-    Body, BoxedService, HttpLayer, HttpService, ResponseBody,
-    erased::{Answer, same},
+    BoxedService, HttpLayer, HttpService,
+    erased::same,
     follow::Follow,
     switch::{Join, Same, Switch, SwitchBody, Wraps},
     timeout::TimeLimit,
@@ -31,12 +30,14 @@ type Http = HttpClassify<Boxed>;
 
 #[cfg(feature = "decompression")]
 type Unpacked = crate::unpack::Unpack;
+/// What the body of a response is when it has passed no switch.
 #[cfg(feature = "decompression")]
-type UnpackedBody = crate::unpack::UnpackBody;
+pub(crate) type UnpackedBody = crate::unpack::UnpackBody;
 #[cfg(not(feature = "decompression"))]
 type Unpacked = Wire;
+/// What the body of a response is when it has passed no switch.
 #[cfg(not(feature = "decompression"))]
-type UnpackedBody = crate::wire::WireBody;
+pub(crate) type UnpackedBody = crate::wire::WireBody;
 
 #[cfg(feature = "cookies")]
 type Hop = crate::cookies::Cookies<Unpacked>;
@@ -150,12 +151,12 @@ type Whole = Switch<
     Cached,
     Wraps<palisade_metrics::ResponseBody<CachedBody>, CachedBody>,
 >;
-/// What the body of a response is when it has passed all layers.
+/// What the body of a response is when it has passed all switches.
 #[cfg(feature = "metrics")]
 pub(crate) type StackBody = SwitchBody<palisade_metrics::ResponseBody<CachedBody>, CachedBody>;
 #[cfg(not(feature = "metrics"))]
 type Whole = Cached;
-/// What the body of a response is when it has passed all layers.
+/// What the body of a response is when it has passed all switches.
 #[cfg(not(feature = "metrics"))]
 pub(crate) type StackBody = CachedBody;
 
@@ -214,6 +215,11 @@ impl<L: 'static> Slot<L> {
         }
     }
 
+    #[cfg(any(feature = "auth", feature = "cache", feature = "metrics", feature = "rate-limit"))]
+    fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
     fn around<S: HttpService, J: Join>(&self, inner: S) -> Switch<L::Service, S, J>
     where
         L: Layer<S>,
@@ -260,6 +266,11 @@ impl Layers {
         #[cfg(feature = "cookies")]
         let wire = Hop::new(wire, self.cookies.clone());
         let followed = Follow::new(wire, self.redirects);
+        let idle = self.body_idle;
+        if self.is_plain() {
+            let plain = Top::new(self.plain(followed), AsPlain, idle);
+            return wrap(&self.around, BoxedService::top(plain));
+        }
         let near: Near = match &self.near[..] {
             [] => Switch::off(followed),
             layers => Switch::Other(wrap(layers, BoxedService::new(followed))),
@@ -288,8 +299,7 @@ impl Layers {
         let due: Cached = self.cache.around(due);
         #[cfg(feature = "metrics")]
         let due: Whole = self.calls.around(due);
-        let top = Top { inner: due, body_idle: self.body_idle };
-        wrap(&self.around, BoxedService::top(top))
+        wrap(&self.around, BoxedService::top(Top::new(due, AsStack, idle)))
     }
 }
 
@@ -297,54 +307,12 @@ fn wrap(layers: &[Arc<dyn HttpLayer>], service: BoxedService) -> BoxedService {
     layers.iter().rev().fold(service, |service, layer| layer.over(service))
 }
 
-/// Gives responses the type of body that callers see, and has all layers ask for the
-/// time together.
-#[derive(Clone)]
-pub(crate) struct Top {
-    inner: Whole,
-    body_idle: Option<Duration>,
-}
-
-impl Service<Request<Body>> for Top {
-    type Response = Response<ResponseBody>;
-    type Error = BoxError;
-    type Future = TopFuture;
-
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    #[inline]
-    fn call(&mut self, request: Request<Body>) -> TopFuture {
-        let future = Now::share(|| self.inner.call(request));
-        TopFuture { future, body_idle: self.body_idle }
-    }
-}
-
-pin_project! {
-    pub(crate) struct TopFuture {
-        #[pin]
-        future: <Whole as Service<Request<Body>>>::Future,
-        body_idle: Option<Duration>,
-    }
-}
-
-impl Future for TopFuture {
-    type Output = Answer<ResponseBody>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(Now::share(|| this.future.poll(cx)))?;
-        let idle = *this.body_idle;
-        Poll::Ready(Ok(response.map(|body| ResponseBody::stack(body, idle))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::{Request, Response};
+
+    use super::{plain::Plain, top::TopFuture, *};
+    use crate::{Body, ResponseBody};
 
     // Each layer moves what it is given. Of a call there is one piece of memory, and glibc has
     // such of up to 1,032 bytes at hand for each thread.
@@ -352,7 +320,8 @@ mod tests {
     fn what_layers_move_is_small() {
         for (what, size, most) in [
             ("request", size_of::<Request<Body>>(), 256),
-            ("call", size_of::<TopFuture>(), 1024),
+            ("call", size_of::<TopFuture<Whole, AsStack>>(), 1024),
+            ("plain call", size_of::<TopFuture<Plain, AsPlain>>(), 1024),
             ("response", size_of::<Response<ResponseBody>>(), 344),
         ] {
             assert!(size <= most, "{what}: {size} bytes");
