@@ -12,6 +12,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use palisade_core::Now;
 use tokio::time::Instant;
 
 use super::{
@@ -171,7 +172,7 @@ impl Flights {
         if passing.is_empty() {
             return false;
         }
-        let now = Instant::now();
+        let now = Now::by(Instant::now);
         let unseen = passing.get(self.hasher.hash_one(key), now).and_then(|passing| passing.unseen);
         unseen.is_some_and(|until| now < until)
     }

@@ -28,7 +28,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const PLACES: usize = 10_000;
 
 /// A GET of 1 KiB of JSON over HTTP/1.1, 64 in flight: each client is called with one header, and
-/// adds its own. The bare client is hyper-util's, which is at the bottom of all of them.
+/// adds its own. The bare client is hyper-util's, which is at the bottom of all of them. Ours is
+/// what `Client::new` makes, and once more with every layer there is.
 pub(in crate::benches) fn h1_c64(server: SocketAddr) -> Vec<Caller> {
     callers(server, false, 64)
 }
@@ -63,8 +64,8 @@ fn callers(server: SocketAddr, http2: bool, in_flight: u32) -> Vec<Caller> {
     let cached = reqwest::builder(http2).with(http_cache::middleware(PLACES)).with(retry()).build();
     vec![
         Caller::new(BARE, in_flight, bare),
-        Caller::new("palisade", in_flight, full),
-        Caller::new("palisade-default", in_flight, default),
+        Caller::new("palisade", in_flight, default),
+        Caller::new("palisade-full", in_flight, full),
         Caller::new("tower-resilience", in_flight, five),
         Caller::new("reqwest", in_flight, To { client: reqwest::client(http2), uri: uri.clone() }),
         Caller::new(
