@@ -5,7 +5,8 @@ use palisade_core::Outcome;
 
 use crate::{
     Budget, Stop, Ticket,
-    rules::{Delay, Plan, Progress, Settings, is_refusal},
+    plan::{Delay, Plan, Progress, is_refusal},
+    rules::Settings,
 };
 
 /// What is kept of a call that may be retried, whichever engine makes the

@@ -158,6 +158,7 @@ mod info;
 #[cfg(feature = "idempotency-key")]
 mod key;
 mod layer;
+mod plan;
 mod read_ahead;
 mod requests;
 mod retrying;

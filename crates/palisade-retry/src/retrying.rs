@@ -8,7 +8,7 @@ use palisade_core::{Classify, Deadline, Event, HeadCopy, Outcome};
 use crate::{
     AttemptLimit, Bodies, Budget, Rules, Schedule, Stop, Ticket, WhenUnready,
     attempts::Attempts,
-    rules::{Call, Plan},
+    plan::{Call, Plan},
     wait::{Fallback, Original, Wait},
 };
 

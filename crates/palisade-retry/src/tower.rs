@@ -14,7 +14,7 @@ use tower::retry::{
 };
 
 use crate::{
-    Budget, Requests, RetryLayer, Rules, Schedule, Step, Stop, attempts::Attempts, rules::Call,
+    Budget, Requests, RetryLayer, Rules, Schedule, Step, Stop, attempts::Attempts, plan::Call,
 };
 
 /// Takes delays from a back-off of `tower::retry::backoff`.
