@@ -19,7 +19,8 @@ use crate::{Body, ResponseBody};
 pub(crate) type Answer<B> = Result<Response<B>, BoxError>;
 pub(crate) type BoxFuture<B> = Pin<Box<dyn Future<Output = Answer<B>> + Send>>;
 
-trait Dynamic: Send + Sync {
+/// What is sent through a pointer.
+pub(crate) trait Dynamic: Send + Sync {
     fn send(&self, request: Request<Body>) -> BoxFuture<ResponseBody>;
 }
 
@@ -70,18 +71,7 @@ impl BoxedService {
     }
 
     /// Hides that of a service which answers with the bodies that callers see.
-    pub(crate) fn top<S>(service: S) -> Self
-    where
-        S: Service<
-                Request<Body>,
-                Response = Response<ResponseBody>,
-                Error = BoxError,
-                Future: Send + 'static,
-            > + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub(crate) fn top(service: impl Dynamic + 'static) -> Self {
         Self { service: Arc::new(service) }
     }
 }
