@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    Body,
     erased::same,
     stack::{StackBody, UnpackedBody},
     switch::BoxBody,
@@ -24,6 +25,9 @@ pin_project! {
     ///
     /// It fails if nothing comes of it for a while: see
     /// [`ClientBuilder::body_idle_timeout`](crate::ClientBuilder::body_idle_timeout).
+    ///
+    /// One is made of text or bytes, and of nothing by default: so a layer can answer
+    /// in place of an error.
     pub struct ResponseBody {
         #[pin]
         kind: Kind,
@@ -62,6 +66,18 @@ impl ResponseBody {
             Kind::Boxed { body } => body,
             kind => BoxBody::new(Self { kind }),
         }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for ResponseBody {
+    fn from(bytes: T) -> Self {
+        Self::of(Body::from(bytes))
+    }
+}
+
+impl Default for ResponseBody {
+    fn default() -> Self {
+        Self::of(Body::empty())
     }
 }
 

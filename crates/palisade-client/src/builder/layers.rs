@@ -127,7 +127,20 @@ impl ClientBuilder {
     /// Limits how many requests are sent in a time. Defaults to no limit.
     ///
     /// One that goes by [deadlines](palisade_rate_limit::RateLimitLayer::until_deadline)
-    /// is told the [time of the call](Self::total_timeout).
+    /// is told the [time of the call](Self::total_timeout). What is refused is an
+    /// error, unless the layer answers:
+    ///
+    /// ```
+    /// use palisade_client::Client;
+    /// use palisade_rate_limit::{Limited, Quota, RateLimitLayer, Wait, respond_fn};
+    ///
+    /// let limit = RateLimitLayer::new(Quota::per_second(50))
+    ///     .wait(Wait::reject())
+    ///     .on_refusal(respond_fn(Limited::problem));
+    /// let client = Client::builder().rate_limit(limit).build()?;
+    /// # let _ = client;
+    /// # Ok::<_, palisade_client::InvalidClient>(())
+    /// ```
     #[cfg(feature = "rate-limit")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "rate-limit")))]
     pub fn rate_limit<K, C, R, A, D>(

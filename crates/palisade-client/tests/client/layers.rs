@@ -12,11 +12,13 @@ use std::{
 use http::{HeaderValue, Request, Response};
 use palisade_auth::{Applied, Authenticator, Bearer, Refused, Stamp};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
-use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
-use palisade_client::{Body, Client, ClientBuilder, HttpService};
+use palisade_circuit_breaker::{self as circuit_breaker, CircuitBreakerLayer, Open, Trip};
+use palisade_client::{Body, Client, ClientBuilder, HttpService, Problem};
 use palisade_core::{BoxError, ByAuthority, ErrorKind, Origins};
 use palisade_metrics::Registry;
-use palisade_rate_limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer};
+use palisade_rate_limit::{
+    ConcurrencyLimitLayer, Limited, Quota, RateLimitLayer, Wait, respond_fn,
+};
 use palisade_retry::{Backoff, RetryLayer, schedule_fn};
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn, util::MapRequestLayer};
@@ -211,6 +213,24 @@ async fn the_order_is_that_of_the_documentation() {
     assert_eq!((start.elapsed(), count.load(Ordering::Relaxed)), (Duration::ZERO, 1));
     let snapshot = registry.snapshot();
     assert_eq!((snapshot.calls.count(), snapshot.attempts.count()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_may_be_answered() {
+    let limit = RateLimitLayer::new(Quota::per_minute(1)).wait(Wait::reject());
+    let client =
+        Client::builder().no_retry().rate_limit(limit.on_refusal(respond_fn(Limited::problem)));
+    let client =
+        client.build_over(api(|_, _| status(200)).0).unwrap().base_url("https://api.example");
+    assert_eq!(client.get("/users").send().await.unwrap().status(), 200);
+    let refused = client.get("/users").send().await.unwrap();
+    let problem = refused.json_or::<(), Problem>().await.unwrap().unwrap_err();
+    assert_eq!(problem.value().title(), Some("Quota exceeded"));
+
+    let breaker = CircuitBreakerLayer::http().trip(Trip::consecutive(1));
+    let breaker = breaker.on_refusal(circuit_breaker::respond_fn(Open::response));
+    let client = Client::builder().no_retry().circuit_breaker(breaker);
+    assert_eq!(run(client, 3, 500).await, (vec![500, 503, 503], 1));
 }
 
 #[tokio::test(start_paused = true)]
