@@ -1,6 +1,6 @@
 //! Whom a client trusts, with an authority of the test's own.
 
-use std::{env, fmt::Write as _, fs, process::Command, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use http::Version;
 use palisade_client::{Client, ClientBuilder, HttpVersions};
@@ -113,6 +113,8 @@ async fn what_the_platform_trusts_counts_beside_what_is_given() {
 #[cfg(all(feature = "platform-verifier", target_os = "linux"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_the_platform_trusts_is_enough() {
+    use std::{env, fs, process::Command};
+
     const URL: &str = "PALISADE_TEST_URL";
     const NAME: &str = "tls::what_the_platform_trusts_is_enough";
     if let Ok(url) = env::var(URL) {
