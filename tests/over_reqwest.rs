@@ -5,7 +5,6 @@ use std::{future::ready, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header::AUTHORIZATION};
-use http_body::Body as _;
 use http_body_util::{BodyExt, Full, channel::Channel};
 use palisade_auth::{ApiKey, AuthLayer, Bearer, Token, Tokens, token_fn};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
@@ -182,18 +181,12 @@ async fn what_it_takes_along_to_another_origin() {
     assert_eq!(told.collect::<Vec<_>>(), [(false, false), (false, true)]);
 }
 
-/// reqwest's client for the bodies of ours. These are not `Sync`, which its bodies have to be: what
-/// is in memory becomes one in memory, and a stream of frames one of data.
+/// reqwest's client for the bodies of ours.
 fn for_client(client: reqwest::ClientBuilder) -> impl HttpService {
-    let body = |body: palisade_client::Body| match body.in_memory() {
-        Some(bytes) => reqwest::Body::from(bytes.clone()),
-        None if body.is_end_stream() => reqwest::Body::default(),
-        None => reqwest::Body::wrap_stream(body.into_data_stream()),
-    };
     ServiceBuilder::new()
         .map_response(Response::<reqwest::Body>::from)
-        .filter(move |request: Request<palisade_client::Body>| {
-            reqwest::Request::try_from(request.map(body))
+        .filter(|request: Request<palisade_client::Body>| {
+            reqwest::Request::try_from(request.map(reqwest::Body::wrap))
         })
         .service(client.build().unwrap())
 }

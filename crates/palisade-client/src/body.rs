@@ -1,6 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -28,8 +29,11 @@ pub struct Body {
 // moves it.
 enum Kind {
     Full(Bytes),
-    Stream(UnsyncBoxBody<Bytes, BoxError>),
+    // Locked to be `Sync`, as other clients want bodies to be, whatever the stream is.
+    Stream(Mutex<Stream>),
 }
+
+type Stream = UnsyncBoxBody<Bytes, BoxError>;
 
 impl Default for Kind {
     fn default() -> Self {
@@ -48,7 +52,7 @@ impl Body {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        Self { kind: Kind::Stream(body.map_err(Into::into).boxed_unsync()) }
+        Self { kind: Kind::Stream(Mutex::new(body.map_err(Into::into).boxed_unsync())) }
     }
 
     /// A body of any kind; as it is, if it is one of these.
@@ -97,7 +101,10 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
-            Kind::Stream(stream) => Pin::new(stream).poll_frame(cx),
+            Kind::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                Pin::new(stream).poll_frame(cx)
+            }
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -106,14 +113,14 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Stream(stream) => stream.is_end_stream(),
+            Kind::Stream(stream) => lock(stream).is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => stream.size_hint(),
+            Kind::Stream(stream) => lock(stream).size_hint(),
         }
     }
 }
@@ -128,6 +135,10 @@ impl fmt::Debug for Body {
     }
 }
 
+fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Has nothing, and does not say so before.
 struct Spent;
 
@@ -140,5 +151,17 @@ impl HttpBody for Spent {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_for_many_threads_and_no_larger_than_bytes() {
+        fn check<T: Send + Sync + Unpin>() {}
+        check::<Body>();
+        assert_eq!(size_of::<Body>(), size_of::<Bytes>());
     }
 }
