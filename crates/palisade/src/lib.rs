@@ -25,7 +25,7 @@
 //! | [`auth`] | `auth`, `jwt` | puts credentials on requests: tokens that are fresh, refreshed once, never leaked |
 //! | [`cache`] | `cache` | caches HTTP by RFC 9111, and the answers of any service for a time |
 //! | [`circuit_breaker`] | `circuit-breaker` | stops calling what fails, and finds out when it works again |
-//! | [`client`], [`blocking`] | `client`; `cookies`, `garde`, `platform-verifier` | the layers as one client over connections of its own, with defaults for all |
+//! | [`client`], [`blocking`] | `client`; `cookies`, `garde`, `platform-verifier` | the layers as one client over connections of its own, with defaults for all; brings all layers but `otel` |
 //! | [`metrics`] | `metrics`, `metrics-facade`, `processor-clock`, `serde`, `tracing` | counts, times and logs calls and attempts |
 //! | [`otel`] | `otel`; with `metrics`, its instruments | spans of OpenTelemetry, and trace context |
 //! | [`rate_limit`] | `rate-limit` | limits rates and requests in flight: quotas, keys, costs, a fair line to wait in |
@@ -41,9 +41,39 @@
 //! # Around other clients
 //!
 //! Around `reqwest::Client`, whose requests and responses are its own, put `filter`
-//! and `map_response` of tower's `ServiceBuilder`, with the conversions of reqwest.
-//! Have it follow no redirects: below all layers, it would take along whatever it
-//! does not know to be a secret.
+//! and `map_response` of tower's `ServiceBuilder` (with tower's features `filter` and
+//! `util`), with the conversions of reqwest. Have it follow no redirects: below all
+//! layers, it would take along whatever it does not know to be a secret.
+//!
+#![cfg_attr(all(feature = "circuit-breaker", feature = "retry"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "circuit-breaker", feature = "retry")), doc = "```ignore")]
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use palisade::{circuit_breaker::CircuitBreakerLayer, core::ByAuthority, retry::RetryLayer};
+//! use reqwest::redirect::Policy;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let client = ServiceBuilder::new()
+//!     .layer(RetryLayer::http())
+//!     .layer(CircuitBreakerLayer::http().keyed(ByAuthority))
+//!     .map_response(Response::<reqwest::Body>::from)
+//!     .filter(|request: Request<Full<Bytes>>| {
+//!         reqwest::Request::try_from(request.map(reqwest::Body::wrap))
+//!     })
+//!     .service(reqwest::Client::builder().redirect(Policy::none()).build()?);
+//!
+//! let request = Request::get("https://api.example/users").body(Full::default())?;
+//! let users = client.oneshot(request).await?.into_body().collect().await?.to_bytes();
+//! # drop(users);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] is [built over](client::ClientBuilder::build_over) the same, with
+//! [`client::Body`] in place of `Full<Bytes>`.
 //!
 //! Around a channel of tonic go metrics, retry, the breaker, limits, credentials
 //! and timeouts.
