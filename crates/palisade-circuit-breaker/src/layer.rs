@@ -48,9 +48,10 @@ impl<M> CircuitBreakerLayer<HttpClassify<M>> {
     /// The rules for HTTP: [`HttpClassify`], [`Trip::default`],
     /// [`HalfOpen::default`].
     ///
-    /// The service says what `M` is. Before there is one, as where a handle is
-    /// all that is taken, write `CircuitBreakerLayer::<HttpClassify>::http()`, or
-    /// `HttpClassify<Boxed>` where errors are boxed.
+    /// The service says what `M` is. Where none does, since a handle is all that is
+    /// taken, or [`classify`](CircuitBreakerLayer::classify) follows, write
+    /// `CircuitBreakerLayer::<HttpClassify>::http()`, or `HttpClassify<Boxed>` where
+    /// errors are boxed.
     pub fn http() -> Self {
         Self::of(HttpClassify::new(), Trip::default())
     }
@@ -166,6 +167,17 @@ impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R
 impl<C: Clone, K: Scope + Clone, R: Clone, P: Clone> CircuitBreakerLayer<C, K, R, P> {
     /// Sets what a result means. Defaults to [`HttpClassify`] for HTTP, to
     /// [`ErrorsFail`] otherwise.
+    ///
+    /// ```
+    /// use palisade_circuit_breaker::CircuitBreakerLayer;
+    /// use palisade_core::HttpClassify;
+    /// # use palisade_circuit_breaker::CircuitBreaker;
+    /// # use tower::Layer;
+    ///
+    /// // The first one is replaced, so nothing else says what it judges.
+    /// let layer = CircuitBreakerLayer::<HttpClassify>::http().classify(HttpClassify::new().grpc());
+    /// # let _: CircuitBreaker<(), HttpClassify> = layer.layer(());
+    /// ```
     pub fn classify<D>(self, classify: D) -> CircuitBreakerLayer<D, K, R, P> {
         self.swap(|_, k, r, p| (classify, k, r, p))
     }

@@ -34,6 +34,15 @@ impl<C, N> MetricsLayer<C, N> {
     /// Sets what a result means, for the success rate and for the kinds of
     /// errors. Each request clones it, so what it holds should be in an `Arc`.
     /// Defaults to [`HttpClassify`].
+    ///
+    /// ```
+    /// use palisade_core::{HttpClassify, Typed};
+    /// use palisade_metrics::{MetricsLayer, Registry};
+    ///
+    /// // The first one is replaced, so nothing else says what it judges.
+    /// let layer = Registry::new().calls::<Typed>().classify(HttpClassify::new().grpc());
+    /// # let _: MetricsLayer<HttpClassify> = layer;
+    /// ```
     pub fn classify<D>(self, classify: D) -> MetricsLayer<D, N> {
         let Self { place, endpoints, stores, .. } = self;
         MetricsLayer { place, classify, endpoints, stores }

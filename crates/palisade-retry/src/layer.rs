@@ -154,6 +154,22 @@ where
     Rules<C, Q, K, G, M, T>: Clone,
 {
     /// Sets what a result means. Defaults to [`HttpClassify`].
+    ///
+    /// After [`http`](RetryLayer::http) nothing would say whose errors that judges: begin
+    /// with [`new`](RetryLayer::new) instead, which takes a verdict of yours.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use palisade_core::{HttpClassify, Outcome};
+    /// use palisade_retry::RetryLayer;
+    /// # use palisade_retry::{Retry, Rules};
+    /// # use tower::Layer;
+    ///
+    /// let locked = HttpClassify::new()
+    ///     .status_fn(|status, _| (status == StatusCode::LOCKED).then_some(Outcome::Transient));
+    /// let layer = RetryLayer::new(locked).attempts(5);
+    /// # let _: Retry<(), Rules<HttpClassify>> = layer.layer(());
+    /// ```
     pub fn classify<D>(self, classify: D) -> RetryLayer<Rules<D, Q, K, G, M, T>> {
         self.swap(|_, q, k, g, m, t| (classify, q, k, g, m, t))
     }

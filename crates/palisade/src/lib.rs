@@ -78,8 +78,9 @@
 //! Around a channel of tonic go metrics, retry, the breaker, limits, credentials
 //! and timeouts.
 //!
-//! - What became of a call is in `grpc-status`: judge by
-//!   `HttpClassify::new().grpc()`. It is seen in the head; one that comes behind the
+//! - What became of a call is in `grpc-status`: judge by `HttpClassify::new().grpc()`,
+//!   in `RetryLayer::new`, or by `classify` after `registry.calls::<Typed>()` and
+//!   `CircuitBreakerLayer::<HttpClassify>::http()`. It is seen in the head; one that comes behind the
 //!   message is seen if `ReadAheadLayer` has read that, for calls with one answer.
 //! - All methods are `POST`: say by `requests_fn` which of them may be repeated. Bodies
 //!   do not clone: add `replay`.
