@@ -244,7 +244,7 @@ impl fmt::Display for Error {
             Fact::Body(_) => write!(f, "body of the answer to {call} broke off"),
             Fact::TooLarge(limit) => write!(
                 f,
-                "answer to {call} is longer than {limit} bytes: raise the limit, or read it piece by piece"
+                "answer to {call} is longer than {limit} bytes: raise `body_limit`, or read it piece by piece from `into_body`"
             ),
             Fact::ContentType(found) => {
                 write!(f, "answer to {call} is ")?;

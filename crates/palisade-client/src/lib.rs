@@ -50,7 +50,7 @@
 //! percent-encoded and cannot leave their segments, and layers know the
 //! request by its template: metrics count it, and breakers break for it, as
 //! one [`Endpoint`](palisade_core::Endpoint). A `String` or a `Uri` is a link,
-//! as servers give them, and is taken as it is. A whole URL may lead to the
+//! as servers give them, and is [taken as it is](Route). A whole URL may lead to the
 //! origin of the base URL, and to [others](ClientOf::origins) if they are named.
 //!
 //! # Secrets
@@ -95,6 +95,9 @@
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
 //! | who is trusted | whom Mozilla trusts | `trust_platform`, `trust_pem` |
 //! | `user-agent` | `palisade/0.1.0` | `user_agent`, `header` |
+//! | bytes of a body that are collected, decompressed | 16 MiB | [`body_limit`](ClientOf::body_limit), once it is built |
+//! | what is taken for JSON | what says so, or nothing | [`lenient`](ClientOf::lenient), once it is built |
+//! | origins of links | that of the base URL | [`origins`](ClientOf::origins), once it is built |
 //!
 //! What a breaker is sure to refuse it refuses before the limits already, so that it
 //! neither stands in line nor takes a token. What it refuses is waited for, outside of

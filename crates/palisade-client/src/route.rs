@@ -14,7 +14,10 @@ use palisade_core::Endpoint;
 /// A `&'static str` is a template, `/users/{id}`, whose values
 /// [`path`](crate::RequestBuilder::path) gives; method and template become the
 /// request's [`Endpoint`], by which layers know it. A `String` or a [`Uri`],
-/// such as the link to a next page, is taken as it is.
+/// such as the link to a next page, is taken as it is: a whole URL leads where it
+/// says, and all else follows on the base URL. So `/v1/users?page=2`, as some servers
+/// give it, is below a base URL of `https://api.example/v1` one `/v1` too many: put
+/// `https://api.example` before it.
 pub struct Route {
     pub(crate) link: Cow<'static, str>,
     pub(crate) kind: Kind,

@@ -93,7 +93,7 @@ impl TimedOut {
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.limit;
+        let limit = rounded(self.limit);
         match self.what {
             Limited::Attempt => write!(f, "attempt took longer than {limit:?}"),
             Limited::Call => write!(f, "call took longer than {limit:?} in all"),
@@ -106,6 +106,17 @@ impl Error for TimedOut {
     // What every layer reads as a timeout, without knowing this crate.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&ErrorKind::Timeout)
+    }
+}
+
+/// In whole milliseconds, if it is that long: a limit that was given so is found again in what was
+/// left until its deadline.
+fn rounded(limit: Duration) -> Duration {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    match limit.subsec_nanos() % MILLISECOND.subsec_nanos() {
+        0 => limit,
+        _ if limit < MILLISECOND => limit,
+        over => limit.saturating_add(MILLISECOND - Duration::from_nanos(over.into())),
     }
 }
 
@@ -306,5 +317,24 @@ fn tell(armed: Option<Armed>) {
     };
     if ARMED.get().is_none_or(|known| armed.end < known.end) {
         ARMED.set(Some(armed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_as_it_was_given() {
+        for (nanos, told) in [
+            (199_988_733, "200ms"),
+            (200_000_000, "200ms"),
+            (59_999_999_001, "60s"),
+            (1_500_000, "2ms"),
+            (1_500, "1.5µs"),
+        ] {
+            let error = TimedOut::new(Limited::Attempt, Duration::from_nanos(nanos));
+            assert_eq!(error.to_string(), format!("attempt took longer than {told}"));
+        }
     }
 }

@@ -40,7 +40,9 @@ pub(crate) fn resolve(
 /// The base URL, its path included, followed by a path and query.
 fn join(base: Option<&Uri>, mut path: String) -> Result<Uri, Invalid> {
     let Some(base) = base else {
-        return Err(Invalid::new("the client has no base URL: set one, or give a whole URL"));
+        return Err(Invalid::new(
+            "the client has no base URL: set `base_url`, or give a whole URL",
+        ));
     };
     if path.starts_with("//") {
         let text = "a path that begins with two slashes would name another host";

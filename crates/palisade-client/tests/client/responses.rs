@@ -103,7 +103,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(error.kind(), Kind::TooLarge);
     assert_eq!(
         error.to_string(),
-        "answer to GET /a is longer than 7 bytes: raise the limit, or read it piece by piece"
+        "answer to GET /a is longer than 7 bytes: raise `body_limit`, or read it piece by piece from `into_body`"
     );
     let response = client.get("/a").send().await.unwrap().body_limit(7);
     assert_eq!(response.bytes().await.unwrap_err().kind(), Kind::TooLarge);
