@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{Extensions, Request, Response, header::AUTHORIZATION};
-use palisade_core::{Identity, KeyRef, Observer};
+use palisade_core::{Identity, KeyRef, Observer, ObserverSlot};
 use palisade_keyed::{BoundedMap, Bounds, Evict};
 
 use super::{Settings, Tokens, slot::in_nanos, wait::Wait};
@@ -136,6 +136,8 @@ struct Inner {
     source: Arc<SourceOf>,
     // Its source is that of nobody.
     template: Settings,
+    // Whom the sources tell that have nobody else: only one who was given by default.
+    default_observer: ObserverSlot,
     bounds: Bounds,
     map: BoundedMap<Key, Tokens>,
     // The same by the number of the slot, for refusals.
@@ -250,8 +252,9 @@ impl TokensByKey {
 
     fn of(source: Arc<SourceOf>, template: Settings, bounds: Bounds) -> Self {
         let map = BoundedMap::new(bounds);
-        let slots = Mutex::default();
-        Self { inner: Arc::new(Inner { source, template, bounds, map, slots }) }
+        let (default_observer, slots) = (ObserverSlot::default(), Mutex::default());
+        let inner = Inner { source, template, default_observer, bounds, map, slots };
+        Self { inner: Arc::new(inner) }
     }
 
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -276,6 +279,9 @@ impl TokensByKey {
     fn make(&self, key: &Key) -> Tokens {
         let mut settings = self.inner.template.clone();
         settings.source = (self.inner.source)(key.tenant.as_deref());
+        if let Some(observer) = self.inner.default_observer.get() {
+            settings.source.or_observer(observer);
+        }
         settings.scope.clone_from(&key.scope);
         let tokens = Tokens::of(settings);
         self.slots().add(&tokens);
@@ -288,10 +294,10 @@ impl TokensByKey {
 }
 
 impl Authenticator for TokensByKey {
-    /// Tokens that are there already go on telling nobody, and sources, which a
-    /// function makes, tell whom that has them tell.
+    /// Tokens that are there already, and their sources, go on telling nobody.
     fn or_observer(&self, observer: &Arc<dyn Observer>) {
         self.inner.template.observer.fill(Arc::clone(observer));
+        self.inner.default_observer.fill(Arc::clone(observer));
     }
 
     type Wait = Wait;

@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -8,10 +11,11 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use palisade_auth::{
-    Applied, AuthError, AuthLayer, Authenticator, Credential, Recovery, Token, TokensByKey,
+    Applied, AuthError, AuthLayer, Authenticator, Credential, Recovery, Token, TokenFuture,
+    TokenSource, TokensByKey, Wanted,
 };
-use palisade_core::{Identity, Origins, find_cause};
-use palisade_testkit::Random;
+use palisade_core::{Identity, Observed, Observer, Origins, find_cause};
+use palisade_testkit::{Random, RecordingObserver};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
@@ -213,4 +217,37 @@ fn no_debug_shows_a_tenant() {
     let credential = Credential::tenant("canary").scope("read");
     let shown = format!("{credential:?}");
     assert!(shown.contains("read") && !shown.contains("canary"), "{shown}");
+}
+
+/// Counts whom it is given to tell.
+#[derive(Clone, Default)]
+struct Told(Arc<AtomicUsize>);
+
+impl TokenSource for Told {
+    fn fetch<'a>(&'a self, _: Wanted<'a>) -> TokenFuture<'a> {
+        Box::pin(async { Ok(Token::bearer("t0ken").unwrap()) })
+    }
+
+    fn or_observer(&self, _: &Arc<dyn Observer>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sources_of_tenants_tell_whom_the_layer_tells_by_default() {
+    let observer: Arc<dyn Observer> = Arc::new(RecordingObserver::new());
+    for (is_given, sources) in [(true, 2), (false, 0)] {
+        let (api, told) = (Api::new(), Told::default());
+        let source = told.clone();
+        let tokens = TokensByKey::new(move |_| source.clone()).clock(clock());
+        let mut layer = AuthLayer::new(tokens, Origins::any());
+        if is_given {
+            layer = layer.or_observer(Arc::clone(&observer));
+        }
+        let client = layer.layer(api);
+        for tenant in ["blue", "red", "blue"] {
+            client.clone().oneshot(of(Credential::tenant(tenant))).await.unwrap();
+        }
+        assert_eq!(told.0.load(Ordering::Relaxed), sources);
+    }
 }
