@@ -27,7 +27,9 @@
 //!
 //! These are the types of the rest of this crate over another service: clients,
 //! requests and responses have the methods that they have there. What is a future
-//! there blocks here, and what is a stream is an iterator.
+//! there blocks here, and what is a stream is an iterator. What is set on a future there
+//! is part of the call here: `json().valid_by(..)` is
+//! [`json_valid_by(..)`](Response#method.json_valid_by).
 //!
 //! # Threads
 //!

@@ -48,6 +48,21 @@ impl Body {
     }
 
     /// A body that is read as it comes, and can be sent once.
+    ///
+    /// A stream of bytes, such as `tokio_util::io::ReaderStream` makes of a file, becomes
+    /// one by `http_body_util`:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use futures_util::{TryStreamExt, stream};
+    /// use http_body::Frame;
+    /// use http_body_util::StreamBody;
+    /// use palisade_client::Body;
+    ///
+    /// let pieces = stream::iter([Ok::<_, std::io::Error>(Bytes::from("first, ")), Ok("second".into())]);
+    /// let body = Body::stream(StreamBody::new(pieces.map_ok(Frame::data)));
+    /// # let _ = body;
+    /// ```
     pub fn stream<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

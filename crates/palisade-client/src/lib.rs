@@ -37,7 +37,7 @@
 //! | let a `POST` be repeated | [`idempotency_key`](RequestBuilder::idempotency_key), [`idempotent`](RequestBuilder::idempotent) |
 //! | tell a layer something | [`extension`](RequestBuilder::extension) |
 //! | read a value | [`json`](Response::json), of an `Option` if there may be none |
-//! | check the value | [`valid_by`](Json::valid_by), with [`validate_fn`] or a [`Validate`] |
+//! | check the value | [`valid_by`](Json::valid_by), with [`validate_fn`] or a [`Validate`]; in code that blocks, [`json_valid_by`](blocking::Response#method.json_valid_by) |
 //! | read an API's own errors | [`json_or`](Response::json_or), [`Problem`] |
 //! | read all, or piece by piece | [`text`](Response::text), [`bytes`](Response::bytes), [`into_body`](Response::into_body) |
 //! | send many at once | [`fetch_all`](ClientOf::fetch_all), [`fetch_stream`](ClientOf::fetch_stream) |

@@ -96,7 +96,7 @@ impl Part {
         Self { body, file_name: None, content_type: None }
     }
 
-    /// A field that is read as it is sent.
+    /// A field that is read as it is sent, such as a large file: see [`Body::stream`].
     pub fn stream<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -120,7 +120,7 @@ impl<S> RequestBuilder<S> {
         self
     }
 
-    /// Sets a body that is read as it is sent, and can be sent once.
+    /// Sets a body that is read as it is sent, and can be sent once: see [`Body::stream`].
     pub fn stream<B>(self, body: B) -> Self
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
