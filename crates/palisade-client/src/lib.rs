@@ -104,6 +104,12 @@
 //! it, by retries, which spends no attempts: a host that is down for as long as a call
 //! has time is outlasted.
 //!
+//! # Runtime
+//!
+//! Connections and time limits are tokio's: a [`Client`] is made anywhere, and used in a
+//! runtime of tokio whose I/O and timers are enabled, as `#[tokio::main]` has them;
+//! elsewhere its futures panic. Code without one has the client of [`blocking`].
+//!
 //! # Over another client
 //!
 //! [`ClientBuilder::build_over`] takes any service for HTTP in place of the
