@@ -4,10 +4,10 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
-        LOCATION, RANGE, USER_AGENT,
+        LOCATION, RANGE, USER_AGENT, VARY,
     },
 };
 use http_body::Body as _;
@@ -206,7 +206,14 @@ where
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
-            AnsweredProj::Called { future } => future.poll(cx),
+            AnsweredProj::Called { future } => {
+                let mut response = ready!(future.poll(cx))?;
+                // RFC 9111, section 4: what is stored answers the URI that it was asked by. A
+                // cache further out sees the first one alone, and RFC 9110, section 12.5.5, has
+                // a way to say that more than it sees decides.
+                response.headers_mut().append(VARY, HeaderValue::from_static("*"));
+                Poll::Ready(Ok(response))
+            }
         }
     }
 }

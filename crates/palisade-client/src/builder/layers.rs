@@ -35,6 +35,9 @@ impl ClientBuilder {
     /// Another origin is told nothing but what kind of answer is wanted: no
     /// credentials, no fields of your own. A body is not sent there either, nor a
     /// method that changes something: the redirect is the answer then.
+    ///
+    /// A cache further out does not see where a redirect leads, so what it leads to
+    /// gets `Vary: *`, and is not stored.
     pub fn redirects(mut self, most: usize) -> Self {
         self.layers.redirects = most;
         self

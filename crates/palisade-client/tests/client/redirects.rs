@@ -1,6 +1,13 @@
-use http::{Method, Request};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::{Method, Request, Response};
+use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_client::{Body, Client};
-use tower::ServiceExt;
+use palisade_core::BoxError;
+use tower::{ServiceExt, service_fn};
 
 use crate::servers::{Server, get, redirect, reply, text};
 
@@ -108,4 +115,34 @@ async fn a_loop_ends() {
         assert_eq!(response.status(), 302);
         assert_eq!(first.seen().len() - before, requests);
     }
+}
+
+#[tokio::test]
+async fn a_cache_keeps_what_was_asked_for_and_not_where_that_led() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let api = service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let response = Response::builder();
+            Ok::<_, BoxError>(match &*path {
+                "/latest" => response
+                    .status(307)
+                    .header("location", format!("/reports/{number}"))
+                    .body(Body::empty())?,
+                _ => response.header("cache-control", "max-age=60").body(Body::from(path))?,
+            })
+        }
+    });
+    let cache = HttpCacheLayer::private(MemoryStore::new(1 << 20));
+    let client = Client::builder().base_url("https://api.example").cache(cache);
+    let client = client.build_over(api).unwrap();
+    let read = async |route| client.get(route).send().await.unwrap().text().await.unwrap();
+    assert_eq!(read("/latest").await, "/reports/0");
+    assert_eq!(read("/latest").await, "/reports/2");
+    // What leads nowhere else is kept.
+    read("/reports/1").await;
+    assert_eq!(read("/reports/1").await, "/reports/1");
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
 }
