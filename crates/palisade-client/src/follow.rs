@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
-        LOCATION, RANGE, USER_AGENT, VARY,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE, USER_AGENT, VARY,
     },
 };
 use http_body::Body as _;
@@ -147,7 +147,8 @@ impl<S> Kept<S> {
         let Self { head, body, inner, most } = self;
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
-        let policy = OwnOrigin { left: most, away: false, body: !body.is_end_stream() };
+        let policy =
+            OwnOrigin { left: most, followed: false, away: false, body: !body.is_end_stream() };
         let answered = Answered { inner, first: Some(response) };
         let mut follow = FollowRedirect::with_policy(answered, policy);
         Box::pin(follow.call(head.rebuild().map(|()| body)))
@@ -211,7 +212,8 @@ where
                 // RFC 9111, section 4: what is stored answers the URI that it was asked by. A
                 // cache further out sees the first one alone, and RFC 9110, section 12.5.5, has
                 // a way to say that more than it sees decides.
-                response.headers_mut().append(VARY, HeaderValue::from_static("*"));
+                // A map that is full does without: caches store none that is nearly full.
+                let _ = response.headers_mut().try_append(VARY, HeaderValue::from_static("*"));
                 Poll::Ready(Ok(response))
             }
         }
@@ -224,6 +226,7 @@ where
 #[derive(Clone, Debug)]
 struct OwnOrigin {
     left: usize,
+    followed: bool,
     away: bool,
     body: bool,
 }
@@ -261,10 +264,18 @@ impl Policy<Body, BoxError> for OwnOrigin {
             }
             self.away = true;
         }
+        self.followed = true;
         Ok(Action::Follow)
     }
 
     fn on_request(&mut self, request: &mut Request<Body>) {
+        // What is known is what was asked for first: 304 would be about something else. What a
+        // write insists on stays, as it would be done without it.
+        if self.followed && is_safe(request.method()) {
+            for known in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+                request.headers_mut().remove(known);
+            }
+        }
         if self.away {
             let fields = request.headers();
             let harmless = HARMLESS

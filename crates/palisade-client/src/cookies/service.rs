@@ -100,7 +100,8 @@ impl Exchange {
         if !self.own && varies_by_cookie(headers) {
             // RFC 9110, section 12.5.5. A cache further out does not see what the jar has,
             // and would take the answer to one login for that to the next.
-            headers.append(VARY, HeaderValue::from_static("*"));
+            // A map that is full does without: caches store none that is nearly full.
+            let _ = headers.try_append(VARY, HeaderValue::from_static("*"));
         }
     }
 }

@@ -146,3 +146,26 @@ async fn a_cache_keeps_what_was_asked_for_and_not_where_that_led() {
     assert_eq!(read("/reports/1").await, "/reports/1");
     assert_eq!(asked.load(Ordering::Relaxed), 5);
 }
+
+// A tag is one of what was asked for: where a redirect leads, it may be that of something else.
+#[tokio::test]
+async fn what_is_known_is_not_told_where_a_redirect_leads() {
+    let (first, _) = origins(307).await;
+    for (method, kept) in [(Method::GET, false), (Method::PUT, true)] {
+        let request = Request::builder()
+            .method(method)
+            .uri(first.url("/near"))
+            .header("if-none-match", "*")
+            .header("if-match", "\"a\"")
+            .header("if-modified-since", "Tue, 15 Nov 1994 12:45:26 GMT")
+            .body(Body::from("x"))
+            .unwrap();
+        client().oneshot(request).await.unwrap();
+        let seen = first.seen();
+        let [.., asked, landed] = &seen[..] else { panic!("{seen:?}") };
+        for name in ["if-none-match", "if-modified-since", "if-match"] {
+            assert!(asked.headers.contains_key(name));
+            assert_eq!(landed.headers.contains_key(name), kept || name == "if-match", "{name}");
+        }
+    }
+}
