@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use cookie_store::{Cookie, CookieDomain, CookieStore};
+use cookie_store::{Cookie, CookieDomain};
 use http::{HeaderMap, HeaderValue, Uri, header::SET_COOKIE};
 use url::Url;
 
@@ -18,8 +18,10 @@ use url::Url;
 ///   their [`shared_domain`](Self::shared_domain).
 /// - `Secure` and names that begin with `__Secure-` or `__Host-` are for https alone,
 ///   on loopback as well.
-/// - 64 cookies are kept for each origin, of 256 origins, each of at most 4 KiB.
-///   There is no room for more until some of them end.
+/// - 64 cookies are kept for each origin, each of at most 4 KiB: another one takes the
+///   place of the one that was set least recently.
+/// - 256 origins have cookies. There is no room for more until those of one end, so that
+///   none can drive out another.
 ///
 /// ```
 /// use http::Uri;
@@ -35,7 +37,8 @@ use url::Url;
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CookieJar {
-    places: Arc<RwLock<HashMap<String, CookieStore>>>,
+    // The cookies of each place, in the order in which they were set.
+    places: Arc<RwLock<HashMap<String, Vec<Cookie<'static>>>>>,
     shared: Arc<[String]>,
 }
 
@@ -82,7 +85,9 @@ impl CookieJar {
             .iter()
             .filter(|(place, _)| !self.shared.is_empty() && place.starts_with(&shared))
             .map(|(_, cookies)| cookies);
-        let mut cookies: Vec<_> = own.chain(shared).flat_map(|kept| kept.matches(&url)).collect();
+        let kept = own.chain(shared).flatten();
+        let mut cookies: Vec<_> =
+            kept.filter(|cookie| !cookie.is_expired() && cookie.matches(&url)).collect();
         // RFC 6265, section 5.4: longer paths come first.
         cookies.sort_unstable_by(|one, other| {
             let by_path = other.path.as_ref().len().cmp(&one.path.as_ref().len());
@@ -121,7 +126,12 @@ impl CookieJar {
     }
 
     fn take(&self, url: &Url, line: &str) -> Option<()> {
-        let cookie = Cookie::parse(line, url).ok().filter(|_| line.len() <= LINE)?;
+        // RFC 6265bis, section 5.6. With one such in the jar, no line could be made of it.
+        let is_control = |char: char| char.is_ascii_control() && char != '\t';
+        if LINE < line.len() || line.contains(is_control) {
+            return None;
+        }
+        let cookie = Cookie::parse(line, url).ok()?;
         if !is_allowed(&cookie, url) {
             return None;
         }
@@ -136,19 +146,12 @@ impl CookieJar {
         let place = place(url, shared.as_deref());
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         if !places.contains_key(&place) && ORIGINS <= places.len() {
-            places.retain(|_, cookies| cookies.iter_unexpired().next().is_some());
+            places.retain(|_, cookies| !cookies.iter().all(|cookie| cookie.is_expired()));
             if ORIGINS <= places.len() {
                 return None;
             }
         }
-        let cookies = places.entry(place).or_default();
-        make_room(cookies);
-        let domain = cookie.domain.as_cow()?;
-        let known = cookies.contains(&domain, cookie.path.as_ref(), cookie.name());
-        if !known && COOKIES <= cookies.iter_any().count() {
-            return None;
-        }
-        cookies.insert(cookie, url).ok().map(drop)
+        put(places.entry(place).or_default(), cookie)
     }
 
     fn is_shared(&self, domain: &str) -> bool {
@@ -183,23 +186,45 @@ fn is_allowed(cookie: &Cookie<'_>, url: &Url) -> bool {
         && (secure && whole || !begins("__Host-"))
 }
 
-/// Drops what has ended, if there is no room.
-fn make_room(cookies: &mut CookieStore) {
-    if cookies.iter_any().count() < COOKIES {
-        return;
+/// Puts a cookie among those of its place. None if it has ended, and ends none of them.
+fn put(cookies: &mut Vec<Cookie<'static>>, cookie: Cookie<'static>) -> Option<()> {
+    let is_same = |kept: &Cookie<'_>| {
+        kept.name() == cookie.name() && kept.path.as_ref() == cookie.path.as_ref()
+    };
+    let old = cookies.iter().position(is_same).map(|index| cookies.remove(index));
+    if cookie.is_expired() {
+        return old.map(drop);
     }
-    let ended: Vec<_> = cookies
-        .iter_any()
-        .filter(|cookie| cookie.is_expired())
-        .map(|cookie| (String::from(&cookie.domain), cookie.path.clone(), cookie.name().to_owned()))
-        .collect();
-    for (domain, path, name) in ended {
-        cookies.remove(&domain, path.as_ref(), &name);
+    // RFC 6265, section 5.3: what has ended goes first, and then what is oldest.
+    if COOKIES <= cookies.len() {
+        cookies.retain(|cookie| !cookie.is_expired());
     }
+    if COOKIES <= cookies.len() {
+        cookies.remove(0);
+    }
+    cookies.push(cookie);
+    Some(())
 }
 
 impl fmt::Debug for CookieJar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CookieJar").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_goes_before_what_is_old() {
+        let url = Url::parse("https://api.example/").unwrap();
+        let cookie = |index| Cookie::parse(format!("c{index}=1"), &url).unwrap().into_owned();
+        let mut cookies: Vec<_> = (0..COOKIES).map(cookie).collect();
+        cookies[7].expire();
+        for (index, oldest) in [(COOKIES, "c0"), (COOKIES + 1, "c1")] {
+            assert!(put(&mut cookies, cookie(index)).is_some());
+            assert_eq!((cookies.len(), cookies[0].name()), (COOKIES, oldest));
+        }
     }
 }

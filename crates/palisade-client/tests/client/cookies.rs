@@ -74,6 +74,9 @@ fn what_may_not_be_set_is_not_taken() {
         ("https://api.example/", ""),
         ("https://api.example/", "a"),
         ("https://api.example/", "=1"),
+        // RFC 6265bis, section 5.6.
+        ("https://api.example/", "a=1\u{1}"),
+        ("https://api.example/", "a=1\r\nb: 2"),
         ("https://api.example/", &long),
         ("https://api.example/", "a=1; Max-Age=0"),
         ("https://api.example/", "a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -115,13 +118,16 @@ fn a_jar_has_an_end() {
     let jar = CookieJar::new();
     let from = uri("https://api.example/");
     let set = |index: usize| jar.set(&from, &format!("c{index}=1"));
+    let has = |index: usize| sent(&jar, "https://api.example/").contains(&format!("c{index}=1"));
     assert!((0..64).all(set));
-    assert!(!set(64));
     // What is there can change, and what has ended makes room.
     assert!(set(0));
     assert!(jar.set(&from, "c1=; Max-Age=0"));
     assert!(set(64));
-    assert!(!set(65));
+    assert!(has(0) && (2..65).all(has));
+    // The one that was set least recently makes room for another.
+    assert!(set(65) && set(66));
+    assert!(has(0) && !has(2) && !has(3) && (4..67).all(has));
     // Others have room of their own, up to a point.
     let other = |index: usize| jar.set(&uri(&format!("https://{index}.example/")), "a=1");
     assert!((1..256).all(other));
