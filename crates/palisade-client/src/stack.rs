@@ -322,7 +322,7 @@ mod tests {
             ("request", size_of::<Request<Body>>(), 256),
             ("call", size_of::<TopFuture<Whole, AsStack>>(), 1024),
             ("plain call", size_of::<TopFuture<Plain, AsPlain>>(), 1024),
-            ("response", size_of::<Response<ResponseBody>>(), 344),
+            ("response", size_of::<Response<ResponseBody>>(), 352),
         ] {
             assert!(size <= most, "{what}: {size} bytes");
         }

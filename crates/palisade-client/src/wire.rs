@@ -4,10 +4,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use palisade_core::BoxError;
+use palisade_core::{BoxError, ErrorKind, Fault};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -63,7 +63,12 @@ impl Future for WireFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project() {
             FutureProj::Own { future } => {
-                Ok(ready!(future.poll(cx))?.map(|body| WireBody::Incoming { body }))
+                let response = ready!(future.poll(cx))?;
+                let streams = response.version() == Version::HTTP_2;
+                Ok(response.map(|body| match streams {
+                    true => WireBody::Stream { body },
+                    false => WireBody::Incoming { body },
+                }))
             }
             FutureProj::Other { future } => Ok(ready!(Pin::new(future).poll(cx))?
                 .map(|body| WireBody::Boxed { body: body.into_boxed() })),
@@ -74,6 +79,10 @@ impl Future for WireFuture {
 /// The body of a response as it comes.
 pub(crate) enum WireBody {
     Incoming { body: Incoming },
+    // Of HTTP/2.
+    Stream { body: Incoming },
+    // A stream that was ended before its body.
+    Broken,
     Boxed { body: BoxBody },
 }
 
@@ -92,22 +101,36 @@ impl HttpBody for WireBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        match this {
             Self::Incoming { body } => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Stream { body } => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                // RFC 9113, section 8.1: a server resets with NO_ERROR once its response is
+                // complete. hyper takes its word for that, of GOAWAY as well.
+                None if !body.is_end_stream() => {
+                    *this = Self::Broken;
+                    let error = Fault::new(ErrorKind::Closed, "stream ended before the body");
+                    Poll::Ready(Some(Err(error.into())))
+                }
+                frame => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+            },
+            Self::Broken => Poll::Ready(None),
             Self::Boxed { body } => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Incoming { body } => body.is_end_stream(),
+            Self::Incoming { body } | Self::Stream { body } => body.is_end_stream(),
+            Self::Broken => true,
             Self::Boxed { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Incoming { body } => body.size_hint(),
+            Self::Incoming { body } | Self::Stream { body } => body.size_hint(),
+            Self::Broken => SizeHint::with_exact(0),
             Self::Boxed { body } => body.size_hint(),
         }
     }

@@ -12,6 +12,7 @@ mod contract;
 mod cookies;
 mod cost;
 mod decoding;
+mod http2;
 mod layers;
 mod many;
 mod observed;
