@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use palisade_core::{ErrorKind, Event};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -43,7 +42,9 @@ impl Future for Acquire {
     type Output = Result<(), Limited>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.turn).poll(cx)
+        let waited = ready!(Pin::new(&mut self.turn).poll(cx))?;
+        self.turn.shared.tell_wait(waited);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -53,7 +54,8 @@ impl fmt::Debug for Acquire {
     }
 }
 
-/// Waits for its turn, whatever it takes.
+/// Waits for its turn, whatever it takes. Says how long it was in line: that is told once what was
+/// taken has an owner, as who is told may panic.
 pub(crate) struct Turn<L: Admit> {
     shared: Arc<Shared<L>>,
     cost: u32,
@@ -80,7 +82,7 @@ impl<L: Admit> Turn<L> {
         &self.shared
     }
 
-    fn begin(&mut self, cx: &Context<'_>) -> Poll<Result<(), Limited>> {
+    fn begin(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Duration>, Limited>> {
         let settings = self.shared.settings();
         let clock = settings.clock();
         let now = clock.now();
@@ -89,7 +91,7 @@ impl<L: Admit> Turn<L> {
             let taken = self.shared.try_take(|| now, self.cost);
             let refuse =
                 |short| self.shared.refusal(short, now, self.cost, LimitedReason::Exhausted);
-            return Poll::Ready(taken.map_err(refuse));
+            return Poll::Ready(taken.map(|()| None).map_err(refuse));
         }
         let deadline = self.deadline.map_or(u64::MAX, |deadline| clock.time(deadline));
         if deadline < now {
@@ -99,7 +101,7 @@ impl<L: Admit> Turn<L> {
         }
         let give_up = now.saturating_add(nanos(longest)).min(deadline);
         match self.shared.join(now, self.cost, give_up, cx.waker()) {
-            Ok(None) => Poll::Ready(Ok(())),
+            Ok(None) => Poll::Ready(Ok(None)),
             Ok(Some(place)) => {
                 self.stage = Stage::Waiting { place, since: now, give_up, sleep: None };
                 Poll::Pending
@@ -108,7 +110,7 @@ impl<L: Admit> Turn<L> {
         }
     }
 
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Limited>> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Duration>, Limited>> {
         let Stage::Waiting { place, since, give_up, sleep } = &mut self.stage else {
             return Poll::Pending;
         };
@@ -119,9 +121,7 @@ impl<L: Admit> Turn<L> {
                 Step::Go => {
                     let waited = Duration::from_nanos(now.saturating_sub(*since));
                     self.stage = Stage::Done;
-                    let kind = ErrorKind::Limited;
-                    self.shared.tell(|| Event::Waited { kind, waited });
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(Some(waited)));
                 }
                 Step::Refused(limited) => {
                     self.stage = Stage::Done;
@@ -155,7 +155,7 @@ fn sleep_to<L: Admit>(
 }
 
 impl<L: Admit> Future for Turn<L> {
-    type Output = Result<(), Limited>;
+    type Output = Result<Option<Duration>, Limited>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;

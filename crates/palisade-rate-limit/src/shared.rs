@@ -287,6 +287,14 @@ impl<L: Admit> Shared<L> {
         }
     }
 
+    /// Tells of one that has its turn now, if it was in line.
+    #[inline]
+    pub(crate) fn tell_wait(&self, waited: Option<Duration>) {
+        if let Some(waited) = waited {
+            self.tell(|| Event::Waited { kind: ErrorKind::Limited, waited });
+        }
+    }
+
     pub(crate) fn tell_refusal(&self, limited: &Limited, enforced: bool) {
         self.tell(|| Event::Refused {
             kind: ErrorKind::Limited,

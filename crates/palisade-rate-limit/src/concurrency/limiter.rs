@@ -239,8 +239,10 @@ impl<A: LimitAlgorithm> Future for AcquirePermit<A> {
     type Output = Result<Permit<A>, Limited>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = ready!(Pin::new(&mut self.turn).poll(cx));
-        Poll::Ready(taken.map(|()| Permit::new(Arc::clone(self.turn.shared()))))
+        let waited = ready!(Pin::new(&mut self.turn).poll(cx))?;
+        let permit = Permit::new(Arc::clone(self.turn.shared()));
+        self.turn.shared().tell_wait(waited);
+        Poll::Ready(Ok(permit))
     }
 }
 

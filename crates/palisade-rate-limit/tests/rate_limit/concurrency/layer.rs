@@ -12,7 +12,9 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use palisade_core::{BoxError, ByAuthority, ErrorKind, Refusal, find_cause};
+use palisade_core::{
+    BoxError, ByAuthority, ErrorKind, Event, Observer, Refusal, Target, find_cause,
+};
 use palisade_rate_limit::{
     ConcurrencyLimitLayer, LimitPerKey, Limited, LimitedReason, UntilHead, Wait, respond_fn,
 };
@@ -141,6 +143,30 @@ async fn a_panic_gives_its_permit_back() {
     drop(call);
     assert_eq!(handle.snapshot().in_flight, 0);
     assert!(service.oneshot(get("/")).await.is_ok());
+}
+
+/// Cannot bear that somebody has waited.
+#[derive(Debug)]
+struct Impatient;
+
+impl Observer for Impatient {
+    fn on_event(&self, _: Target<'_>, event: &Event) {
+        assert!(!matches!(event, Event::Waited { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_leaves_the_permit_to_others() {
+    let layer = ConcurrencyLimitLayer::new(1).observer(Arc::new(Impatient));
+    let (handle, service) = (layer.handle(), layer.layer(api()));
+    let calls =
+        [(); 3].map(|()| tokio::spawn(service.clone().map_response(drop).oneshot(get("/"))));
+    let mut ends = Vec::new();
+    for call in calls {
+        ends.push(call.await.is_ok());
+    }
+    assert_eq!(ends, [true, false, false]);
+    assert_eq!((handle.snapshot().in_flight, handle.snapshot().waiting), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
