@@ -7,6 +7,7 @@ mod allocations;
 mod api;
 mod attack;
 mod blocking;
+mod compressed;
 mod contract;
 #[cfg(feature = "cookies")]
 mod cookies;

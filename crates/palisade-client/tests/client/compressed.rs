@@ -1,0 +1,159 @@
+//! Bodies that come compressed, and those that say so and are not.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+use futures_util::{FutureExt, stream};
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CONTENT_ENCODING, ETAG},
+};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody, channel::Channel};
+use palisade_client::{Body, Client, Kind};
+use palisade_core::BoxError;
+use tower::{ServiceExt, service_fn};
+
+use crate::servers::get;
+
+const TEXT: &str = "hello, hello, hello";
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(text: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A client of an API that answers with this body, in pieces of this size.
+fn client(codings: &[&'static str], body: impl Into<Bytes>, piece: usize) -> Client {
+    let (codings, body) = (codings.to_vec(), body.into());
+    let api = service_fn(move |_| {
+        let pieces = (0..body.len()).step_by(piece);
+        let pieces =
+            pieces.map(|start| body.slice(start..body.len().min(start.saturating_add(piece))));
+        let pieces = pieces.map(|piece| Ok::<_, BoxError>(Frame::data(piece))).collect::<Vec<_>>();
+        let mut response = Response::new(Body::stream(StreamBody::new(stream::iter(pieces))));
+        for coding in &codings {
+            let coding = HeaderValue::from_static(coding);
+            response.headers_mut().append(CONTENT_ENCODING, coding);
+        }
+        async { Ok::<_, BoxError>(response) }
+    });
+    Client::builder().base_url("http://api.example").build_over(api).unwrap()
+}
+
+async fn read(coding: &'static str, body: &[u8], piece: usize) -> Result<String, Kind> {
+    let response = client(&[coding], body.to_vec(), piece).get("/").send().await.unwrap();
+    assert!(!response.headers().contains_key(CONTENT_ENCODING));
+    response.text().await.map_err(|error| error.kind())
+}
+
+#[tokio::test]
+async fn what_is_cut_off_or_goes_on_is_an_error_however_it_comes() {
+    let text = TEXT.as_bytes();
+    for (coding, whole) in [("gzip", gzip(text)), ("deflate", deflate(text))] {
+        for piece in [1, 7, whole.len() + 100] {
+            assert_eq!(read(coding, &whole, piece).await.as_deref(), Ok(TEXT), "{coding} {piece}");
+            // Nothing at all is an empty body.
+            for end in 1..whole.len() {
+                let read = read(coding, &whole[..end], piece).await;
+                assert_eq!(read, Err(Kind::Body), "{coding} {piece} {end}");
+            }
+            for more in [&b"\0"[..], b"\n", b"junk that is longer than a trailer", b"\x1f\x8b"] {
+                let read = read(coding, &[&whole, more].concat(), piece).await;
+                assert_eq!(read, Err(Kind::Body), "{coding} {piece} {more:?}");
+            }
+            let mut sum = whole.clone();
+            // Of gzip, the length comes last.
+            let index = whole.len() - if coding == "gzip" { 5 } else { 1 };
+            sum[index] ^= 1;
+            assert_eq!(read(coding, &sum, piece).await, Err(Kind::Body), "{coding} {piece}");
+        }
+    }
+}
+
+// RFC 1952, section 2.2.
+#[tokio::test]
+async fn gzip_has_members() {
+    let members = [gzip(b"hello, "), gzip(b""), gzip(b"hello, hello")].concat();
+    for piece in [1, 7, 1000] {
+        assert_eq!(read("gzip", &members, piece).await.as_deref(), Ok(TEXT), "{piece}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_come_is_there_before_the_rest_and_trailers_after_it() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"hello, ").unwrap();
+    encoder.flush().unwrap();
+    let first = std::mem::take(encoder.get_mut());
+    encoder.write_all(b"hello").unwrap();
+    let rest = encoder.finish().unwrap();
+    let trailers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("1"))]);
+    let (mut sender, body) = Channel::<Bytes, BoxError>::new(3);
+    let body = Arc::new(Mutex::new(Some(Body::stream(body))));
+    let api = service_fn(move |_| {
+        let response = Response::builder().header(CONTENT_ENCODING, "gzip");
+        let response = response.body(body.lock().unwrap().take().unwrap());
+        async { Ok::<_, BoxError>(response?) }
+    });
+    let client = Client::builder().build_over(api).unwrap();
+    let mut body = client.oneshot(get("http://api.example/")).await.unwrap().into_body();
+    sender.send_data(first.into()).await.unwrap();
+    let frame = body.frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "hello, ");
+    assert!(body.frame().now_or_never().is_none());
+    sender.send_data(rest.into()).await.unwrap();
+    sender.send_trailers(trailers.clone()).await.unwrap();
+    drop(sender);
+    let rest = body.collect().await.unwrap();
+    assert_eq!(rest.trailers(), Some(&trailers));
+    assert_eq!(rest.to_bytes(), "hello");
+}
+
+// RFC 9110, sections 8.4.1 and 8.4.1.3.
+#[tokio::test]
+async fn codings_have_names_in_any_case() {
+    for (coding, body) in [
+        ("GZip", gzip(TEXT.as_bytes())),
+        ("x-gzip", gzip(TEXT.as_bytes())),
+        ("Deflate", deflate(TEXT.as_bytes())),
+    ] {
+        assert_eq!(read(coding, &body, 100).await.as_deref(), Ok(TEXT), "{coding}");
+    }
+    // What is not decompressed says what it is.
+    for codings in [&["gzip, gzip"][..], &["gzip", "gzip"], &["br"], &["identity"], &[""]] {
+        let response = client(codings, TEXT, 100).get("/").send().await.unwrap();
+        assert_eq!(response.headers().get_all(CONTENT_ENCODING).iter().count(), codings.len());
+        assert_eq!(response.text().await.unwrap(), TEXT, "{codings:?}");
+    }
+}
+
+#[test]
+fn what_swells_takes_no_more_memory_than_the_limit_has_it() {
+    const LIMIT: usize = 1 << 20;
+    let member = gzip(&vec![0; 1 << 20]);
+    // A gibibyte in a piece.
+    let client = client(&["gzip"], member.repeat(1 << 10), usize::MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let read = async {
+        let response = client.get("/").send().await.unwrap();
+        let error = response.lenient().body_limit(LIMIT).json::<u32>().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::TooLarge);
+    };
+    let taken = allocation_counter::measure(|| runtime.block_on(read));
+    assert!(taken.bytes_max < 3 * LIMIT as u64, "{} bytes", taken.bytes_max);
+}
