@@ -18,6 +18,7 @@ mod layers;
 mod many;
 mod observed;
 mod outage;
+mod panics;
 mod pool;
 mod proxies;
 mod redirects;
