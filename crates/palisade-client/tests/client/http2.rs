@@ -210,13 +210,17 @@ async fn a_body_that_breaks_off_is_an_error_whatever_the_code() {
 // RFC 9113, section 8.1: so a server says that it needs no more of the request.
 #[tokio::test]
 async fn an_answer_that_is_whole_stays_so_if_its_stream_is_reset() {
-    let empty = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, OK);
-    assert_eq!(
-        read(move |stream| [empty(stream), reset(stream, NO_ERROR)].concat()).await,
-        Ok("".into())
-    );
+    let empty = frame(HEADERS, END_HEADERS | END_STREAM, 1, OK);
+    let with_trailers = [
+        frame(HEADERS, END_HEADERS, 1, OK),
+        frame(DATA, 0, 1, b"hello"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y"),
+    ];
+    let answers = [(empty, ""), (whole(1, "hello"), "hello"), (with_trailers.concat(), "hello")];
     for end in [reset, go_away] {
-        let read = read(move |stream| [whole(stream, "hello"), end(stream, NO_ERROR)].concat());
-        assert_eq!(read.await.as_deref(), Ok("hello"));
+        for (answer, text) in &answers {
+            let frames = [&answer[..], &end(1, NO_ERROR)].concat();
+            assert_eq!(read(move |_| frames.clone()).await.as_deref(), Ok(*text));
+        }
     }
 }
