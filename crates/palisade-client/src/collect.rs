@@ -14,6 +14,9 @@ use crate::{error::expired, expiry::Expiry};
 /// So much of a body is kept for an error.
 pub(crate) const KEPT: usize = 64 * 1024;
 
+/// After so many pieces that nobody waited for, the time is looked at: no timer is asked then.
+const AT_ONCE: u32 = 64;
+
 pin_project! {
     /// Collects a body, up to a limit.
     pub(crate) struct Collect<B> {
@@ -61,7 +64,12 @@ where
         if mem::take(this.whole) && (this.gather.limit as u64) < this.body.size_hint().lower() {
             return Poll::Ready(Collected { bytes: Bytes::new(), end: End::TooLarge });
         }
+        let mut pieces = 0_u32;
         let end = loop {
+            pieces = pieces.wrapping_add(1);
+            if pieces.is_multiple_of(AT_ONCE) && this.expiry.is_over() {
+                break End::Broken(expired());
+            }
             let frame = match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => break End::Broken(error.into()),

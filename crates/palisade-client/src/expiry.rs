@@ -19,6 +19,11 @@ impl Expiry {
         Self { at, sleep: None }
     }
 
+    /// Whether the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.at.is_some_and(|at| at <= tokio::time::Instant::now().into_std())
+    }
+
     /// Is ready when the time is over, which it never is without one.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };

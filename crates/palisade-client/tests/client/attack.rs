@@ -196,6 +196,20 @@ async fn a_body_without_end_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_body_that_keeps_nobody_waiting_ends_in_time() {
+    // They count for no limit.
+    let empty = || Ok::<_, BoxError>(http_body::Frame::data(Bytes::new()));
+    let endless = move |_: Request<Body>| async move {
+        let body = StreamBody::new(futures_util::stream::repeat_with(empty));
+        Ok::<_, BoxError>(Response::new(Body::stream(body)))
+    };
+    let client = Client::builder().build_over(service_fn(endless)).unwrap();
+    let request = client.get("http://api.example/".to_owned()).timeout(Duration::from_millis(20));
+    let error = request.send().await.unwrap().bytes().await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_a_server_says_is_an_answer_or_a_named_error() {
     const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\x53\xca\x48\xcd\xc9\xc9\xd7\x51\x40\xa6\x94\0\xbe\x90\x06\x5a\x15\0\0\0";
     const ZIPPED: &str = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 30\r\n\r\n";
