@@ -159,6 +159,8 @@ mod error;
 mod expiry;
 mod follow;
 mod future;
+#[cfg(feature = "decompression")]
+mod inflate;
 mod invalid;
 mod invalid_client;
 mod json;
