@@ -59,14 +59,17 @@ pub(crate) fn run() -> Outcome {
         let mut doc = command("cargo doc --workspace --all-features --no-deps");
         succeed(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    // Each has its own lock file, which is to be committed as well.
     step("benches", || {
         cargo(
-            "clippy --manifest-path crates/palisade-bench/Cargo.toml --all-targets -- -D warnings",
+            "clippy --locked --manifest-path crates/palisade-bench/Cargo.toml --all-targets -- -D warnings",
         )?;
-        cargo("test --quiet --manifest-path crates/palisade-bench/Cargo.toml --lib")
+        cargo("test --locked --quiet --manifest-path crates/palisade-bench/Cargo.toml --lib")
     })?;
     step("fuzz targets", || {
-        cargo("clippy --manifest-path crates/palisade-fuzz/Cargo.toml --all-targets -- -D warnings")
+        cargo(
+            "clippy --locked --manifest-path crates/palisade-fuzz/Cargo.toml --all-targets -- -D warnings",
+        )
     })
 }
 
