@@ -236,8 +236,8 @@ impl<T: Store> Plan<T> {
             Err(why) => {
                 self.unstored = Some(why);
                 // What varies may be stored for who asks otherwise.
-                let plain = status.is_success() && !headers.contains_key(VARY);
-                self.meant = why.is_meant() && plain;
+                let varies = headers.contains_key(VARY) || !self.options().vary_added.is_empty();
+                self.meant = why.is_meant() && status.is_success() && !varies;
                 // It is what is there now, and what is stored is not.
                 if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
                     self.core.store.invalidate(self.key(selected.common));

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use palisade_cache::CacheStatus;
+use http::header::ACCEPT;
+use palisade_cache::{CacheStatus, Route};
 use tokio::{
     task::JoinSet,
     time::{Instant, advance},
@@ -61,6 +62,21 @@ async fn the_next_answer_is_stored_after_a_failure_and_where_answers_vary() {
         for status in [CacheStatus::Miss, CacheStatus::Miss, CacheStatus::Hit] {
             assert_eq!(client.get("/x", &[]).await.cache, status, "{fields:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_answer_is_stored_where_a_route_says_that_answers_vary() {
+    let origin = Origin::new(|request| {
+        let stored = request.headers().get("accept").is_some_and(|kind| kind == "b");
+        reply(200, &[if stored { FRESH } else { NO_STORE }], "x")
+    });
+    let layer = private().route(Route::prefix("/x").add_vary([ACCEPT]));
+    let client = client(&layer, &origin);
+    for (kind, status) in
+        [("a", CacheStatus::Miss), ("b", CacheStatus::Miss), ("b", CacheStatus::Hit)]
+    {
+        assert_eq!(client.get("/x", &[("accept", kind)]).await.cache, status, "{kind}");
     }
 }
 
