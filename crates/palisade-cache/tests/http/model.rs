@@ -234,7 +234,7 @@ struct Model {
     said: Vec<Said>,
     // For each path, user and kind: what a cache has for certain, if it is as good as any.
     sure: Vec<((usize, usize, usize), Said)>,
-    // When each user last got what is not stored because it is said so: for a second nothing is.
+    // When it was last seen that nothing is to be stored for each user: for a second nothing is.
     meant: [Option<Instant>; 3],
     // The last tag that each user has seen.
     known: [[Option<String>; 3]; 2],
@@ -322,6 +322,10 @@ where
         assert!(calls.len() <= 1, "one call at most");
         let (now, call) = (Instant::now(), calls.first());
         let fails = call.is_some_and(|call| call.fails || call.status == 503);
+        let sure = self.model.is_sure(path, user, kind).cloned();
+        if let Some(sure) = sure.as_ref().filter(|_| wish == Wish::Nothing && call.is_some()) {
+            assert!(!sure.is_usable(wish, now), "{sure:?} is there, and the origin was asked");
+        }
         // What the origin says is known before it is used.
         if let Some(call) = call {
             self.learn(call, path, user, kind, wish, stores, condition.is_some());
@@ -330,11 +334,6 @@ where
             assert!(fails, "an error out of nothing");
             return;
         };
-        let sure = self.model.is_sure(path, user, kind).cloned();
-        if wish == Wish::Nothing && call.is_some() && sure.as_ref().is_some_and(|s| s.at != now) {
-            let sure = sure.as_ref().unwrap();
-            assert!(!sure.is_usable(wish, now), "{sure:?} is there, and the origin was asked");
-        }
         match got.status.as_u16() {
             504 => {
                 assert!(wish == Wish::Directive("only-if-cached") && call.is_none(), "{got:?}");
@@ -419,17 +418,21 @@ where
         // What is stored for all takes all variants along that are there, and so does what is not stored.
         let for_all = |user: usize, sure: &Said| user == 0 || sure.is_public();
         let takes_all = said.is_public() || !(kept && of_use);
-        self.model.sure.retain(|((of_path, of_user, _), sure)| {
+        self.model.sure.retain(|((of_path, of_user, of_kind), sure)| {
             let reached = *of_user == user || for_all(*of_user, sure);
-            !(takes_all && *of_path == path && reached)
+            // What is for nobody in particular is where that for all is.
+            let takes = takes_all || user == 0 && *of_kind == kind_of(path, kind);
+            !(takes && *of_path == path && reached)
         });
         self.model.is_unsure(path, user, kind);
         if stores {
             let whole = call.status == 200 && !asks && wish != Wish::Range;
             let now = said.at;
-            let passes = |meant: Instant| path == 0 && now - meant <= Duration::from_secs(1);
-            let looked_at = !self.model.meant[user].is_some_and(passes);
-            if !(kept && of_use) {
+            let passes = |meant: Instant| path == 0 && now - meant < Duration::from_secs(1);
+            let plain = wish == Wish::Nothing;
+            let looked_at = !plain || !self.model.meant[user].is_some_and(passes);
+            // What is not looked at does not make it last longer.
+            if plain && looked_at && !(kept && of_use) {
                 self.model.meant[user] = Some(now);
             }
             if kept && whole && of_use && looked_at {
@@ -460,8 +463,8 @@ where
                 let fresh: Vec<_> = fresh.collect();
                 self.model.said.extend(fresh);
             }
-            // What is for all may be another one now.
-            self.model.sure.retain(|(_, said)| said.path != path || !said.is_public());
+            // What there is may be another one now, with all its variants, or be for all.
+            self.model.sure.retain(|(_, said)| said.path != path);
         }
     }
 
