@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
-        IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RANGE, USER_AGENT, VARY,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, USER_AGENT, VARY,
     },
 };
 use http_body::Body as _;
@@ -281,7 +281,12 @@ impl Policy<Body, BoxError> for OwnOrigin {
             let harmless = HARMLESS
                 .iter()
                 .filter_map(|name| fields.get(name).map(|value| (name.clone(), value.clone())));
-            let harmless: HeaderMap = harmless.filter(|(_, value)| !value.is_sensitive()).collect();
+            let mut harmless: HeaderMap =
+                harmless.filter(|(_, value)| !value.is_sensitive()).collect();
+            // RFC 9110, section 13.1.5: it is wanted if nothing has changed, and else the whole.
+            if fields.contains_key(IF_RANGE) {
+                harmless.remove(RANGE);
+            }
             *request.headers_mut() = harmless;
             request.extensions_mut().clear();
         }

@@ -30,8 +30,8 @@ impl ClientBuilder {
     }
 
     /// Sets how many connections that nobody uses stay open for each host. Defaults
-    /// to no limit: calls that are more at once than this close connections, and open
-    /// others, all the time.
+    /// to no limit. With one, calls that are more at once than it close connections, and
+    /// open others, all the time.
     pub fn pool_max_idle_per_host(mut self, most: usize) -> Self {
         self.transport.pool_max_idle = most;
         self

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header::IF_RANGE};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_client::{Body, Client};
 use palisade_core::BoxError;
@@ -167,5 +167,20 @@ async fn what_is_known_is_not_told_where_a_redirect_leads() {
             assert!(asked.headers.contains_key(name));
             assert_eq!(landed.headers.contains_key(name), kept || name == "if-match", "{name}");
         }
+    }
+}
+
+// A tag is not told to another origin. Without it, a part would be one of whatever is there now.
+#[tokio::test]
+async fn another_origin_is_asked_for_a_part_only_if_that_depends_on_nothing() {
+    let (first, other) = origins(302).await;
+    for known in [None, Some("\"a\"")] {
+        let mut request = get(first.url("/away"));
+        request.headers_mut().insert("range", "bytes=2-".parse().unwrap());
+        request.headers_mut().extend(known.map(|known| (IF_RANGE, known.parse().unwrap())));
+        client().oneshot(request).await.unwrap();
+        let seen = other.seen().pop().unwrap();
+        assert_eq!(seen.headers.contains_key("range"), known.is_none());
+        assert!(!seen.headers.contains_key(IF_RANGE));
     }
 }
