@@ -90,9 +90,9 @@ impl<T: Store, P, K> HttpCacheLayer<T, P, K> {
     /// Sets the name by which responses say in `Cache-Status`, RFC 9211, what was
     /// done. Defaults to none: they do not say it.
     ///
-    /// `detail` tells why a response is not stored. `key` is never told: it would
-    /// show what tells users apart. What the cache answers by itself, a 502 or a
-    /// 504, says nothing.
+    /// `detail` tells why a response is not stored, but not of those that go by for a
+    /// second after one that said so. `key` is never told: it would show what tells
+    /// users apart. What the cache answers by itself, a 502 or a 504, says nothing.
     pub fn cache_status(self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         self.set(|settings| settings.name = Some(name))
