@@ -204,7 +204,9 @@
 //! nobody waits. An answer that is not stored because it says so, or has neither a
 //! lifetime nor a validator, and is no failure and does not vary, is taken at its
 //! word: for up to a second others go by, and cost no more than without a cache, and
-//! then one is looked at again. Nobody joins one of which nothing has come for a while, that is
+//! then it is looked at again. One that goes by and could have been stored ends that
+//! for an hour. Neither is so of requests with a [`Route`], or if the store has to be
+//! asked. Nobody joins one of which nothing has come for a while, that is
 //! stale by now, or that was asked for before something that made it invalid. A body
 //! that is too large to be stored reaches those who have joined, but who is too far
 //! behind gets a [`FillError`].

@@ -27,6 +27,10 @@ use crate::sync::{Mutex, lock};
 /// For how long it is not looked at what comes, if that was not meant to be stored.
 const UNSEEN: Duration = Duration::from_secs(1);
 
+/// For how long all is looked at, if something was not that could have been stored. Who asks in a
+/// way that is stored loses one answer, however many others ask for the same in another way.
+const MIXED: Duration = Duration::from_secs(3_600);
+
 /// What is being fetched, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
@@ -45,10 +49,19 @@ struct Table {
 }
 
 /// What came could not be shared.
+#[derive(Clone, Copy)]
 struct Passing {
-    // Nor is it looked at what comes, until then: before this is forgotten.
+    // Until then each request goes by itself.
+    alone: Instant,
+    // Nor is it looked at what comes, until then.
     unseen: Option<Instant>,
+    // What came unseen could have been stored: until then all is looked at.
+    mixed: Option<Instant>,
 }
+
+/// By what is known of it: a request that passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed(u64);
 
 /// Somebody fetches it.
 struct Filling {
@@ -107,7 +120,8 @@ impl Flights {
             }
             if !table.passing.is_empty() {
                 let hash = self.hasher.hash_one(&key);
-                if table.passing.get(hash, Instant::now()).is_some() {
+                let now = Instant::now();
+                if table.passing.get(hash, now).is_some_and(|passing| now < passing.alone) {
                     return Joined::Alone;
                 }
             }
@@ -156,25 +170,40 @@ impl Flights {
         };
         let in_vain = landed.as_ref().is_some_and(|landed| landed.joined);
         if (in_vain || meant) && !remember.is_zero() {
-            let now = Instant::now();
+            let (hash, now) = (self.hasher.hash_one(key), Instant::now());
+            let known = table.passing.get(hash, now).copied();
             // No longer than anybody minds.
-            let until = now + remember.min(Duration::from_secs(86_400));
-            let unseen = meant.then(|| now + UNSEEN.min(remember / 2));
-            table.passing.remember(self.hasher.hash_one(key), Passing { unseen }, now, until);
+            let longest = if in_vain { Duration::from_secs(86_400) } else { 2 * UNSEEN };
+            let alone = now + remember.min(longest);
+            let alone = known.map_or(alone, |known| known.alone.max(alone));
+            let mixed = known.and_then(|known| known.mixed);
+            let unseen = (meant && mixed.is_none()).then(|| now + UNSEEN.min(remember / 2));
+            let until = mixed.map_or(alone, |mixed| mixed.max(alone));
+            table.passing.remember(hash, Passing { alone, unseen, mixed }, now, until);
         }
         drop(table);
         drop(landed);
     }
 
+    /// What has passed could have been stored, for somebody: none passes for a while.
+    pub(crate) fn mix(&self, Passed(hash): Passed) {
+        let now = Instant::now();
+        let passing = &mut lock(&self.flights).passing;
+        let alone = passing.get(hash, now).map_or(now, |known| known.alone);
+        let mixed = now + MIXED;
+        let until = mixed.max(alone);
+        passing.remember(hash, Passing { alone, unseen: None, mixed: Some(mixed) }, now, until);
+    }
+
     /// Whether what comes is most likely not stored, and not looked at for that.
-    pub(crate) fn passes(&self, key: CacheKeyRef<'_>) -> bool {
+    pub(crate) fn passes(&self, key: CacheKeyRef<'_>) -> Option<Passed> {
         let passing = &lock(&self.flights).passing;
         if passing.is_empty() {
-            return false;
+            return None;
         }
-        let now = Now::by(Instant::now);
-        let unseen = passing.get(self.hasher.hash_one(key), now).and_then(|passing| passing.unseen);
-        unseen.is_some_and(|until| now < until)
+        let (hash, now) = (self.hasher.hash_one(key), Now::by(Instant::now));
+        let unseen = passing.get(hash, now)?.unseen?;
+        (now < unseen).then_some(Passed(hash))
     }
 
     /// Whether nothing came of the last attempts to make fresh what is stored, so

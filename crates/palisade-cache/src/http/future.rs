@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::{
     ask::Found,
     body::CachedBody,
+    flights::Passed,
     outcome::{Heard, Lead},
     pending::Pending,
     respond,
@@ -24,7 +25,7 @@ use super::{
     upstream::Upstream,
     write::Write,
 };
-use crate::rules::cache_status::Forward;
+use crate::rules::{admission::is_for_none, cache_status::Forward};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -65,10 +66,19 @@ pin_project! {
             upstream: Upstream<S, Q, S::Future, B>,
             core: Arc<Core<T>>,
             why: Forward,
-            // Boxed, as most requests only read, and all are moved.
-            write: Option<Box<Write>>,
+            by: By,
         },
     }
+}
+
+/// What passes by.
+pub(crate) enum By {
+    /// What a cache has nothing to do with.
+    Nothing,
+    /// What may make invalid what is stored. Boxed, as most requests only read, and all are moved.
+    Write(Box<Write>),
+    /// What is most likely not stored.
+    Known(Passed),
 }
 
 /// What this one gets for itself, of the fill that it began.
@@ -88,10 +98,10 @@ where
         service: S,
         request: Request<Q>,
         why: Forward,
-        write: Option<Box<Write>>,
+        by: By,
     ) -> Self {
         let upstream = Upstream::new(service, request);
-        Self { stage: Stage::Passes { upstream, core, why, write } }
+        Self { stage: Stage::Passes { upstream, core, why, by } }
     }
 
     pub(crate) fn looks(pending: Pending<S, Q, T>) -> Self {
@@ -176,18 +186,26 @@ where
                         _ => Ok(respond::confused()),
                     });
                 }
-                StageProj::Passes { upstream, core, why, write } => {
+                StageProj::Passes { upstream, core, why, by } => {
                     let mut response = ready!(upstream.poll_response(cx))?;
-                    if let Some(write) = write {
-                        write.answered(core, response.status(), response.headers());
-                    }
+                    let (answered, headers) = (response.status(), response.headers());
+                    let status = match by {
+                        By::Nothing => CacheStatus::Bypass,
+                        By::Write(write) => {
+                            write.answered(core, answered, headers);
+                            CacheStatus::Bypass
+                        }
+                        By::Known(passed) => {
+                            let shared = core.settings.shared;
+                            if answered.is_success() && !is_for_none(answered, headers, shared) {
+                                core.flights.mix(*passed);
+                            }
+                            CacheStatus::Miss
+                        }
+                    };
                     let (name, handled) =
                         (core.settings.name.as_deref(), respond::forwarded(*why, false, false));
                     respond::sign(response.headers_mut(), name, handled, None, None);
-                    let status = match why {
-                        Forward::UriMiss => CacheStatus::Miss,
-                        _ => CacheStatus::Bypass,
-                    };
                     return Poll::Ready(Ok(response.map(|body| CachedBody::inner(body, status))));
                 }
             };

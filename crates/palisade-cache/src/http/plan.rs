@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, VARY},
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE},
     response::Parts,
 };
 use http_body::SizeHint;
@@ -22,7 +22,7 @@ use super::{
     write,
 };
 use crate::rules::{
-    admission::{Admitted, Unstorable, admit},
+    admission::{Admitted, Unstorable, admit, is_for_none},
     cache_status::Forward,
     conditional,
     etag::EntityTag,
@@ -235,9 +235,9 @@ impl<T: Store> Plan<T> {
             }
             Err(why) => {
                 self.unstored = Some(why);
-                // What varies may be stored for who asks otherwise.
-                let varies = headers.contains_key(VARY) || !self.options().vary_added.is_empty();
-                self.meant = why.is_meant() && status.is_success() && !varies;
+                // By a route it may be stored for who asks otherwise.
+                let shared = self.core.settings.shared;
+                self.meant = self.ask.route.is_none() && is_for_none(*status, headers, shared);
                 // It is what is there now, and what is stored is not.
                 if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
                     self.core.store.invalidate(self.key(selected.common));

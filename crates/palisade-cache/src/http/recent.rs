@@ -55,6 +55,7 @@ impl<V> Recent<V> {
             self.swept = Some(now);
             // Not again before as many have come as there are, if so many may come.
             self.sweep_at = (2 * self.by_hash.len()).clamp(FIRST_SWEEP, MOST);
+            self.by_hash.shrink_to(self.sweep_at);
         }
         if self.by_hash.len() < MOST || self.by_hash.contains_key(&hash) {
             self.by_hash.insert(hash, Known { value, until });

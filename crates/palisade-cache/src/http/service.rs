@@ -18,7 +18,7 @@ use super::{
     body::CachedBody,
     body_key::{BodyKey, Unread},
     entry::compacted,
-    future::ResponseFuture,
+    future::{By, ResponseFuture},
     key::CacheKeyRef,
     mode::CacheMode,
     partition::{ByCredentials, CachePartition, PartitionBy},
@@ -120,7 +120,7 @@ where
                 core.settings.observe(head, CacheStatus::Bypass.as_str());
                 let why = if is_kept(request.method()) { Forward::Bypass } else { Forward::Method };
                 let (core, inner) = (Arc::clone(core), self.inner.clone());
-                return ResponseFuture::passes(core, inner, request, why, None);
+                return ResponseFuture::passes(core, inner, request, why, By::Nothing);
             }
         };
         let uri = with_host.as_ref().unwrap_or_else(|| request.uri());
@@ -136,14 +136,18 @@ where
         let stores = demand.stores() && !(writes && *request.method() != Method::POST);
         if !stores && demand.may_ask() {
             core.settings.observe(head, CacheStatus::Bypass.as_str());
-            let write = writes.then(|| {
-                let partition = partition().into_owned();
-                Box::new(Write { method: request.method().clone(), uri: uri.clone(), partition })
-            });
+            let by = match writes {
+                true => By::Write(Box::new(Write {
+                    method: request.method().clone(),
+                    uri: uri.clone(),
+                    partition: partition().into_owned(),
+                })),
+                false => By::Nothing,
+            };
             let why = demand.why_forwarded(writes);
             demand.tell(request.headers_mut());
             let (core, inner) = (Arc::clone(core), self.inner.clone());
-            return ResponseFuture::passes(core, inner, request, why, write);
+            return ResponseFuture::passes(core, inner, request, why, by);
         }
         let route = core.settings.route(head);
         let partition = &*partition();
@@ -170,12 +174,13 @@ where
             return ResponseFuture::answered(response);
         }
         if let Some(Decision::Ask { selected: None, why: why @ Forward::UriMiss }) = decision
+            && route.is_none()
             && is_plain(request.method(), request.headers(), key, &demand)
-            && core.flights.passes(key)
+            && let Some(passed) = core.flights.passes(key)
         {
             core.settings.observe(head, CacheStatus::Miss.as_str());
             let (core, inner) = (Arc::clone(core), self.inner.clone());
-            return ResponseFuture::passes(core, inner, request, why, None);
+            return ResponseFuture::passes(core, inner, request, why, By::Known(passed));
         }
         let ask = Ask {
             method: request.method().clone(),

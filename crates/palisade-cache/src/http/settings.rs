@@ -180,7 +180,8 @@ impl Collapse {
     /// Sets for how long it is remembered that a response could not be shared,
     /// so that requests for it do not wait for each other; nor are answers looked at,
     /// for half of it and at most a second, where one was not stored because it said
-    /// so. Defaults to two seconds.
+    /// so, whether requests are sent as one or not. Defaults to two seconds; zero is for
+    /// neither.
     pub fn remember(mut self, remember: Duration) -> Self {
         self.remember = remember;
         self

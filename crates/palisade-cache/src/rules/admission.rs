@@ -2,7 +2,10 @@
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LOCATION, SET_COOKIE},
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE,
+        VARY,
+    },
 };
 
 use super::{
@@ -80,12 +83,6 @@ impl Unstorable {
             Self::TooLarge => "too-large",
         }
     }
-
-    /// Whether it is what is meant, of a response that tells no failure: then the next one is
-    /// most likely the same.
-    pub(crate) fn is_meant(self) -> bool {
-        matches!(self, Self::NoStore | Self::Private | Self::OfNoUse)
-    }
 }
 
 /// Decides whether a response is stored.
@@ -113,6 +110,20 @@ pub(crate) fn admit(
         return Err(Unstorable::OfNoUse);
     }
     Ok(Admitted { policy, selector })
+}
+
+/// Whether a response is meant for no cache, as far as its head tells by itself, whoever asks: then
+/// the next one is most likely the same.
+pub(crate) fn is_for_none(status: StatusCode, headers: &HeaderMap, shared: bool) -> bool {
+    let targeted = if shared { targeted::of(headers) } else { None };
+    if !status.is_success() || targeted.is_some() || headers.contains_key(VARY) {
+        return false;
+    }
+    if headers.contains_key(CACHE_CONTROL) {
+        let directives = ResponseDirectives::of(headers);
+        return directives.no_store && !directives.must_understand;
+    }
+    ![EXPIRES, ETAG, LAST_MODIFIED].iter().any(|name| headers.contains_key(name))
 }
 
 fn check_method(

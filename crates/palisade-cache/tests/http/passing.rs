@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::header::ACCEPT;
-use palisade_cache::{CacheStatus, Route};
+use palisade_cache::{CacheStatus, HttpCacheLayer, MemoryStore, Route};
 use tokio::{
     task::JoinSet,
     time::{Instant, advance},
@@ -36,16 +36,19 @@ async fn who_asks_all_the_time_for_what_is_not_stored_waits_for_others_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stored_from_now_on_is_found_within_a_second() {
-    let origin = Origin::of([reply(200, &[NO_STORE], "x"), reply(200, &[FRESH], "y")]);
-    let client = client(&private(), &origin);
-    for _ in 0..3 {
+async fn what_is_stored_from_now_on_is_lost_once_at_most() {
+    for (pause, misses) in [(Duration::ZERO, 3), (SECOND, 2)] {
+        let origin = Origin::of([reply(200, &[NO_STORE], "x"), reply(200, &[FRESH], "y")]);
+        let client = client(&private(), &origin);
         assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
+        advance(pause).await;
+        let mut found = Vec::new();
+        for _ in 0..4 {
+            found.push(client.get("/x", &[]).await.cache);
+        }
+        assert_eq!(found[3], CacheStatus::Hit);
+        assert_eq!(origin.calls(), misses);
     }
-    advance(SECOND).await;
-    assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Miss);
-    assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit);
-    assert_eq!(origin.calls(), 4);
 }
 
 // Only what was meant: the next answer may well be another one.
@@ -89,6 +92,44 @@ async fn who_asks_for_something_special_is_looked_at() {
         assert_eq!(client.get("/x", &[fields]).await.cache, CacheStatus::Miss);
         assert_eq!(client.get("/x", &[]).await.cache, CacheStatus::Hit, "{fields:?}");
     }
+}
+
+// However many ask in the other way, and however seldom somebody asks in this one.
+#[tokio::test(start_paused = true)]
+async fn what_some_may_store_is_stored_although_most_may_not() {
+    for pause in [Duration::from_millis(1), Duration::from_millis(400)] {
+        let origin = Origin::new(|request| {
+            let personal = request.headers().contains_key("authorization");
+            reply(200, &[if personal { NO_STORE } else { FRESH }], "x")
+        });
+        let client = client(&HttpCacheLayer::shared(MemoryStore::new(1 << 20)), &origin);
+        let mut found = Vec::new();
+        for _ in 0..4 {
+            for _ in 0..9 {
+                client.get("/x", &[("authorization", "alice")]).await;
+                advance(pause).await;
+            }
+            found.push(client.get("/x", &[]).await.cache);
+        }
+        // The first may have been looked at.
+        let hits = found.iter().skip_while(|status| **status == CacheStatus::Miss).count();
+        assert!(2 <= hits, "{found:?}");
+    }
+}
+
+// Some servers of one name have been told to, and others not yet.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_now_and_then_is_heard() {
+    let mut calls = 0;
+    let origin = Origin::new(move |_| {
+        calls += 1;
+        reply(200, &[if calls % 5 == 0 { FRESH } else { NO_STORE }], "x")
+    });
+    let client = client(&private(), &origin);
+    for _ in 0..99 {
+        client.get("/x", &[]).await;
+    }
+    assert_eq!(origin.calls(), 10);
 }
 
 // It is known of each partition, and each URI, by itself.
