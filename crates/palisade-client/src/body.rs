@@ -29,7 +29,8 @@ pub struct Body {
 // moves it.
 enum Kind {
     Full(Bytes),
-    // Locked to be `Sync`, as other clients want bodies to be, whatever the stream is.
+    // Locked to be `Sync`, as other clients want bodies to be, whatever the stream is: it is asked
+    // under the lock how long it is, and nobody else can be there.
     Stream(Mutex<Stream>),
 }
 

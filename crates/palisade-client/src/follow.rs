@@ -272,8 +272,12 @@ impl Policy<Body, BoxError> for OwnOrigin {
         // What is known is what was asked for first: 304 would be about something else. What a
         // write insists on stays, as it would be done without it.
         if self.followed && is_safe(request.method()) {
-            for known in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-                request.headers_mut().remove(known);
+            let fields = request.headers_mut();
+            fields.remove(IF_NONE_MATCH);
+            fields.remove(IF_MODIFIED_SINCE);
+            // RFC 9110, section 13.1.5: it is wanted if nothing has changed, and else the whole.
+            if fields.remove(IF_RANGE).is_some() {
+                fields.remove(RANGE);
             }
         }
         if self.away {
@@ -281,12 +285,7 @@ impl Policy<Body, BoxError> for OwnOrigin {
             let harmless = HARMLESS
                 .iter()
                 .filter_map(|name| fields.get(name).map(|value| (name.clone(), value.clone())));
-            let mut harmless: HeaderMap =
-                harmless.filter(|(_, value)| !value.is_sensitive()).collect();
-            // RFC 9110, section 13.1.5: it is wanted if nothing has changed, and else the whole.
-            if fields.contains_key(IF_RANGE) {
-                harmless.remove(RANGE);
-            }
+            let harmless: HeaderMap = harmless.filter(|(_, value)| !value.is_sensitive()).collect();
             *request.headers_mut() = harmless;
             request.extensions_mut().clear();
         }

@@ -36,6 +36,9 @@ impl ClientBuilder {
     /// credentials, no fields of your own. A body is not sent there either, nor a
     /// method that changes something: the redirect is the answer then.
     ///
+    /// What is read elsewhere is asked for without `If-None-Match`, `If-Modified-Since`
+    /// and `If-Range`: they are about what was asked for first.
+    ///
     /// A cache further out does not see where a redirect leads, so what it leads to
     /// gets `Vary: *`, and is not stored.
     pub fn redirects(mut self, most: usize) -> Self {

@@ -170,17 +170,19 @@ async fn what_is_known_is_not_told_where_a_redirect_leads() {
     }
 }
 
-// A tag is not told to another origin. Without it, a part would be one of whatever is there now.
+// Without its tag, a part would be one of whatever is there now.
 #[tokio::test]
-async fn another_origin_is_asked_for_a_part_only_if_that_depends_on_nothing() {
+async fn a_part_is_asked_for_where_a_redirect_leads_only_if_that_depends_on_nothing() {
     let (first, other) = origins(302).await;
-    for known in [None, Some("\"a\"")] {
-        let mut request = get(first.url("/away"));
-        request.headers_mut().insert("range", "bytes=2-".parse().unwrap());
-        request.headers_mut().extend(known.map(|known| (IF_RANGE, known.parse().unwrap())));
-        client().oneshot(request).await.unwrap();
-        let seen = other.seen().pop().unwrap();
-        assert_eq!(seen.headers.contains_key("range"), known.is_none());
-        assert!(!seen.headers.contains_key(IF_RANGE));
+    for (path, there) in [("/away", &other), ("/near", &first)] {
+        for known in [None, Some("\"a\"")] {
+            let mut request = get(first.url(path));
+            request.headers_mut().insert("range", "bytes=2-".parse().unwrap());
+            request.headers_mut().extend(known.map(|known| (IF_RANGE, known.parse().unwrap())));
+            client().oneshot(request).await.unwrap();
+            let seen = there.seen().pop().unwrap();
+            assert_eq!(seen.headers.contains_key("range"), known.is_none());
+            assert!(!seen.headers.contains_key(IF_RANGE));
+        }
     }
 }
