@@ -26,6 +26,7 @@ mod requests;
 mod responses;
 mod secrets;
 mod servers;
+mod stacks;
 mod timeouts;
 mod tls;
 mod wire;
