@@ -1,6 +1,7 @@
 //! What an enemy would try: servers that lie, callers that misuse, times that are odd.
 
 use std::{
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -11,7 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::join_all};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_ENCODING};
+use http_body::Frame;
 use http_body_util::StreamBody;
 use palisade_auth::ApiKey;
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
@@ -197,16 +199,24 @@ async fn a_body_without_end_is_let_go() {
 
 #[tokio::test]
 async fn a_body_that_keeps_nobody_waiting_ends_in_time() {
-    // They count for no limit.
-    let empty = || Ok::<_, BoxError>(http_body::Frame::data(Bytes::new()));
-    let endless = move |_: Request<Body>| async move {
-        let body = StreamBody::new(futures_util::stream::repeat_with(empty));
-        Ok::<_, BoxError>(Response::new(Body::stream(body)))
-    };
-    let client = Client::builder().build_over(service_fn(endless)).unwrap();
-    let request = client.get("http://api.example/".to_owned()).timeout(Duration::from_millis(20));
-    let error = request.send().await.unwrap().bytes().await.unwrap_err();
-    assert!(error.is_timeout(), "{error:?}");
+    // They count for no limit, nor does a block of which nothing comes: RFC 1951, section 3.2.4.
+    const START: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03";
+    const BLOCK: &[u8] = b"\0\0\0\xff\xff";
+    let bodies: [(_, _, &[u8]); 3] =
+        [("identity", b"" as &[u8], b""), ("gzip", b"", b""), ("gzip", START, BLOCK)];
+    for (coding, start, piece) in bodies {
+        let endless = move |_: Request<Body>| async move {
+            let pieces = iter::once(start).chain(iter::repeat(piece));
+            let pieces = pieces.map(|piece| Ok::<_, BoxError>(Frame::data(piece.into())));
+            let body = Body::stream(StreamBody::new(futures_util::stream::iter(pieces)));
+            Ok::<_, BoxError>(Response::builder().header(CONTENT_ENCODING, coding).body(body)?)
+        };
+        let client = Client::builder().build_over(service_fn(endless)).unwrap();
+        let request = client.get("http://api.example/".to_owned());
+        let request = request.timeout(Duration::from_millis(20));
+        let error = request.send().await.unwrap().bytes().await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -270,7 +280,7 @@ async fn an_answer_before_the_upload_is_over_counts_and_the_next_request_works()
     let server = server.await;
     let client = client();
     let endless = futures_util::stream::repeat_with(|| {
-        Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(&[0; 4096])))
+        Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[0; 4096])))
     });
     let response = client.post(server.url("/")).stream(StreamBody::new(endless)).send().await;
     let response = response.unwrap();
