@@ -50,11 +50,7 @@ impl Inflated {
             match self.inflate() {
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => return Poll::Ready(Some(Ok(Frame::data(piece.into())))),
-                Err(error) => {
-                    (self.input, self.held) = (Bytes::new(), false);
-                    self.stage = Stage::Ended { trailers: None };
-                    return Poll::Ready(Some(Err(error.into())));
-                }
+                Err(error) => return Poll::Ready(Some(Err(self.fail(error.into())))),
             }
             if self.holds() {
                 continue;
@@ -62,8 +58,9 @@ impl Inflated {
             if let Stage::Ended { trailers } = &mut self.stage {
                 return Poll::Ready(trailers.take().map(Ok));
             }
-            let trailers = match ready!(Pin::new(&mut self.body).poll_frame(cx)?) {
-                Some(frame) => match frame.into_data() {
+            let trailers = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
+                Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => continue,
                     Ok(data) => {
                         (self.input, self.stage) = (data, Stage::Begun);
@@ -92,6 +89,13 @@ impl Inflated {
             }
         }
         Ok(self.decoder.take())
+    }
+
+    /// It has ended with this error, and with no other one.
+    fn fail(&mut self, error: BoxError) -> BoxError {
+        (self.input, self.held) = (Bytes::new(), false);
+        self.stage = Stage::Ended { trailers: None };
+        error
     }
 
     fn holds(&self) -> bool {

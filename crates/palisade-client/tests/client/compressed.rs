@@ -124,6 +124,27 @@ async fn what_has_come_is_there_before_the_rest_and_trailers_after_it() {
     assert_eq!(rest.to_bytes(), "hello");
 }
 
+#[tokio::test]
+async fn what_breaks_off_is_an_error_once() {
+    let cut = Bytes::from(gzip(TEXT.as_bytes())).slice(..20);
+    let api = service_fn(move |_| {
+        let pieces = [Ok(Frame::data(cut.clone())), Err(BoxError::from("broken"))];
+        let body = Body::stream(StreamBody::new(stream::iter(pieces)));
+        async {
+            Ok::<_, BoxError>(Response::builder().header(CONTENT_ENCODING, "gzip").body(body)?)
+        }
+    });
+    let client = Client::builder().build_over(api).unwrap();
+    let mut body = client.oneshot(get("http://api.example/")).await.unwrap().into_body();
+    let error = loop {
+        if let Err(error) = body.frame().await.unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(error.to_string(), "broken");
+    assert!(body.frame().await.is_none());
+}
+
 // RFC 9110, sections 8.4.1 and 8.4.1.3.
 #[tokio::test]
 async fn codings_have_names_in_any_case() {
