@@ -201,8 +201,8 @@
 //! one, without `Range`, conditions, a mode or `Cache-Control` of its own, in the
 //! same partition; and the response has to be one that may be stored, fresh, and
 //! for them by its `Vary`. If it is not, all are sent at once, and for two seconds
-//! nobody waits. An answer that is not stored because it says so, or has neither a
-//! lifetime nor a validator, and is no failure and does not vary, is taken at its
+//! nobody waits. A success that is not stored, does not vary, and says `no-store`, or
+//! has neither `Cache-Control` nor a lifetime or validator, is taken at its
 //! word: for up to a second others go by, and cost no more than without a cache, and
 //! then it is looked at again. One that goes by and could have been stored ends that
 //! for an hour. Neither is so of requests with a [`Route`], or if the store has to be
