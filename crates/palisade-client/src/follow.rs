@@ -147,8 +147,7 @@ impl<S> Kept<S> {
         let Self { head, body, inner, most } = self;
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
-        let policy =
-            OwnOrigin { left: most, followed: false, away: false, body: !body.is_end_stream() };
+        let policy = OwnOrigin { left: most, away: false, body: !body.is_end_stream() };
         let answered = Answered { inner, first: Some(response) };
         let mut follow = FollowRedirect::with_policy(answered, policy);
         Box::pin(follow.call(head.rebuild().map(|()| body)))
@@ -212,12 +211,17 @@ where
                 // RFC 9111, section 4: what is stored answers the URI that it was asked by. A
                 // cache further out sees the first one alone, and RFC 9110, section 12.5.5, has
                 // a way to say that more than it sees decides.
-                // A map that is full does without: caches store none that is nearly full.
-                let _ = response.headers_mut().try_append(VARY, HeaderValue::from_static("*"));
+                vary_by_more(response.headers_mut());
                 Poll::Ready(Ok(response))
             }
         }
     }
+}
+
+/// Says that a response depends on more than its request shows, so that caches do not store it.
+pub(crate) fn vary_by_more(headers: &mut HeaderMap) {
+    // A map that is full does without: caches store none that is nearly full.
+    let _ = headers.try_append(VARY, HeaderValue::from_static("*"));
 }
 
 /// Follows so many redirects, and takes nothing along to another origin that could
@@ -226,7 +230,6 @@ where
 #[derive(Clone, Debug)]
 struct OwnOrigin {
     left: usize,
-    followed: bool,
     away: bool,
     body: bool,
 }
@@ -264,14 +267,13 @@ impl Policy<Body, BoxError> for OwnOrigin {
             }
             self.away = true;
         }
-        self.followed = true;
         Ok(Action::Follow)
     }
 
     fn on_request(&mut self, request: &mut Request<Body>) {
-        // What is known is what was asked for first: 304 would be about something else. What a
-        // write insists on stays, as it would be done without it.
-        if self.followed && is_safe(request.method()) {
+        // What is known is what was asked for first, which is answered already: 304 would be about
+        // something else. What a write insists on stays, as it would be done without it.
+        if is_safe(request.method()) {
             let fields = request.headers_mut();
             fields.remove(IF_NONE_MATCH);
             fields.remove(IF_MODIFIED_SINCE);

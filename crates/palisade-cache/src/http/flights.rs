@@ -170,16 +170,14 @@ impl Flights {
         };
         let in_vain = landed.as_ref().is_some_and(|landed| landed.joined);
         if (in_vain || meant) && !remember.is_zero() {
-            let (hash, now) = (self.hasher.hash_one(key), Instant::now());
-            let known = table.passing.get(hash, now).copied();
             // No longer than anybody minds.
             let longest = if in_vain { Duration::from_secs(86_400) } else { 2 * UNSEEN };
-            let alone = now + remember.min(longest);
-            let alone = known.map_or(alone, |known| known.alone.max(alone));
-            let mixed = known.and_then(|known| known.mixed);
-            let unseen = (meant && mixed.is_none()).then(|| now + UNSEEN.min(remember / 2));
-            let until = mixed.map_or(alone, |mixed| mixed.max(alone));
-            table.passing.remember(hash, Passing { alone, unseen, mixed }, now, until);
+            let now = Instant::now();
+            table.learn(self.hasher.hash_one(key), now, |known| {
+                known.alone = known.alone.max(now + remember.min(longest));
+                let unseen = meant && known.mixed.is_none();
+                known.unseen = unseen.then(|| now + UNSEEN.min(remember / 2));
+            });
         }
         drop(table);
         drop(landed);
@@ -188,11 +186,9 @@ impl Flights {
     /// What has passed could have been stored, for somebody: none passes for a while.
     pub(crate) fn mix(&self, Passed(hash): Passed) {
         let now = Instant::now();
-        let passing = &mut lock(&self.flights).passing;
-        let alone = passing.get(hash, now).map_or(now, |known| known.alone);
-        let mixed = now + MIXED;
-        let until = mixed.max(alone);
-        passing.remember(hash, Passing { alone, unseen: None, mixed: Some(mixed) }, now, until);
+        lock(&self.flights).learn(hash, now, |known| {
+            (known.unseen, known.mixed) = (None, Some(now + MIXED));
+        });
     }
 
     /// Whether what comes is most likely not stored, and not looked at for that.
@@ -236,6 +232,15 @@ impl Flights {
 }
 
 impl Table {
+    /// Learns something of what came, for as long as any of it matters.
+    fn learn(&mut self, hash: u64, now: Instant, change: impl FnOnce(&mut Passing)) {
+        let nothing = Passing { alone: now, unseen: None, mixed: None };
+        let mut known = self.passing.get(hash, now).copied().unwrap_or(nothing);
+        change(&mut known);
+        let until = known.mixed.map_or(known.alone, |mixed| mixed.max(known.alone));
+        self.passing.remember(hash, known, now, until);
+    }
+
     fn remove(&mut self, key: &CacheKey, is: impl FnOnce(&Filling) -> bool) -> Option<Filling> {
         self.by_key.get(key).is_some_and(is).then(|| self.by_key.remove(key)).flatten()
     }

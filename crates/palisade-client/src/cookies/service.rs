@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::CookieJar;
-use crate::{Body, erased::Answer};
+use crate::{Body, erased::Answer, follow::vary_by_more};
 
 /// Sends the cookies of a jar, and takes those of responses.
 ///
@@ -100,8 +100,7 @@ impl Exchange {
         if !self.own && varies_by_cookie(headers) {
             // RFC 9110, section 12.5.5. A cache further out does not see what the jar has,
             // and would take the answer to one login for that to the next.
-            // A map that is full does without: caches store none that is nearly full.
-            let _ = headers.try_append(VARY, HeaderValue::from_static("*"));
+            vary_by_more(headers);
         }
     }
 }
