@@ -97,11 +97,15 @@ async fn outlast(client: ClientBuilder, down: Range<Duration>, manner: Manner) -
 
 #[tokio::test(start_paused = true)]
 async fn is_outlasted_without_a_storm() {
+    // Chance decides when the breaker asks again, and with it who has failed thrice by then:
+    // some 3 of all these calls, and in one of 100 runs 3 of a single outage's.
+    let (mut lost, mut made) = (0, 0);
     for millis in [500, 1_000, 2_000, 5_000] {
         for manner in [Manner::Plain, Manner::Refusing, Manner::Rough] {
             let down = SECOND..SECOND + millis * MS;
             let outcome = outlast(Client::builder(), down, manner).await;
-            assert!(outcome.lost <= CALLS / 1_000, "{millis} {manner:?} {outcome:?}");
+            lost += outcome.lost;
+            made += CALLS;
             // What came in before the breaker opened, and probes.
             assert!(outcome.in_vain <= 60, "{millis} {outcome:?}");
             let rough = if let Manner::Rough = manner { CALLS / 20 } else { 0 };
@@ -110,6 +114,7 @@ async fn is_outlasted_without_a_storm() {
             assert!(outcome.took < 60 * SECOND, "{millis} {outcome:?}");
         }
     }
+    assert!(lost <= made / 1_000, "{lost} of {made}");
 }
 
 #[tokio::test(start_paused = true)]
