@@ -9,13 +9,10 @@ use http_body::Body as HttpBody;
 use palisade_core::BoxError;
 use pin_project_lite::pin_project;
 
-use crate::{error::expired, expiry::Expiry};
+use crate::expiry::Expiry;
 
 /// So much of a body is kept for an error.
 pub(crate) const KEPT: usize = 64 * 1024;
-
-/// After so many pieces that nobody waited for, the time is looked at: no timer is asked then.
-const AT_ONCE: u32 = 64;
 
 pin_project! {
     /// Collects a body, up to a limit.
@@ -64,20 +61,11 @@ where
         if mem::take(this.whole) && (this.gather.limit as u64) < this.body.size_hint().lower() {
             return Poll::Ready(Collected { bytes: Bytes::new(), end: End::TooLarge });
         }
-        let mut pieces = 0_u32;
         let end = loop {
-            pieces = pieces.wrapping_add(1);
-            if pieces.is_multiple_of(AT_ONCE) && this.expiry.is_over() {
-                break End::Broken(expired());
-            }
-            let frame = match this.body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(error))) => break End::Broken(error.into()),
-                Poll::Ready(None) => break End::Whole,
-                Poll::Pending => {
-                    ready!(this.expiry.poll(cx));
-                    break End::Broken(expired());
-                }
+            let frame = match ready!(this.expiry.poll_frame(this.body.as_mut(), cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => break End::Broken(error),
+                None => break End::Whole,
             };
             // Trailers are of no use here.
             let Ok(mut data) = frame.into_data() else { continue };

@@ -15,7 +15,7 @@ use crate::{
     Error,
     call::Call,
     collect::{Collect, End},
-    error::{Fact, expired},
+    error::Fact,
     expiry::Expiry,
 };
 
@@ -66,11 +66,8 @@ impl ResponseBody {
         let rest = &mut self.rest;
         if rest.unread.is_empty() && !rest.is_end_stream() && !buffer.is_empty() {
             let waiter = Waiter::new().map_err(|cannot| io::Error::other(cannot.at(call)))?;
-            let filled = waiter.wait(poll_fn(|cx| match rest.poll_fill(cx) {
-                Poll::Ready(filled) => Poll::Ready(filled),
-                Poll::Pending => expiry.poll(cx).map(|()| Err(expired())),
-            }));
-            filled
+            waiter
+                .wait(poll_fn(|cx| rest.poll_fill(expiry, cx)))
                 .map_err(|error| read_error(Error::new(Fact::Body(error), call.cloned(), None)))?;
         }
         let length = buffer.len().min(rest.unread.len());
@@ -116,11 +113,14 @@ pub(crate) struct Rest {
 
 impl Rest {
     /// Has something to read, unless it is over.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_fill(
+        &mut self,
+        expiry: &mut Expiry,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
         while self.unread.is_empty() {
-            let Some(frame) = ready!(Pin::new(&mut *self).poll_frame(cx)).transpose()? else {
-                break;
-            };
+            let frame = ready!(expiry.poll_frame(Pin::new(&mut *self), cx));
+            let Some(frame) = frame.transpose()? else { break };
             // Trailers are of no use here.
             self.unread = frame.into_data().unwrap_or_default();
         }

@@ -180,9 +180,28 @@ fn a_deadline_ends_the_call_and_the_reading() {
     assert!(error.is_timeout(), "{error:?}");
 
     let stalls = client(|_| answer(200, "", Body::stream(Ends { told: None })));
-    let mut response = stalls.get("/").timeout(limit).send().unwrap();
-    let error = response.read(&mut [0; 8]).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    // One that never keeps anybody waiting, too.
+    let empty = client(|_| answer(200, "", Body::stream(Empty)));
+    for client in [stalls, empty] {
+        let mut response = client.get("/").timeout(limit).send().unwrap();
+        let error = response.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
+
+/// A body of which nothing comes at any time.
+struct Empty;
+
+impl http_body::Body for Empty {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+    }
 }
 
 fn check_refused(error: &Error) {
