@@ -196,8 +196,8 @@ where
                             CacheStatus::Bypass
                         }
                         By::Known(passed) => {
-                            let shared = core.settings.shared;
-                            if answered.is_success() && !is_for_none(answered, headers, shared) {
+                            let options = core.settings.options(None, false);
+                            if answered.is_success() && !is_for_none(answered, headers, &options) {
                                 core.flights.mix(*passed);
                             }
                             CacheStatus::Miss

@@ -236,8 +236,8 @@ impl<T: Store> Plan<T> {
             Err(why) => {
                 self.unstored = Some(why);
                 // By a route it may be stored for who asks otherwise.
-                let shared = self.core.settings.shared;
-                self.meant = self.ask.route.is_none() && is_for_none(*status, headers, shared);
+                self.meant =
+                    self.ask.route.is_none() && is_for_none(*status, headers, &self.options());
                 // It is what is there now, and what is stored is not.
                 if let Some(selected) = self.selected.take().filter(|_| status.is_success()) {
                     self.core.store.invalidate(self.key(selected.common));

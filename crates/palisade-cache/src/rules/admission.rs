@@ -114,16 +114,20 @@ pub(crate) fn admit(
 
 /// Whether a response is meant for no cache, as far as its head tells by itself, whoever asks: then
 /// the next one is most likely the same.
-pub(crate) fn is_for_none(status: StatusCode, headers: &HeaderMap, shared: bool) -> bool {
-    let targeted = if shared { targeted::of(headers) } else { None };
+pub(crate) fn is_for_none(status: StatusCode, headers: &HeaderMap, options: &Options<'_>) -> bool {
+    let targeted = if options.shared { targeted::of(headers) } else { None };
     if !status.is_success() || targeted.is_some() || headers.contains_key(VARY) {
         return false;
     }
     if headers.contains_key(CACHE_CONTROL) {
+        // RFC 9111, section 5.2.2.5: nothing that is told of stale responses goes before it.
         let directives = ResponseDirectives::of(headers);
         return directives.no_store && !directives.must_understand;
     }
-    ![EXPIRES, ETAG, LAST_MODIFIED].iter().any(|name| headers.contains_key(name))
+    // RFC 9111, section 4.2.4: what says nothing does not forbid it either.
+    let is_given_stale = (options.stale_while_revalidate != 0 || options.stale_if_error != 0)
+        && status::is_heuristically_cacheable(status);
+    !is_given_stale && ![EXPIRES, ETAG, LAST_MODIFIED].iter().any(|name| headers.contains_key(name))
 }
 
 fn check_method(
@@ -214,4 +218,46 @@ fn check_shared(
 
 fn sets_cookies(response: &HeaderMap) -> bool {
     response.contains_key(SET_COOKIE)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter().copied();
+        let field =
+            |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        fields.map(field).collect()
+    }
+
+    #[test]
+    fn what_says_nothing_is_for_none_unless_it_is_given_stale() {
+        const CC: &str = "cache-control";
+        let renewing = Options { stale_while_revalidate: 1, ..Options::PRIVATE };
+        let failing = Options { stale_if_error: 1, ..Options::PRIVATE };
+        // Without a word of the layer on what is stale, and with one.
+        for (status, fields, otherwise, stale) in [
+            (200, &[][..], true, false),
+            (204, &[], true, false),
+            // It is not stored without a lifetime.
+            (201, &[], true, true),
+            (404, &[], false, false),
+            (200, &[("vary", "accept")], false, false),
+            (200, &[("etag", "\"a\"")], false, false),
+            (200, &[("expires", "0")], false, false),
+            (200, &[(CC, "no-store")], true, true),
+            (200, &[(CC, "no-store, stale-if-error=60")], true, true),
+            (200, &[(CC, "no-store, must-understand")], false, false),
+            (200, &[(CC, "no-cache")], false, false),
+            (200, &[(CC, "must-revalidate")], false, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let is = |options| is_for_none(status, &headers(fields), options);
+            let found = [&Options::PRIVATE, &renewing, &failing].map(is);
+            assert_eq!(found, [otherwise, stale, stale], "{status} {fields:?}");
+        }
+    }
 }

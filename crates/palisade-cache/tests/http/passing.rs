@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use http::header::ACCEPT;
-use palisade_cache::{CacheStatus, HttpCacheLayer, MemoryStore, Route};
+use palisade_cache::{CacheStatus, HttpCacheLayer, MemoryStore, Route, background_fn};
 use tokio::{
     task::JoinSet,
     time::{Instant, advance},
 };
 
-use crate::support::{Origin, client, private, reply};
+use crate::support::{Origin, client, clock, private, reply};
 
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const FRESH: (&str, &str) = ("cache-control", "max-age=600");
@@ -64,6 +64,37 @@ async fn the_next_answer_is_stored_after_a_failure_and_where_answers_vary() {
         let client = client(&private(), &origin);
         for status in [CacheStatus::Miss, CacheStatus::Miss, CacheStatus::Hit] {
             assert_eq!(client.get("/x", &[]).await.cache, status, "{fields:?}");
+        }
+    }
+}
+
+// It was never fresh, and yet it is given while it is renewed, or in place of an error.
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_is_stored_where_the_layer_gives_what_is_stale() {
+    let minute = Duration::from_secs(60);
+    let layer = || HttpCacheLayer::private(MemoryStore::new(1 << 20).max_body(9)).clock(clock());
+    let spawn = background_fn(|work| {
+        tokio::spawn(work);
+    });
+    for (layer, instead) in [
+        (layer().stale_if_error(minute), reply(503, &[], "z")),
+        (layer().stale_while_revalidate(minute).background(spawn), reply(200, &[], "z")),
+    ] {
+        for (first, lost) in [
+            // There is no room for it, but for the next one.
+            (reply(200, &[("content-length", "10")], "0123456789"), 0),
+            // The next one goes by.
+            (reply(200, &[NO_STORE], "x"), 1),
+        ] {
+            let replies =
+                [vec![first], vec![reply(200, &[], "y"); lost + 1], vec![instead.clone()]];
+            let client = client(&layer, &Origin::of(replies.concat()));
+            let uri = format!("/{lost}");
+            for _ in 0..lost + 2 {
+                assert_eq!(client.get(&uri, &[]).await.cache, CacheStatus::Miss);
+            }
+            let got = client.get(&uri, &[]).await;
+            assert_eq!((got.text(), got.cache), ("y", CacheStatus::Stale), "{lost}");
         }
     }
 }
