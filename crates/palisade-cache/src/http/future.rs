@@ -25,7 +25,7 @@ use super::{
     upstream::Upstream,
     write::Write,
 };
-use crate::rules::{admission::is_for_none, cache_status::Forward};
+use crate::rules::{admission::is_for_some, cache_status::Forward};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -197,7 +197,8 @@ where
                         }
                         By::Known(passed) => {
                             let options = core.settings.options(None, false);
-                            if answered.is_success() && !is_for_none(answered, headers, &options) {
+                            let now = || core.settings.now();
+                            if is_for_some(answered, headers, &options, now) {
                                 core.flights.mix(*passed);
                             }
                             CacheStatus::Miss

@@ -1,7 +1,9 @@
 //! What may be stored: RFC 9111, section 3.
 
+use std::time::SystemTime;
+
 use http::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, Method, StatusCode, Uri,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE,
         VARY,
@@ -128,6 +130,32 @@ pub(crate) fn is_for_none(status: StatusCode, headers: &HeaderMap, options: &Opt
     let is_given_stale = (options.stale_while_revalidate != 0 || options.stale_if_error != 0)
         && status::is_heuristically_cacheable(status);
     !is_given_stale && ![EXPIRES, ETAG, LAST_MODIFIED].iter().any(|name| headers.contains_key(name))
+}
+
+/// Whether a response could be stored for somebody, as far as its head tells by itself. It came
+/// `received`.
+pub(crate) fn is_for_some(
+    status: StatusCode,
+    headers: &HeaderMap,
+    options: &Options<'_>,
+    received: impl FnOnce() -> SystemTime,
+) -> bool {
+    // Most are not, and that is told without the time.
+    if is_for_none(status, headers, options) {
+        return false;
+    }
+    let received = received();
+    // What is not stored for who asks like this is stored for nobody.
+    let exchange = Exchange {
+        method: &Method::GET,
+        uri: &Uri::default(),
+        request: &HeaderMap::new(),
+        status,
+        response: headers,
+        asked: received,
+        received,
+    };
+    admit(&exchange, options).is_ok()
 }
 
 fn check_method(
@@ -258,6 +286,32 @@ mod tests {
             let is = |options| is_for_none(status, &headers(fields), options);
             let found = [&Options::PRIVATE, &renewing, &failing].map(is);
             assert_eq!(found, [otherwise, stale, stale], "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_for_some_if_any_request_could_have_it_stored() {
+        const CC: &str = "cache-control";
+        let failing = Options { stale_if_error: 1, ..Options::PRIVATE };
+        for (status, fields, options, expected) in [
+            (200, &[(CC, "max-age=9")][..], &Options::PRIVATE, true),
+            (404, &[(CC, "max-age=9")], &Options::PRIVATE, true),
+            (503, &[(CC, "max-age=9")], &Options::PRIVATE, true),
+            (301, &[("etag", "\"a\"")], &Options::PRIVATE, true),
+            (200, &[(CC, "max-age=9"), ("vary", "accept")], &Options::PRIVATE, true),
+            (200, &[(CC, "max-age=9"), ("vary", "*")], &Options::PRIVATE, false),
+            (200, &[(CC, "no-cache")], &Options::PRIVATE, false),
+            (404, &[(CC, "no-store")], &Options::PRIVATE, false),
+            (404, &[], &Options::PRIVATE, false),
+            (404, &[], &failing, true),
+            (500, &[], &failing, false),
+            (404, &[(CC, "private, max-age=9")], &Options::PRIVATE, true),
+            (404, &[(CC, "private, max-age=9")], &Options::SHARED, false),
+            (200, &[(CC, "max-age=9")], &Options::SHARED, true),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let is = is_for_some(status, &headers(fields), options, || SystemTime::UNIX_EPOCH);
+            assert_eq!(is, expected, "{status} {fields:?}");
         }
     }
 }

@@ -51,6 +51,36 @@ async fn what_is_stored_from_now_on_is_lost_once_at_most() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_goes_by_is_heard_if_it_could_have_been_stored_whatever_its_status() {
+    let stale = private().stale_if_error(SECOND);
+    for (layer, status, fields, misses) in [
+        (private(), 404, &[FRESH][..], 3),
+        (private(), 404, &[("etag", "\"a\"")], 3),
+        (private(), 301, &[FRESH], 3),
+        (private(), 503, &[FRESH], 3),
+        (stale.clone(), 404, &[], 3),
+        // None of these is stored, so the next answer that is goes by as well.
+        (private(), 404, &[], 4),
+        (private(), 404, &[NO_STORE], 4),
+        (private(), 404, &[("cache-control", "no-cache")], 4),
+        (private(), 500, &[], 4),
+        (stale, 500, &[], 4),
+        (private(), 200, &[("cache-control", "no-cache")], 4),
+    ] {
+        let first = [reply(200, &[NO_STORE], "x"), reply(status, fields, "y")];
+        let origin = Origin::of(first.into_iter().chain([reply(200, &[FRESH], "z")]));
+        let client = client(&layer, &origin);
+        let uri = format!("/{status}/{}", fields.len());
+        let mut found = Vec::new();
+        for _ in 0..5 {
+            found.push(client.get(&uri, &[]).await.cache);
+        }
+        assert_eq!(found[4], CacheStatus::Hit);
+        assert_eq!(origin.calls(), misses, "{status} {fields:?}");
+    }
+}
+
 // Only what was meant: the next answer may well be another one.
 #[tokio::test(start_paused = true)]
 async fn the_next_answer_is_stored_after_a_failure_and_where_answers_vary() {
