@@ -44,6 +44,9 @@ struct Table {
     by_key: HashMap<CacheKey, Filling, RandomState>,
     // What came could not be shared: until then each request goes by itself.
     passing: Recent<Passing>,
+    // What came unseen could have been stored: until then all is looked at. By themselves, as these
+    // stay for long: together, many of one kind would leave no room for the other.
+    mixed: Recent<()>,
     // What is stored was to be made fresh, and was not yet.
     resting: Recent<Rest>,
 }
@@ -55,8 +58,6 @@ struct Passing {
     alone: Instant,
     // Nor is it looked at what comes, until then.
     unseen: Option<Instant>,
-    // What came unseen could have been stored: until then all is looked at.
-    mixed: Option<Instant>,
 }
 
 /// By what is known of it: a request that passes.
@@ -173,11 +174,12 @@ impl Flights {
             // No longer than anybody minds.
             let longest = if in_vain { Duration::from_secs(86_400) } else { 2 * UNSEEN };
             let now = Instant::now();
-            table.learn(self.hasher.hash_one(key), now, |known| {
-                known.alone = known.alone.max(now + remember.min(longest));
-                let unseen = meant && known.mixed.is_none();
-                known.unseen = unseen.then(|| now + UNSEEN.min(remember / 2));
-            });
+            let hash = self.hasher.hash_one(key);
+            let before = table.passing.get(hash, now).map_or(now, |known| known.alone);
+            let alone = before.max(now + remember.min(longest));
+            let unseen = meant && table.mixed.get(hash, now).is_none();
+            let unseen = unseen.then(|| now + UNSEEN.min(remember / 2));
+            table.passing.remember(hash, Passing { alone, unseen }, now, alone);
         }
         drop(table);
         drop(landed);
@@ -185,10 +187,11 @@ impl Flights {
 
     /// What has passed could have been stored, for somebody: none passes for a while.
     pub(crate) fn mix(&self, Passed(hash): Passed) {
-        let now = Instant::now();
-        lock(&self.flights).learn(hash, now, |known| {
-            (known.unseen, known.mixed) = (None, Some(now + MIXED));
-        });
+        let (mut table, now) = (lock(&self.flights), Instant::now());
+        if let Some(known) = table.passing.get_mut(hash, now) {
+            known.unseen = None;
+        }
+        table.mixed.remember(hash, (), now, now + MIXED);
     }
 
     /// Whether what comes is most likely not stored, and not looked at for that.
@@ -232,15 +235,6 @@ impl Flights {
 }
 
 impl Table {
-    /// Learns something of what came, for as long as any of it matters.
-    fn learn(&mut self, hash: u64, now: Instant, change: impl FnOnce(&mut Passing)) {
-        let nothing = Passing { alone: now, unseen: None, mixed: None };
-        let mut known = self.passing.get(hash, now).copied().unwrap_or(nothing);
-        change(&mut known);
-        let until = known.mixed.map_or(known.alone, |mixed| mixed.max(known.alone));
-        self.passing.remember(hash, known, now, until);
-    }
-
     fn remove(&mut self, key: &CacheKey, is: impl FnOnce(&Filling) -> bool) -> Option<Filling> {
         self.by_key.get(key).is_some_and(is).then(|| self.by_key.remove(key)).flatten()
     }
@@ -249,5 +243,71 @@ impl Table {
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flights").field("keys", &lock(&self.flights).by_key.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Uri;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::http::partition::CachePartition;
+
+    const SECONDS: Duration = Duration::from_secs(2);
+
+    fn key(path: &'static str) -> CacheKey {
+        CacheKey::new(CachePartition::default(), Uri::from_static(path))
+    }
+
+    /// An answer that is meant for no cache.
+    fn see(flights: &Flights, key: &CacheKey) {
+        flights.pass(key, 0, true, SECONDS);
+    }
+
+    fn passes(flights: &Flights, key: &CacheKey) -> Option<Passed> {
+        flights.passes(key.borrowed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_much_is_looked_at_for_long_something_else_passes() {
+        let flights = Flights::default();
+        for hash in 0..1 << 17 {
+            flights.mix(Passed(hash));
+        }
+        advance(SECONDS).await;
+        let key = key("/x");
+        see(&flights, &key);
+        assert!(passes(&flights, &key).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_much_passes_what_could_have_been_stored_is_looked_at_for_long() {
+        let (flights, key) = (Flights::default(), key("/x"));
+        see(&flights, &key);
+        let passed = passes(&flights, &key).unwrap();
+        // It is answered late, when nobody knows of it any more, and all that is known is of others.
+        advance(SECONDS).await;
+        let (now, until) = (Instant::now(), Instant::now() + SECONDS);
+        for hash in 0..1 << 17 {
+            let known = Passing { alone: until, unseen: None };
+            lock(&flights.flights).passing.remember(hash, known, now, until);
+        }
+        flights.mix(passed);
+        advance(SECONDS).await;
+        see(&flights, &key);
+        assert!(passes(&flights, &key).is_none());
+        advance(MIXED).await;
+        see(&flights, &key);
+        assert!(passes(&flights, &key).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_have_been_stored_passes_no_more_from_then_on() {
+        let (flights, one, other) = (Flights::default(), key("/x"), key("/y"));
+        see(&flights, &one);
+        see(&flights, &other);
+        flights.mix(passes(&flights, &one).unwrap());
+        assert!(passes(&flights, &one).is_none() && passes(&flights, &other).is_some());
     }
 }

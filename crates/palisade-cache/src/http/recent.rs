@@ -44,6 +44,11 @@ impl<V> Recent<V> {
         self.by_hash.get(&hash).filter(|known| now < known.until).map(|known| &known.value)
     }
 
+    pub(crate) fn get_mut(&mut self, hash: u64, now: Instant) -> Option<&mut V> {
+        let known = self.by_hash.get_mut(&hash).filter(|known| now < known.until);
+        known.map(|known| &mut known.value)
+    }
+
     pub(crate) fn forget(&mut self, hash: u64) {
         self.by_hash.remove(&hash);
     }
