@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Request, Response,
+    HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -16,6 +16,7 @@ use tower_service::Service;
 use crate::{
     Body,
     erased::Answer,
+    follow::vary_by_more,
     inflate::{Decoder, Inflated},
     switch::{BoxBody, FromBoxed},
     wire::{Wire, WireBody, WireFuture},
@@ -86,6 +87,12 @@ impl Future for UnpackFuture {
 
 #[cold]
 fn unpack(mut response: Response<WireBody>, decoder: Decoder) -> Response<UnpackBody> {
+    // RFC 9110, section 14.2: it is a part of what is compressed, and cannot be read by itself.
+    // A cache further out has the whole decompressed, by the same tag, and keeps none of the other.
+    if response.status() == StatusCode::PARTIAL_CONTENT {
+        vary_by_more(response.headers_mut());
+        return response.map(|body| UnpackBody::Plain { body });
+    }
     // They are those of what was compressed.
     response.headers_mut().remove(CONTENT_ENCODING);
     response.headers_mut().remove(CONTENT_LENGTH);

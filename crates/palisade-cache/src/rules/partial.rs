@@ -4,10 +4,11 @@ mod wire;
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
 
 use super::{
     etag::EntityTag,
+    list,
     range::{self, Asked, ByteRange, Slice},
 };
 
@@ -114,11 +115,19 @@ impl Part {
     }
 }
 
-/// Whether two parts are of the same bytes: RFC 9110, section 15.3.7.3. Only an
-/// equal strong entity tag says so.
-pub(crate) fn may_combine(one: &HeaderMap, other: &HeaderMap) -> bool {
-    let tags = EntityTag::of(one).zip(EntityTag::of(other));
-    tags.is_some_and(|(one, other)| one.strong_eq(other))
+/// Whether a stored part and the rest that has come are of the same bytes: RFC 9110,
+/// section 15.3.7.3. Only an equal strong entity tag says so, and only if the rest
+/// does not say that it is coded in another way.
+pub(crate) fn may_combine(stored: &HeaderMap, rest: &HeaderMap) -> bool {
+    let tags = EntityTag::of(stored).zip(EntityTag::of(rest));
+    let same = tags.is_some_and(|(stored, rest)| stored.strong_eq(rest));
+    // RFC 9110, section 15.3.7: what was asked for by If-Range need not say it again.
+    same && (!rest.contains_key(CONTENT_ENCODING) || codings(stored).eq(codings(rest)))
+}
+
+/// The names of codings are compared in any case: RFC 9110, section 8.4.1.
+fn codings(headers: &HeaderMap) -> impl Iterator<Item = Vec<u8>> {
+    list::members(headers, &CONTENT_ENCODING).map(<[u8]>::to_ascii_lowercase)
 }
 
 #[cfg(test)]
@@ -240,6 +249,32 @@ mod tests {
                 headers(&tag.map(|tag| vec![("etag", tag)]).unwrap_or_default())
             };
             assert_eq!(may_combine(&tagged(one), &tagged(other)), expected, "{one:?} {other:?}");
+        }
+    }
+
+    // What is compressed and what is not may have one tag, by mistake.
+    #[test]
+    fn parts_of_other_codings_are_not_joined() {
+        let tag = [("etag", "\"a\"")];
+        let coded = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| ("content-encoding", *line));
+            headers(&tag.into_iter().chain(lines).collect::<Vec<_>>())
+        };
+        for (stored, rest, expected) in [
+            (&["gzip"][..], &["gzip"][..], true),
+            (&["gzip"], &["GZip"], true),
+            (&["gzip, br"], &["gzip", "br"], true),
+            // It is known what coding it has that was asked for by If-Range.
+            (&["gzip"], &[], true),
+            (&["gzip"], &["br"], false),
+            (&["gzip"], &["gzip, br"], false),
+            (&["gzip, br"], &["br, gzip"], false),
+            (&["gzip"], &["identity"], false),
+            (&[], &["gzip"], false),
+            (&["gzip", "br"], &["gzip"], false),
+        ] {
+            let may = may_combine(&coded(stored), &coded(rest));
+            assert_eq!(may, expected, "{stored:?} {rest:?}");
         }
     }
 

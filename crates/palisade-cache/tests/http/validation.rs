@@ -293,6 +293,37 @@ async fn a_stored_part_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stored_part_is_completed_by_what_has_the_same_coding() {
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+    let range = |range| [FRESH, ("etag", "\"a\""), ("content-range", range)];
+    let coded = |fields: [(&'static str, &'static str); 3], coding: Option<&'static str>| {
+        let coding = coding.map(|coding| ("content-encoding", coding));
+        fields.into_iter().chain(coding).collect::<Vec<_>>()
+    };
+    for (stored, rest, joined) in [
+        (Some("br"), Some("br"), true),
+        (Some("br"), None, true),
+        (None, None, true),
+        (None, Some("br"), false),
+        (Some("br"), Some("gzip"), false),
+    ] {
+        let origin = Origin::of([
+            reply(206, &coded(range("bytes 0-4/10"), stored), "01234"),
+            reply(206, &coded(range("bytes 5-9/10"), rest), "56789"),
+            reply(200, &[FRESH], "whole"),
+        ]);
+        let client = client(&private(), &origin);
+        client.get("/x", &[("range", "bytes=0-4")]).await;
+        let got = client.get("/x", &[]).await;
+        assert_eq!(got.status == StatusCode::OK, joined, "{stored:?} {rest:?}");
+        let again = client.get("/x", &[]).await;
+        assert_eq!(again.text(), if joined { "0123456789" } else { "whole" });
+        let coding = again.headers.get("content-encoding").map(|coding| coding.to_str().unwrap());
+        assert_eq!(coding, stored.filter(|_| joined));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_changed_is_not_completed() {
     let part = [("cache-control", "max-age=60"), ("content-range", "bytes 0-4/10")];
     for (tag, asks) in [("\"a\"", true), ("W/\"a\"", false)] {

@@ -12,11 +12,12 @@ use flate2::{
 };
 use futures_util::{FutureExt, stream};
 use http::{
-    HeaderMap, HeaderValue, Response,
-    header::{CONTENT_ENCODING, ETAG},
+    HeaderMap, HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE},
 };
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, channel::Channel};
+use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_client::{Body, Client, Kind};
 use palisade_core::BoxError;
 use tower::{ServiceExt, service_fn};
@@ -160,6 +161,96 @@ async fn codings_have_names_in_any_case() {
         let response = client(codings, TEXT, 100).get("/").send().await.unwrap();
         assert_eq!(response.headers().get_all(CONTENT_ENCODING).iter().count(), codings.len());
         assert_eq!(response.text().await.unwrap(), TEXT, "{codings:?}");
+    }
+}
+
+// RFC 9110, section 14.2: a range is one of what is sent, and so of what is compressed.
+#[tokio::test]
+async fn a_part_is_left_as_it_comes() {
+    let text = TEXT.as_bytes();
+    for (coding, whole) in [("gzip", gzip(text)), ("deflate", deflate(text))] {
+        let length = whole.len();
+        // A part may be all of it.
+        for (first, end) in [(0, 9), (4, length), (0, length)] {
+            let part = Bytes::from(whole.clone()).slice(first..end);
+            let sent = part.clone();
+            let api = service_fn(move |_| {
+                let response = Response::builder().status(206).header(CONTENT_ENCODING, coding);
+                let range = format!("bytes {first}-{}/{length}", end - 1);
+                let response = response.header(CONTENT_RANGE, range);
+                let response = response.header(CONTENT_LENGTH, sent.len());
+                let response = response.body(Body::from(sent.clone()));
+                async { Ok::<_, BoxError>(response?) }
+            });
+            let client = Client::builder().base_url("http://api.example").build_over(api).unwrap();
+            let request = client.get("/").header(ACCEPT_ENCODING, coding);
+            let range = format!("bytes={first}-{}", end - 1);
+            let response = request.header(RANGE, range).send().await.unwrap();
+            assert_eq!(response.headers()[CONTENT_ENCODING], coding);
+            assert_eq!(response.headers()[CONTENT_LENGTH], *part.len().to_string());
+            assert_eq!(response.bytes().await.unwrap(), part, "{coding} {first} {end}");
+        }
+    }
+}
+
+// Such an origin has but what is compressed, and asks nobody whether that is wanted.
+#[tokio::test]
+async fn who_asks_for_the_whole_after_a_part_can_read_it() {
+    let whole = Bytes::from(gzip(TEXT.as_bytes()));
+    let length = whole.len();
+    let api = service_fn(move |request: Request<Body>| {
+        let response = Response::builder().header(CONTENT_ENCODING, "gzip").header(ETAG, "\"a\"");
+        let response = response.header("cache-control", "max-age=60");
+        let range = |first: usize, end| {
+            let range = format!("bytes {first}-{}/{length}", end - 1);
+            (206, Some(range), whole.slice(first..end))
+        };
+        let (status, range, body) = match request.headers().get(RANGE) {
+            Some(asked) if asked == "bytes=0-8" => range(0, 9),
+            Some(asked) if asked == "bytes=0-" => range(0, length),
+            Some(asked) if asked == "bytes=9-" => range(9, length),
+            Some(asked) => panic!("nobody asks for {asked:?}"),
+            None => (200, None, whole.clone()),
+        };
+        let mut response = response.status(status);
+        if let Some(range) = range {
+            response = response.header(CONTENT_RANGE, range);
+        }
+        async { Ok::<_, BoxError>(response.body(Body::from(body))?) }
+    });
+    for range in ["bytes=0-8", "bytes=0-"] {
+        let cache = HttpCacheLayer::private(MemoryStore::new(1 << 20));
+        let client = Client::builder().base_url("http://api.example").cache(cache);
+        let client = client.build_over(api.clone()).unwrap();
+        let part = client.get("/").header(RANGE, range).send().await.unwrap();
+        assert_eq!(part.headers()[CONTENT_ENCODING], "gzip");
+        assert_eq!(part.bytes().await.unwrap()[..2], [0x1f, 0x8b]);
+        for _ in 0..2 {
+            let response = client.get("/").send().await.unwrap();
+            assert!(!response.headers().contains_key(CONTENT_ENCODING));
+            assert_eq!(response.text().await.unwrap(), TEXT, "{range}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_part_asks_for_none_of_what_is_compressed() {
+    let api = service_fn(|request: Request<Body>| async move {
+        let asked = request.headers().get(ACCEPT_ENCODING);
+        let asked = asked.map_or("nothing", |asked| asked.to_str().unwrap()).to_owned();
+        Ok::<_, BoxError>(Response::new(Body::from(asked)))
+    });
+    let client = Client::builder().base_url("http://api.example").build_over(api).unwrap();
+    for (fields, expected) in [
+        (&[][..], "gzip, deflate"),
+        (&[(RANGE, "bytes=0-4")], "nothing"),
+        (&[(RANGE, "bytes=0-4"), (ACCEPT_ENCODING, "gzip")], "gzip"),
+        (&[(ACCEPT_ENCODING, "br")], "br"),
+    ] {
+        let request = fields
+            .iter()
+            .fold(client.get("/"), |request, (name, value)| request.header(name.clone(), *value));
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), expected);
     }
 }
 
