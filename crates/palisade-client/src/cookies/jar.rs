@@ -1,4 +1,5 @@
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
@@ -20,6 +21,8 @@ use url::Url;
 ///   on loopback as well.
 /// - 64 cookies are kept for each origin, each of at most 4 KiB: another one takes the
 ///   place of the one that was set least recently.
+/// - 8,190 bytes of cookies are sent at most, as servers refuse more: what does not fit
+///   of those with the shortest path stays here.
 /// - 256 origins have cookies. There is no room for more until those of one end, so that
 ///   none can drive out another.
 ///
@@ -37,9 +40,23 @@ use url::Url;
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CookieJar {
-    // The cookies of each place, in the order in which they were set.
-    places: Arc<RwLock<HashMap<String, Vec<Cookie<'static>>>>>,
+    kept: Arc<RwLock<Kept>>,
     shared: Arc<[String]>,
+}
+
+/// What is in a jar.
+#[derive(Default)]
+struct Kept {
+    // The cookies of each place, in the order in which they were set.
+    places: HashMap<String, Vec<Aged>>,
+    // How many there have been.
+    created: u64,
+}
+
+/// A cookie, and how many there had been before it.
+struct Aged {
+    cookie: Cookie<'static>,
+    created: u64,
 }
 
 /// How many cookies are kept for each origin.
@@ -48,8 +65,10 @@ const COOKIES: usize = 64;
 const ORIGINS: usize = 256;
 /// How long a cookie may be with its name: RFC 6265, section 6.1.
 const COOKIE: usize = 4096;
-/// How long all of it may be, as it is sent.
-const LINE: usize = 2 * COOKIE;
+/// How long all of it may be, as it is set.
+const SET: usize = 2 * COOKIE;
+/// How long all cookies of a request may be. Servers take fields of 8 KiB, if not more.
+const SENT: usize = 8190;
 
 impl CookieJar {
     /// An empty jar.
@@ -74,7 +93,7 @@ impl CookieJar {
 
     /// What is sent there in `Cookie`. It is marked as sensitive.
     pub fn cookies_for(&self, to: &Uri) -> Option<HeaderValue> {
-        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        let places = &self.kept.read().unwrap_or_else(PoisonError::into_inner).places;
         if places.is_empty() {
             return None;
         }
@@ -85,19 +104,23 @@ impl CookieJar {
             .iter()
             .filter(|(place, _)| !self.shared.is_empty() && place.starts_with(&shared))
             .map(|(_, cookies)| cookies);
-        let kept = own.chain(shared).flatten();
-        let mut cookies: Vec<_> =
-            kept.filter(|cookie| !cookie.is_expired() && cookie.matches(&url)).collect();
-        // RFC 6265, section 5.4: longer paths come first.
-        cookies.sort_unstable_by(|one, other| {
-            let by_path = other.path.as_ref().len().cmp(&one.path.as_ref().len());
-            by_path.then_with(|| one.name().cmp(other.name()))
+        let mut cookies: Vec<_> = own
+            .chain(shared)
+            .flatten()
+            .filter(|Aged { cookie, .. }| !cookie.is_expired() && cookie.matches(&url))
+            .collect();
+        // RFC 6265, section 5.4: longer paths come first, and then what was there first.
+        cookies.sort_unstable_by_key(|Aged { cookie, created }| {
+            (Reverse(cookie.path.as_ref().len()), *created)
         });
         let mut field = String::new();
-        for cookie in cookies {
+        for Aged { cookie, .. } in cookies {
             let (name, value) = cookie.name_value();
             let separator = if field.is_empty() { "" } else { "; " };
-            field.extend([separator, name, "=", value]);
+            let parts = [separator, name, "=", value];
+            if field.len() + parts.map(str::len).into_iter().sum::<usize>() <= SENT {
+                field.extend(parts);
+            }
         }
         if field.is_empty() {
             return None;
@@ -109,7 +132,7 @@ impl CookieJar {
 
     /// Forgets all cookies, as when somebody logs out.
     pub fn clear(&self) {
-        self.places.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept.write().unwrap_or_else(PoisonError::into_inner).places.clear();
     }
 
     /// Takes what a response sets.
@@ -128,7 +151,7 @@ impl CookieJar {
     fn take(&self, url: &Url, line: &str) -> Option<()> {
         // RFC 6265bis, section 5.6. With one such in the jar, no line could be made of it.
         let is_control = |char: char| char.is_ascii_control() && char != '\t';
-        if LINE < line.len() || line.contains(is_control) {
+        if SET < line.len() || line.contains(is_control) {
             return None;
         }
         let cookie = Cookie::parse(line, url).ok()?;
@@ -144,14 +167,16 @@ impl CookieJar {
             }
         };
         let place = place(url, shared.as_deref());
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let places = &mut kept.places;
         if !places.contains_key(&place) && ORIGINS <= places.len() {
-            places.retain(|_, cookies| !cookies.iter().all(|cookie| cookie.is_expired()));
+            places.retain(|_, cookies| !cookies.iter().all(Aged::is_expired));
             if ORIGINS <= places.len() {
                 return None;
             }
         }
-        put(places.entry(place).or_default(), cookie)
+        kept.created += 1;
+        put(places.entry(place).or_default(), Aged { cookie, created: kept.created })
     }
 
     fn is_shared(&self, domain: &str) -> bool {
@@ -187,23 +212,33 @@ fn is_allowed(cookie: &Cookie<'_>, url: &Url) -> bool {
 }
 
 /// Puts a cookie among those of its place. None if it has ended, and ends none of them.
-fn put(cookies: &mut Vec<Cookie<'static>>, cookie: Cookie<'static>) -> Option<()> {
-    let is_same = |kept: &Cookie<'_>| {
-        kept.name() == cookie.name() && kept.path.as_ref() == cookie.path.as_ref()
+fn put(cookies: &mut Vec<Aged>, mut new: Aged) -> Option<()> {
+    let is_same = |Aged { cookie, .. }: &Aged| {
+        cookie.name() == new.cookie.name() && cookie.path.as_ref() == new.cookie.path.as_ref()
     };
     let old = cookies.iter().position(is_same).map(|index| cookies.remove(index));
-    if cookie.is_expired() {
+    if new.is_expired() {
         return old.map(drop);
     }
-    // RFC 6265, section 5.3: what has ended goes first, and then what is oldest.
+    // RFC 6265, section 5.3: it is as old as the one that it replaces.
+    if let Some(old) = old {
+        new.created = old.created;
+    }
+    // And what has ended goes first, and then what is oldest.
     if COOKIES <= cookies.len() {
         cookies.retain(|cookie| !cookie.is_expired());
     }
     if COOKIES <= cookies.len() {
         cookies.remove(0);
     }
-    cookies.push(cookie);
+    cookies.push(new);
     Some(())
+}
+
+impl Aged {
+    fn is_expired(&self) -> bool {
+        self.cookie.is_expired()
+    }
 }
 
 impl fmt::Debug for CookieJar {
@@ -219,12 +254,15 @@ mod tests {
     #[test]
     fn what_has_ended_goes_before_what_is_old() {
         let url = Url::parse("https://api.example/").unwrap();
-        let cookie = |index| Cookie::parse(format!("c{index}=1"), &url).unwrap().into_owned();
+        let cookie = |index| Aged {
+            cookie: Cookie::parse(format!("c{index}=1"), &url).unwrap().into_owned(),
+            created: 0,
+        };
         let mut cookies: Vec<_> = (0..COOKIES).map(cookie).collect();
-        cookies[7].expire();
+        cookies[7].cookie.expire();
         for (index, oldest) in [(COOKIES, "c0"), (COOKIES + 1, "c1")] {
             assert!(put(&mut cookies, cookie(index)).is_some());
-            assert_eq!((cookies.len(), cookies[0].name()), (COOKIES, oldest));
+            assert_eq!((cookies.len(), cookies[0].cookie.name()), (COOKIES, oldest));
         }
     }
 }

@@ -105,10 +105,12 @@ fn longer_paths_come_first_and_what_ends_is_gone() {
     for cookie in ["b=1; Path=/", "a=1; Path=/", "c=1; Path=/v1/x", "d=1"] {
         assert!(jar.set(&from, cookie));
     }
-    assert_eq!(sent(&jar, "https://api.example/v1/x"), "c=1; d=1; a=1; b=1");
+    // RFC 6265, section 5.4: of those with paths of one length, the one that was there first.
+    assert_eq!(sent(&jar, "https://api.example/v1/x"), "c=1; d=1; b=1; a=1");
+    // Section 5.3: one that is set again was there before.
     assert!(jar.set(&from, "b=2; Path=/"));
     assert!(jar.set(&from, "c=; Path=/v1/x; Max-Age=0"));
-    assert_eq!(sent(&jar, "https://api.example/v1/x"), "d=1; a=1; b=2");
+    assert_eq!(sent(&jar, "https://api.example/v1/x"), "d=1; b=2; a=1");
     jar.clear();
     assert_eq!(sent(&jar, "https://api.example/v1/x"), "");
 }
@@ -134,6 +136,25 @@ fn a_jar_has_an_end() {
     assert!(!other(256));
     assert!(jar.set(&uri("https://9.example/"), "a=; Max-Age=0"));
     assert!(other(256));
+}
+
+#[test]
+fn a_line_has_an_end() {
+    let jar = CookieJar::new();
+    let from = uri("https://api.example/v1/x");
+    // Each with its separator is of 1,024 bytes.
+    let cookie = |index: usize, path: &str| format!("c{index}={}; Path={path}", "x".repeat(1019));
+    assert!((0..7).all(|index| jar.set(&from, &cookie(index, "/"))));
+    assert!(jar.set(&from, &cookie(7, "/v1")));
+    let line = sent(&jar, "https://api.example/v1/x");
+    assert!(line.len() == 8190 && line.starts_with("c7=") && line.contains("; c6="));
+    // What no longer fits is that with the shortest path, and the youngest of these; a short one
+    // still fits where a long one did not.
+    assert!(jar.set(&from, &cookie(8, "/v1")));
+    assert!(jar.set(&from, "c9=1; Path=/v1/x") && jar.set(&from, "d=1; Path=/"));
+    let line = sent(&jar, "https://api.example/v1/x");
+    assert!(line.starts_with("c9=1; c7="));
+    assert!(line.contains("; c4=") && !line.contains("; c5=") && line.ends_with("; d=1"));
 }
 
 #[test]
@@ -172,7 +193,7 @@ async fn each_hop_of_a_redirect_has_those_of_its_origin() {
     let client = Client::builder().no_proxy().cookies(CookieJar::new()).build().unwrap();
     client.clone().oneshot(get(server.url("/login"))).await.unwrap();
     client.clone().oneshot(get(server.url("/users"))).await.unwrap();
-    let both = Some("other=2; session=1".to_owned());
+    let both = Some("session=1; other=2".to_owned());
     assert_eq!(cookies(&server), [None, both.clone(), both]);
     assert_eq!(cookies(&other), [None]);
 
