@@ -2,7 +2,7 @@ mod connections;
 mod layers;
 mod time;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT};
 use palisade_core::{BoxError, Observer};
@@ -164,6 +164,14 @@ impl ClientBuilder {
 
     fn put(mut self, put: impl FnOnce(&mut Layers, &Around) + Send + Sync + 'static) -> Self {
         self.puts.push(Box::new(put));
+        self
+    }
+
+    /// Looks whether a limit leaves time.
+    fn limit(self, name: &'static str, limit: Option<Duration>) -> Self {
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return self.fail(InvalidClient::time(name));
+        }
         self
     }
 

@@ -17,6 +17,7 @@ enum What {
     Header(String),
     Proxy(String),
     Variable(&'static str),
+    Time(&'static str),
     #[cfg(feature = "tls")]
     Certificate,
 }
@@ -37,6 +38,11 @@ impl InvalidClient {
     /// Of a variable of the environment.
     pub(crate) fn variable(name: &'static str) -> Self {
         Self { what: What::Variable(name), cause: None }
+    }
+
+    /// Of a setting that leaves no time at all.
+    pub(crate) fn time(name: &'static str) -> Self {
+        Self { what: What::Time(name), cause: None }
     }
 
     #[cfg(feature = "tls")]
@@ -63,6 +69,9 @@ impl fmt::Display for InvalidClient {
                 f,
                 "the environment's `{name}` is no proxy: name it as in `http://proxy.example:3128`, or call `no_proxy`"
             ),
+            What::Time(name) => {
+                write!(f, "a `{name}` of zero lets nothing succeed: `None` is for no limit")
+            }
             #[cfg(feature = "tls")]
             What::Certificate => f.write_str("a certificate that should be trusted cannot be read"),
         }

@@ -18,8 +18,9 @@ impl ClientBuilder {
     /// Sets how long a look-up, a connection and its handshake may take together.
     /// Defaults to 5 seconds.
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.transport.connect_timeout = limit.into();
-        self
+        let limit = limit.into();
+        self.transport.connect_timeout = limit;
+        self.limit("connect_timeout", limit)
     }
 
     /// Sets how long a connection that nobody uses stays open. Defaults to 90

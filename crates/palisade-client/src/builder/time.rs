@@ -7,21 +7,24 @@ impl ClientBuilder {
     /// Sets how long a call may take with all its attempts, to the head of the
     /// response. Defaults to 60 seconds.
     pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.layers.total = limit.into();
-        self
+        let limit = limit.into();
+        self.layers.total = limit;
+        self.limit("total_timeout", limit)
     }
 
     /// Sets how long each attempt may take, to the head of the response. Defaults to
     /// 30 seconds.
     pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.layers.attempt = limit.into();
-        self
+        let limit = limit.into();
+        self.layers.attempt = limit;
+        self.limit("attempt_timeout", limit)
     }
 
     /// Sets for how long nothing may come of a response's body. Defaults to 30
     /// seconds.
     pub fn body_idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.layers.body_idle = limit.into();
-        self
+        let limit = limit.into();
+        self.layers.body_idle = limit;
+        self.limit("body_idle_timeout", limit)
     }
 }

@@ -97,4 +97,14 @@ fn what_makes_no_sense_is_named() {
     ] {
         assert_eq!(made.unwrap_err().to_string(), says);
     }
+    let builder = Client::builder;
+    for (builder, name) in [
+        (builder().total_timeout(Duration::ZERO), "total_timeout"),
+        (builder().attempt_timeout(Duration::ZERO), "attempt_timeout"),
+        (builder().body_idle_timeout(Duration::ZERO), "body_idle_timeout"),
+        (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+    ] {
+        let says = format!("a `{name}` of zero lets nothing succeed: `None` is for no limit");
+        assert_eq!(builder.build().unwrap_err().to_string(), says);
+    }
 }
