@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use palisade_core::BoxError;
 
-use crate::erased::same;
+use crate::{erased::same, sized::Sized};
 
 /// A body of whatever kind: none, bytes in memory, or a stream.
 ///
@@ -69,6 +69,28 @@ impl Body {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         Self { kind: Kind::Stream(Mutex::new(body.map_err(Into::into).boxed_unsync())) }
+    }
+
+    /// As [`stream`](Self::stream), of which it is known how many bytes it has, as of a file:
+    /// that is told, where a stream of unknown length is sent in chunks.
+    ///
+    /// One that has fewer fails, and one that has more is not sent further than that.
+    ///
+    /// ```
+    /// use http_body::Body as _;
+    /// use http_body_util::StreamBody;
+    /// use palisade_client::Body;
+    ///
+    /// # type Frames = futures_util::stream::Empty<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>;
+    /// # let frames: Frames = futures_util::stream::empty();
+    /// let body = Body::stream_with_length(StreamBody::new(frames), 4096);
+    /// assert_eq!(body.size_hint().exact(), Some(4096));
+    /// ```
+    pub fn stream_with_length<B>(body: B, length: u64) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self::stream(Sized::new(body, length))
     }
 
     /// A body of any kind; as it is, if it is one of these.

@@ -174,6 +174,7 @@ mod request;
 mod response;
 mod response_body;
 mod route;
+mod sized;
 mod stack;
 mod switch;
 mod template;

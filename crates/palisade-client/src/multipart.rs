@@ -104,6 +104,14 @@ impl Part {
         Self::new(Body::stream(body))
     }
 
+    /// As [`stream`](Self::stream), of so many bytes: see [`Body::stream_with_length`].
+    pub fn stream_with_length<B>(body: B, length: u64) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self::new(Body::stream_with_length(body, length))
+    }
+
     /// Sets the name of the file that it is. Defaults to none: it is no file.
     pub fn file_name(mut self, name: impl Into<String>) -> Self {
         self.file_name = Some(name.into());

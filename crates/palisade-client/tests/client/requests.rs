@@ -233,3 +233,39 @@ async fn a_form_with_a_stream_is_read_as_it_is_sent() {
     let error = http_body_util::BodyExt::collect(body).await.unwrap_err();
     assert_eq!(error.to_string(), "disk");
 }
+
+#[tokio::test]
+async fn a_stream_is_as_long_as_was_said_or_fails() {
+    let client = client();
+    const SHORT: &str = "the body is shorter than the 3 bytes that were said: check its length";
+    const LONG: &str = "the body is longer than the 3 bytes that were said: check its length";
+    for (parts, expected) in [
+        (vec![Ok(&b"x"[..]), Ok(b"yz")], Ok("xyz")),
+        (vec![Ok(b"xyz"), Ok(b"")], Ok("xyz")),
+        (vec![Ok(b"xy")], Err(SHORT)),
+        (vec![], Err(SHORT)),
+        (vec![Ok(b"xyzz")], Err(LONG)),
+        (vec![Ok(b"xyz"), Ok(b"z")], Err(LONG)),
+        (vec![Ok(b"x"), Err("disk")], Err("disk")),
+    ] {
+        let body = || Body::stream_with_length(pieces(parts.clone()), 3);
+        client.post("/a").body(body()).send().await.unwrap();
+        let form = Multipart::new().part("f", Part::stream_with_length(pieces(parts.clone()), 3));
+        let plain = client.service().last().into_body();
+        client.post("/a").multipart(form).send().await.unwrap();
+        let whole = client.service().last().into_body();
+        assert_eq!(plain.size_hint().exact(), Some(3));
+        let length = whole.size_hint().exact().unwrap();
+        for (body, length) in [(plain, 3), (whole, length)] {
+            match (http_body_util::BodyExt::collect(body).await, expected) {
+                (Ok(read), Ok(expected)) => {
+                    let read = read.to_bytes();
+                    assert_eq!(read.len() as u64, length);
+                    assert!(str::from_utf8(&read).unwrap().contains(expected));
+                }
+                (Err(error), Err(expected)) => assert_eq!(error.to_string(), expected),
+                (found, expected) => panic!("{found:?}, and not {expected:?}"),
+            }
+        }
+    }
+}
