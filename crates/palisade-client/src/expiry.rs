@@ -50,12 +50,13 @@ impl Expiry {
         B: HttpBody<Error: Into<BoxError>>,
     {
         match body.poll_frame(cx) {
-            Poll::Ready(frame) => {
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(frame)) => {
                 self.frames = (self.frames + 1) % AT_ONCE;
                 if self.frames == 0 && self.is_over() {
                     return Poll::Ready(Some(Err(expired())));
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(Some(frame.map_err(Into::into)))
             }
             Poll::Pending => self.poll(cx).map(|()| Some(Err(expired()))),
         }
