@@ -145,7 +145,8 @@ pub(crate) fn is_for_some(
         return false;
     }
     let received = received();
-    // What is not stored for who asks like this is stored for nobody.
+    // What is not stored for who asks like this is stored for nobody. Of what is asked for with a
+    // body less is stored: that is looked at in vain.
     let exchange = Exchange {
         method: &Method::GET,
         uri: &Uri::default(),

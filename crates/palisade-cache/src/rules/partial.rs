@@ -125,9 +125,13 @@ pub(crate) fn may_combine(stored: &HeaderMap, rest: &HeaderMap) -> bool {
     same && (!rest.contains_key(CONTENT_ENCODING) || codings(stored).eq(codings(rest)))
 }
 
-/// The names of codings are compared in any case: RFC 9110, section 8.4.1.
+/// The names of codings, which are compared in any case, and of which some have another from
+/// earlier times: RFC 9110, section 8.4.1.
 fn codings(headers: &HeaderMap) -> impl Iterator<Item = Vec<u8>> {
-    list::members(headers, &CONTENT_ENCODING).map(<[u8]>::to_ascii_lowercase)
+    list::members(headers, &CONTENT_ENCODING).map(|coding| match coding.to_ascii_lowercase() {
+        coding if coding == b"x-gzip" || coding == b"x-compress" => coding[2..].to_vec(),
+        coding => coding,
+    })
 }
 
 #[cfg(test)]
@@ -263,6 +267,7 @@ mod tests {
         for (stored, rest, expected) in [
             (&["gzip"][..], &["gzip"][..], true),
             (&["gzip"], &["GZip"], true),
+            (&["gzip"], &["x-gzip"], true),
             (&["gzip, br"], &["gzip", "br"], true),
             // It is known what coding it has that was asked for by If-Range.
             (&["gzip"], &[], true),
