@@ -21,8 +21,8 @@ use url::Url;
 ///   on loopback as well.
 /// - 64 cookies are kept for each origin, each of at most 4 KiB: another one takes the
 ///   place of the one that was set least recently.
-/// - 8,190 bytes of cookies are sent at most, as servers refuse more: what does not fit
-///   of those with the shortest path stays here.
+/// - A line of 8,190 bytes is sent at most, as servers refuse more: what does not fit of
+///   those with the shortest path stays here.
 /// - 256 origins have cookies. There is no room for more until those of one end, so that
 ///   none can drive out another.
 ///
@@ -67,8 +67,8 @@ const ORIGINS: usize = 256;
 const COOKIE: usize = 4096;
 /// How long all of it may be, as it is set.
 const SET: usize = 2 * COOKIE;
-/// How long all cookies of a request may be. Servers take fields of 8 KiB, if not more.
-const SENT: usize = 8190;
+/// How long all cookies of a request may be: Apache takes lines of 8,190 bytes, and nginx of 8,192.
+const SENT: usize = 8190 - "cookie: ".len();
 
 impl CookieJar {
     /// An empty jar.
@@ -220,8 +220,8 @@ fn put(cookies: &mut Vec<Aged>, mut new: Aged) -> Option<()> {
     if new.is_expired() {
         return old.map(drop);
     }
-    // RFC 6265, section 5.3: it is as old as the one that it replaces.
-    if let Some(old) = old {
+    // RFC 6265, section 5.3: it is as old as the one that it replaces, if that has not ended.
+    if let Some(old) = old.filter(|old| !old.is_expired()) {
         new.created = old.created;
     }
     // And what has ended goes first, and then what is oldest.
@@ -264,5 +264,18 @@ mod tests {
             assert!(put(&mut cookies, cookie(index)).is_some());
             assert_eq!((cookies.len(), cookies[0].cookie.name()), (COOKIES, oldest));
         }
+    }
+
+    #[test]
+    fn what_has_ended_leaves_no_age() {
+        let url = Url::parse("https://api.example/").unwrap();
+        let cookie =
+            |created| Aged { cookie: Cookie::parse("a=1", &url).unwrap().into_owned(), created };
+        let mut cookies = vec![cookie(1)];
+        put(&mut cookies, cookie(2));
+        assert_eq!(cookies[0].created, 1);
+        cookies[0].cookie.expire();
+        put(&mut cookies, cookie(3));
+        assert_eq!((cookies.len(), cookies[0].created), (1, 3));
     }
 }
