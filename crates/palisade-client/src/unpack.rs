@@ -36,6 +36,8 @@ impl Unpack {
 }
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate");
+// RFC 9110, section 12.5.3: nothing said is anything wanted.
+const WHOLE: HeaderValue = HeaderValue::from_static("identity");
 
 impl Service<Request<Body>> for Unpack {
     type Response = Response<UnpackBody>;
@@ -49,13 +51,15 @@ impl Service<Request<Body>> for Unpack {
 
     #[inline]
     fn call(&mut self, mut request: Request<Body>) -> UnpackFuture {
-        // A range is one of the body as it is sent, so that of a compressed one is no use.
-        // An entry of the map would make room for itself, even if it is there.
-        let said = |name: &HeaderName| *name == ACCEPT_ENCODING || *name == RANGE;
-        // There are few: to look at all takes less time than to look two up.
-        if self.on && !request.headers().keys().any(said) {
+        // An entry of the map would make room for itself, even if it is there; and there are few:
+        // to look at all takes less time than to look two up.
+        let has = |wanted: HeaderName| request.headers().keys().any(|name| *name == wanted);
+        if self.on && !has(ACCEPT_ENCODING) {
+            // RFC 9110, section 14.2: a range is one of the body as it is sent, so that of a
+            // compressed one is no use.
+            let accepted = if has(RANGE) { WHOLE } else { ACCEPTED };
             // A map that is full does without.
-            let _ = request.headers_mut().try_insert(ACCEPT_ENCODING, ACCEPTED);
+            let _ = request.headers_mut().try_insert(ACCEPT_ENCODING, accepted);
         }
         UnpackFuture { future: self.inner.call(request), on: self.on }
     }

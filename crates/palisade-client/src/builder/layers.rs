@@ -212,7 +212,8 @@ impl ClientBuilder {
 
     /// Leaves bodies as they come, and does not ask for smaller ones. They are
     /// decompressed by default, but for parts (206), which are left as they come: they
-    /// are parts of what is compressed. So a request with `Range` asks for none that is.
+    /// are parts of what is compressed. So a request with `Range` asks for none that is,
+    /// and one that comes all the same says `Vary: *`, so that no cache joins it to others.
     #[cfg(feature = "decompression")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "decompression")))]
     pub fn no_decompression(mut self) -> Self {
