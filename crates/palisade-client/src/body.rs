@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use palisade_core::BoxError;
 
-use crate::{erased::same, sized::Sized};
+use crate::{erased::same, measured::Measured};
 
 /// A body of whatever kind: none, bytes in memory, or a stream.
 ///
@@ -74,7 +74,8 @@ impl Body {
     /// As [`stream`](Self::stream), of which it is known how many bytes it has, as of a file:
     /// that is told, where a stream of unknown length is sent in chunks.
     ///
-    /// One that has fewer fails, and one that has more is not sent further than that.
+    /// One that has fewer or more fails, and its request with it. So its last piece is sent
+    /// when it is at its end.
     ///
     /// ```
     /// use http_body::Body as _;
@@ -90,7 +91,7 @@ impl Body {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        Self::stream(Sized::new(body, length))
+        Self::stream(Measured::new(body, length))
     }
 
     /// A body of any kind; as it is, if it is one of these.

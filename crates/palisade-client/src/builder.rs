@@ -168,7 +168,7 @@ impl ClientBuilder {
     }
 
     /// Looks whether a limit leaves time.
-    fn limit(self, name: &'static str, limit: Option<Duration>) -> Self {
+    fn check_limit(self, name: &'static str, limit: Option<Duration>) -> Self {
         if limit.is_some_and(|limit| limit.is_zero()) {
             return self.fail(InvalidClient::time(name));
         }

@@ -19,7 +19,7 @@ const AT_ONCE: u32 = 64;
 pub(crate) struct Expiry {
     at: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    // How many frames there were at once.
+    // How many frames there were since somebody waited, or the time was looked at.
     frames: u32,
 }
 
@@ -49,16 +49,21 @@ impl Expiry {
     where
         B: HttpBody<Error: Into<BoxError>>,
     {
-        match body.poll_frame(cx) {
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(frame)) => {
-                self.frames = (self.frames + 1) % AT_ONCE;
-                if self.frames == 0 && self.is_over() {
-                    return Poll::Ready(Some(Err(expired())));
-                }
-                Poll::Ready(Some(frame.map_err(Into::into)))
+        if self.frames == AT_ONCE {
+            if self.is_over() {
+                return Poll::Ready(Some(Err(expired())));
             }
-            Poll::Pending => self.poll(cx).map(|()| Some(Err(expired()))),
+            self.frames = 0;
+        }
+        match body.poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.frames += 1;
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                self.frames = 0;
+                self.poll(cx).map(|()| Some(Err(expired())))
+            }
         }
     }
 }

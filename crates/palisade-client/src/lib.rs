@@ -167,6 +167,7 @@ mod json;
 #[cfg(any(feature = "auth", feature = "retry"))]
 mod keep;
 mod many;
+mod measured;
 mod multipart;
 mod problem;
 mod proxy;
@@ -174,7 +175,6 @@ mod request;
 mod response;
 mod response_body;
 mod route;
-mod sized;
 mod stack;
 mod switch;
 mod template;

@@ -16,11 +16,12 @@ impl ClientBuilder {
     }
 
     /// Sets how long a look-up, a connection and its handshake may take together.
-    /// Defaults to 5 seconds.
+    /// Defaults to 5 seconds; `None` is for no limit, and zero is an error of
+    /// [`build`](Self::build).
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into();
         self.transport.connect_timeout = limit;
-        self.limit("connect_timeout", limit)
+        self.check_limit("connect_timeout", limit)
     }
 
     /// Sets how long a connection that nobody uses stays open. Defaults to 90

@@ -2,12 +2,15 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
-use palisade_client::{Body, Kind, Multipart, Part};
+use palisade_client::{Body, Client, HttpVersions, Kind, Multipart, Part};
 use palisade_core::{Deadline, Endpoint, Idempotent, Origins};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::api::{answer, api, pieces, sent};
+use crate::{
+    api::{answer, api, pieces, sent},
+    servers::{Server, reply},
+};
 
 fn client() -> palisade_client::ClientOf<
     crate::api::Api<impl FnMut(&http::Request<Body>) -> http::Response<Body> + Clone>,
@@ -268,4 +271,24 @@ async fn a_stream_is_as_long_as_was_said_or_fails() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_as_long_as_was_said_is_never_taken_for_whole() {
+    let server = Server::start(|seen| reply(if seen.body == "xyz" { 200 } else { 400 }, "")).await;
+    for versions in [HttpVersions::Http1, HttpVersions::Http2] {
+        let client = Client::builder().no_proxy().http_versions(versions);
+        let client = client.base_url(server.url("/")).build().unwrap();
+        let send = async |parts| {
+            let body = Body::stream_with_length(pieces(parts), 3);
+            client.post("/").body(body).send().await.map(|response| response.status().as_u16())
+        };
+        assert_eq!(send(vec![Ok(b"x"), Ok(b"yz")]).await.unwrap(), 200);
+        // What is beyond comes in the piece that has the last byte, or in one of its own.
+        for parts in [vec![Ok(&b"xyzz"[..])], vec![Ok(b"xyz"), Ok(b"z")], vec![Ok(b"xy")]] {
+            send(parts).await.unwrap_err();
+        }
+    }
+    // A body that breaks off is none to the server.
+    assert_eq!(server.seen().iter().filter(|seen| seen.body == "xyz").count(), 2);
 }
