@@ -206,11 +206,11 @@
 //! word: for up to a second others go by, and cost no more than without a cache, and
 //! then it is looked at again. Where the layer says that what is stale is given, only
 //! `no-store` is such a word. One that goes by and could have been stored, whatever
-//! its status, ends that for an hour, of up to 65,536 keys. Neither is so of requests with a [`Route`], or if
-//! the store has to be asked. Nobody joins one of which nothing has come for a while, that is
-//! stale by now, or that was asked for before something that made it invalid. A body
-//! that is too large to be stored reaches those who have joined, but who is too far
-//! behind gets a [`FillError`].
+//! its status, ends that for an hour, of up to 65,536 keys. Neither is so of requests
+//! with a [`Route`], or if the store has to be asked. Nobody joins one of which nothing
+//! has come for a while, that is stale by now, or that was asked for before something
+//! that made it invalid. A body that is too large to be stored reaches those who have
+//! joined, but who is too far behind gets a [`FillError`].
 //!
 //! # Where they are kept
 //!

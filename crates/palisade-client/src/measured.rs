@@ -47,13 +47,15 @@ where
             let Some(frame) = polled.transpose().map_err(Into::into)? else {
                 *this.over = true;
                 if 0 < *this.left {
-                    return Poll::Ready(Some(Err(WrongLength::shorter(*this.length).into())));
+                    let error = WrongLength { said: *this.length, is_longer: false };
+                    return Poll::Ready(Some(Err(error.into())));
                 }
                 break;
             };
             let Some(left) = this.left.checked_sub(size(&frame)) else {
                 (*this.over, *this.last) = (true, None);
-                return Poll::Ready(Some(Err(WrongLength::longer(*this.length).into())));
+                let error = WrongLength { said: *this.length, is_longer: true };
+                return Poll::Ready(Some(Err(error.into())));
             };
             *this.left = left;
             if 0 < left {
@@ -85,16 +87,6 @@ fn size(frame: &Frame<Bytes>) -> u64 {
 struct WrongLength {
     said: u64,
     is_longer: bool,
-}
-
-impl WrongLength {
-    fn shorter(said: u64) -> Self {
-        Self { said, is_longer: false }
-    }
-
-    fn longer(said: u64) -> Self {
-        Self { said, is_longer: true }
-    }
 }
 
 impl fmt::Display for WrongLength {

@@ -49,11 +49,11 @@ pub struct CookieJar {
 struct Kept {
     // The cookies of each place, in the order in which they were set.
     places: HashMap<String, Vec<Aged>>,
-    // How many there have been.
+    // The number of the last one that was created.
     created: u64,
 }
 
-/// A cookie, and how many there had been before it.
+/// A cookie, and its number in the order of creation.
 struct Aged {
     cookie: Cookie<'static>,
     created: u64,

@@ -15,8 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream::repeat_with;
 use http::{Request, Response};
 use http_body::Frame;
+use http_body_util::StreamBody;
 use palisade_client::{
     Body, Error, Kind,
     blocking::{self, Client},
@@ -181,26 +183,14 @@ fn a_deadline_ends_the_call_and_the_reading() {
 
     let stalls = client(|_| answer(200, "", Body::stream(Ends { told: None })));
     // One that never keeps anybody waiting, too.
-    let empty = client(|_| answer(200, "", Body::stream(Empty)));
+    let empty = client(|_| {
+        let nothing = repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));
+        answer(200, "", Body::stream(StreamBody::new(nothing)))
+    });
     for client in [stalls, empty] {
         let mut response = client.get("/").timeout(limit).send().unwrap();
         let error = response.read(&mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-}
-
-/// A body of which nothing comes at any time.
-struct Empty;
-
-impl http_body::Body for Empty {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
     }
 }
 
