@@ -226,7 +226,7 @@ async fn a_client_built_over_it() {
     assert!(uploads.into_iter().all(|upload| upload.body() == b"first, second"));
     assert!(!away.requests()[0].headers().contains_key(AUTHORIZATION));
     let snapshot = metrics.snapshot();
-    assert_eq!((snapshot.calls.count(), snapshot.attempts.count()), (3, 5));
+    assert_eq!((snapshot.calls.count(), snapshot.attempts.count()), (3, 6));
 
     let refused = format!("http://{}/", refused_addr());
     let error = client.get(refused.parse::<http::Uri>().unwrap()).send().await.unwrap_err();

@@ -211,7 +211,8 @@ impl Error {
         }
     }
 
-    /// Where the request went, if it could be made. Path and query may hold secrets.
+    /// Where the request went, if it could be made; of an answer, where that [comes
+    /// from](crate::Response::uri). Path and query may hold secrets.
     pub fn uri(&self) -> Option<&Uri> {
         self.inner.call.as_ref().map(|call| &call.uri).filter(|uri| uri.authority().is_some())
     }

@@ -1,17 +1,17 @@
 use std::{
+    error::Error,
+    fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::{
-        ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
-        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, USER_AGENT, VARY,
-    },
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, VARY},
 };
 use http_body::Body as _;
-use palisade_core::{BoxError, HeadCopy, is_safe};
+use palisade_core::{BoxError, ErrorKind, Fault, HeadCopy, is_safe};
 use pin_project_lite::pin_project;
 use tower_http::follow_redirect::{
     FollowRedirect,
@@ -21,22 +21,29 @@ use tower_service::Service;
 
 use crate::{
     Body,
+    away::send_away,
+    call,
     erased::{Answer, BoxFuture},
     url::same_origin,
 };
 
 /// Follows redirects by the rules of tower-http, which is asked only when there
 /// is one: until then the head of the request is kept, and nothing else.
+///
+/// It stands outside of all that judges an answer, and retries: where a redirect leads is
+/// another request, and what becomes of that says nothing of the one that led there.
 #[derive(Clone)]
 pub(crate) struct Follow<S> {
     inner: S,
+    // What is asked where a redirect leads. Shared: a call keeps it, and seldom has one.
+    next: Arc<S>,
     most: usize,
 }
 
-impl<S> Follow<S> {
+impl<S: Clone> Follow<S> {
     /// Follows so many; none, if it is zero.
     pub(crate) fn new(inner: S, most: usize) -> Self {
-        Self { inner, most }
+        Self { next: Arc::new(inner.clone()), inner, most }
     }
 }
 
@@ -45,6 +52,7 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
     B: Send + 'static,
 {
@@ -63,7 +71,7 @@ where
         let kept = head.map(|head| Kept {
             head,
             body: request.body().try_clone(),
-            inner: self.inner.clone(),
+            next: Arc::clone(&self.next),
             most: self.most,
         });
         FollowFuture::First { future: self.inner.call(request), kept }
@@ -73,7 +81,7 @@ where
 pub(crate) struct Kept<S> {
     head: HeadCopy,
     body: Option<Body>,
-    inner: S,
+    next: Arc<S>,
     most: usize,
 }
 
@@ -95,6 +103,7 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
     B: Send + 'static,
 {
@@ -144,25 +153,29 @@ impl<S> Kept<S> {
             + 'static,
         B: Send + 'static,
     {
-        let Self { head, body, inner, most } = self;
+        let Self { head, body, next, most } = self;
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
-        let policy = OwnOrigin { left: most, away: false, body: !body.is_end_stream() };
-        let answered = Answered { inner, first: Some(response) };
+        let body_left = !body.is_end_stream();
+        let policy = OwnOrigin { left: most, led: false, away: false, body: body_left };
+        let request = head.rebuild().map(|()| body);
+        let method = request.method().clone();
+        let answered = Answered { inner: S::clone(&next), method, first: Some(response) };
         let mut follow = FollowRedirect::with_policy(answered, policy);
-        Box::pin(follow.call(head.rebuild().map(|()| body)))
+        Box::pin(follow.call(request))
     }
 }
 
 /// A service that has answered the first request already.
 struct Answered<S, B> {
     inner: S,
+    method: Method,
     first: Option<Response<B>>,
 }
 
 impl<S: Clone, B> Clone for Answered<S, B> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), first: None }
+        Self { inner: self.inner.clone(), method: self.method.clone(), first: None }
     }
 }
 
@@ -181,8 +194,50 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self.first.take() {
             Some(response) => AnsweredFuture::First { response: Some(response) },
-            None => AnsweredFuture::Called { future: self.inner.call(request) },
+            None => {
+                let done = *request.method() != self.method;
+                let hop = Hop { origin: call::origin(request.uri()), done };
+                AnsweredFuture::Called { future: self.inner.call(request), hop }
+            }
         }
+    }
+}
+
+/// Where a redirect has led.
+struct Hop {
+    origin: String,
+    // By another method: what was asked for first is done.
+    done: bool,
+}
+
+impl Hop {
+    fn fail(&self, cause: BoxError) -> BoxError {
+        let kind = ErrorKind::of(&*cause);
+        let led = Led { to: self.origin.clone(), cause };
+        match self.done {
+            // Whatever became of the hop: nobody is to do it again.
+            true => Fault::new(kind, led).into(),
+            false => led.into(),
+        }
+    }
+}
+
+/// What went wrong where a redirect had led.
+#[derive(Debug)]
+struct Led {
+    to: String,
+    cause: BoxError,
+}
+
+impl fmt::Display for Led {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a redirect has led to {}", self.to)
+    }
+}
+
+impl Error for Led {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
     }
 }
 
@@ -190,7 +245,7 @@ pin_project! {
     #[project = AnsweredProj]
     enum AnsweredFuture<F, B> {
         First { response: Option<Response<B>> },
-        Called { #[pin] future: F },
+        Called { #[pin] future: F, hop: Hop },
     }
 }
 
@@ -206,8 +261,8 @@ where
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
-            AnsweredProj::Called { future } => {
-                let mut response = ready!(future.poll(cx))?;
+            AnsweredProj::Called { future, hop } => {
+                let mut response = ready!(future.poll(cx)).map_err(|error| hop.fail(error))?;
                 // RFC 9111, section 4: what is stored answers the URI that it was asked by. A
                 // cache further out sees the first one alone, and RFC 9110, section 12.5.5, has
                 // a way to say that more than it sees decides.
@@ -225,34 +280,23 @@ pub(crate) fn vary_by_more(headers: &mut HeaderMap) {
 }
 
 /// Follows so many redirects, and takes nothing along to another origin that could
-/// be a secret: neither fields but those that say what is wanted, nor extensions,
-/// nor a body. Nothing but safe methods go there.
+/// be a secret: neither fields but those that say what is wanted, nor what layers
+/// read, nor a body. Nothing but safe methods go there.
 #[derive(Clone, Debug)]
 struct OwnOrigin {
     left: usize,
+    // The request is no more the first one.
+    led: bool,
     away: bool,
     body: bool,
 }
-
-/// What another origin may know. A list of what it must not know would lack the
-/// names of all the fields that carry keys.
-const HARMLESS: [HeaderName; 8] = [
-    ACCEPT,
-    ACCEPT_LANGUAGE,
-    CACHE_CONTROL,
-    CONTENT_LANGUAGE,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    RANGE,
-    USER_AGENT,
-];
 
 impl Policy<Body, BoxError> for OwnOrigin {
     fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, BoxError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(Action::Stop);
         };
-        self.left = left;
+        (self.left, self.led) = (left, true);
         // What is not http is not for this client.
         let known = matches!(attempt.location().scheme_str(), Some("http" | "https"));
         if !known {
@@ -271,6 +315,10 @@ impl Policy<Body, BoxError> for OwnOrigin {
     }
 
     fn on_request(&mut self, request: &mut Request<Body>) {
+        if !self.led {
+            return;
+        }
+        palisade_core::Attempt::count_resend(request.extensions_mut());
         // What is known is what was asked for first, which is answered already: 304 would be about
         // something else. What a write insists on stays, as it would be done without it.
         if is_safe(request.method()) {
@@ -283,13 +331,7 @@ impl Policy<Body, BoxError> for OwnOrigin {
             }
         }
         if self.away {
-            let fields = request.headers();
-            let harmless = HARMLESS
-                .iter()
-                .filter_map(|name| fields.get(name).map(|value| (name.clone(), value.clone())));
-            let harmless: HeaderMap = harmless.filter(|(_, value)| !value.is_sensitive()).collect();
-            *request.headers_mut() = harmless;
-            request.extensions_mut().clear();
+            send_away(request);
         }
     }
 

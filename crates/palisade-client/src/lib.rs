@@ -71,6 +71,7 @@
 //! | metrics of calls | none | `metrics` |
 //! | cache | none | `cache` |
 //! | time of a call, to the head of its response | 60 s | `total_timeout` |
+//! | redirects | 10, which take no secrets to another origin | `redirects` |
 //! | retries | 3 attempts, which begin before the time of the call is over | `retry`, `no_retry` |
 //! | rate limit | none | `rate_limit` |
 //! | limit on what is in flight | none | `concurrency_limit` |
@@ -79,7 +80,6 @@
 //! | time of an attempt, to the head of its response | 30 s | `attempt_timeout` |
 //! | metrics of attempts | none | `metrics` |
 //! | layers of yours around each attempt | none | `attempt_layer` |
-//! | redirects | 10, which take no secrets to another origin | `redirects` |
 //! | cookies | none | `cookies` |
 //! | decompression | gzip, deflate | `no_decompression` |
 //! | connections | below | `build_over` |
@@ -140,6 +140,7 @@
 )]
 
 mod around;
+mod away;
 pub mod blocking;
 mod body;
 mod builder;

@@ -7,6 +7,7 @@ use http::{
 use http_body::Body as HttpBody;
 use palisade_core::BoxError;
 use serde::de::DeserializeOwned;
+use tower_http::follow_redirect::RequestUri;
 
 use crate::{
     DecodeError, Error, Json, Problem, Refused,
@@ -40,8 +41,16 @@ impl Default for Rules {
 }
 
 impl<B> Response<B> {
-    pub(crate) fn new(response: HttpResponse<B>, call: Call, rules: Rules, expiry: Expiry) -> Self {
+    pub(crate) fn new(
+        response: HttpResponse<B>,
+        mut call: Call,
+        rules: Rules,
+        expiry: Expiry,
+    ) -> Self {
         let (head, body) = response.into_parts();
+        if let Some(RequestUri(led)) = head.extensions.get() {
+            call.uri = led.clone();
+        }
         Self { head, body, call, rules, expiry }
     }
 
@@ -65,8 +74,8 @@ impl<B> Response<B> {
         &self.head.extensions
     }
 
-    /// Where the request went. Layers that follow redirects may say more in
-    /// the extensions.
+    /// Where it comes from: where the request went, or the last of the redirects led that
+    /// were followed, by [`Client`](crate::Client) or by a layer of tower-http.
     pub fn uri(&self) -> &Uri {
         &self.call.uri
     }

@@ -18,6 +18,7 @@ use self::{
 use crate::keep::KeepBody;
 use crate::{
     BoxedService, HttpLayer, HttpService,
+    away::Harmless,
     erased::same,
     follow::Follow,
     switch::{Join, Same, Switch, SwitchBody, Wraps},
@@ -40,14 +41,15 @@ type Unpacked = Wire;
 pub(crate) type UnpackedBody = crate::wire::WireBody;
 
 #[cfg(feature = "cookies")]
-type Hop = crate::cookies::Cookies<Unpacked>;
+type Baked = crate::cookies::Cookies<Unpacked>;
 #[cfg(not(feature = "cookies"))]
-type Hop = Unpacked;
+type Baked = Unpacked;
 
-type Followed = Follow<Hop>;
+/// One exchange with the server, whatever layers have put on the request.
+type Exchange = Harmless<Baked>;
 
 // Layers of the user's for each attempt.
-type Near = Switch<Followed, Followed, Same<UnpackedBody>>;
+type Near = Switch<Exchange, Exchange, Same<UnpackedBody>>;
 
 #[cfg(feature = "metrics")]
 pub(crate) type MetricsLayer = palisade_metrics::MetricsLayer<Http>;
@@ -128,7 +130,10 @@ type Retried = Switch<palisade_retry::Retry<Gated, RetryRules>, Gated, Same<InFl
 #[cfg(not(feature = "retry"))]
 type Retried = Gated;
 
-type Due = TimeLimit<Retried, Pin<Box<Sleep>>>;
+// Each redirect leads to a request of its own.
+type Followed = Follow<Retried>;
+
+type Due = TimeLimit<Followed, Pin<Box<Sleep>>>;
 
 #[cfg(feature = "cache")]
 pub(crate) type CacheLayer = palisade_cache::HttpCacheLayer<palisade_cache::MemoryStore>;
@@ -264,16 +269,16 @@ impl Layers {
         #[cfg(feature = "decompression")]
         let wire = Unpacked::new(wire, self.decompression);
         #[cfg(feature = "cookies")]
-        let wire = Hop::new(wire, self.cookies.clone());
-        let followed = Follow::new(wire, self.redirects);
+        let wire = Baked::new(wire, self.cookies.clone());
+        let exchange = Exchange::new(wire);
         let idle = self.body_idle;
         if self.is_plain() {
-            let plain = Top::new(self.plain(followed), AsPlain, idle);
+            let plain = Top::new(self.plain(exchange), AsPlain, idle);
             return wrap(&self.around, BoxedService::top(plain));
         }
         let near: Near = match &self.near[..] {
-            [] => Switch::off(followed),
-            layers => Switch::Other(wrap(layers, BoxedService::new(followed))),
+            [] => Switch::off(exchange),
+            layers => Switch::Other(wrap(layers, BoxedService::new(exchange))),
         };
         #[cfg(feature = "metrics")]
         let near: Counted = self.attempts.around(near);
@@ -294,7 +299,8 @@ impl Layers {
         };
         #[cfg(feature = "retry")]
         let timed: Retried = self.retry.around(timed);
-        let due = TimeLimit::call(timed, self.total, self.tells_deadline);
+        let followed: Followed = Follow::new(timed, self.redirects);
+        let due = TimeLimit::call(followed, self.total, self.tells_deadline);
         #[cfg(feature = "cache")]
         let due: Cached = self.cache.around(due);
         #[cfg(feature = "metrics")]

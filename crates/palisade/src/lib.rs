@@ -34,16 +34,18 @@
 //! The feature `rustls` tells failures of rustls apart.
 //!
 //! Outermost first, the layers go: metrics of calls, cache, total deadline,
-//! retry, rate limit, concurrency limit, circuit breaker, credentials, timeout of
-//! an attempt, metrics of attempts, spans, client; and the gate of the breaker
-//! between retry and the limits. Every layer is right in any other order as well.
+//! redirects, retry, rate limit, concurrency limit, circuit breaker, credentials,
+//! timeout of an attempt, metrics of attempts, spans, client; and the gate of the
+//! breaker between retry and the limits. Every layer is right in any other order as well.
 //!
 //! # Around other clients
 //!
 //! Around `reqwest::Client`, whose requests and responses are its own, put `filter`
 //! and `map_response` of tower's `ServiceBuilder` (with tower's features `filter` and
 //! `util`), with the conversions of reqwest. Have it follow no redirects: below all
-//! layers, it would take along whatever it does not know to be a secret.
+//! layers, it would take along whatever it does not know to be a secret, and a write
+//! that was done would be retried for what it led to. Those of tower-http stand outside
+//! of retry.
 //!
 #![cfg_attr(all(feature = "circuit-breaker", feature = "retry"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "circuit-breaker", feature = "retry")), doc = "```ignore")]

@@ -13,9 +13,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a layer around each attempt, where credentials and time limits are
-    /// outside of it, and redirects inside. The first one that is added is
-    /// outermost.
+    /// Adds a layer around each attempt, where credentials and time limits are outside
+    /// of it. The first one that is added is outermost.
+    ///
+    /// What it puts on a request that [a redirect leads](Self::redirects) to another
+    /// origin does not go there.
     pub fn attempt_layer(mut self, layer: impl HttpLayer) -> Self {
         self.layers.near.push(Arc::new(layer));
         self
@@ -31,6 +33,11 @@ impl ClientBuilder {
 
     /// Sets how many redirects are followed for one request; zero for none. Defaults
     /// to 10.
+    ///
+    /// Where one leads is a request of its own: it is retried, limited, judged by a
+    /// breaker and given credentials by itself, within the time of the call. So a `POST`
+    /// that led elsewhere is not sent again because of what became of that. The answer
+    /// [says](crate::Response::uri) where it comes from.
     ///
     /// Another origin is told nothing but what kind of answer is wanted: no
     /// credentials, no fields of your own. A body is not sent there either, nor a

@@ -5,12 +5,12 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::time::Sleep;
 
-use super::{Followed, Layers, UnpackedBody, top::Finish};
+use super::{Exchange, Layers, UnpackedBody, top::Finish};
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use crate::switch::{Same, Switch};
-use crate::{ResponseBody, timeout::TimeLimit};
+use crate::{ResponseBody, follow::Follow, timeout::TimeLimit};
 
-type Timed = TimeLimit<Followed, Sleep>;
+type Timed = TimeLimit<Exchange, Sleep>;
 
 #[cfg(feature = "circuit-breaker")]
 type Guarded = Switch<
@@ -27,7 +27,7 @@ type Retried =
 #[cfg(not(feature = "retry"))]
 type Retried = Guarded;
 
-pub(super) type Plain = TimeLimit<Retried, Pin<Box<Sleep>>>;
+pub(super) type Plain = TimeLimit<Follow<Retried>, Pin<Box<Sleep>>>;
 
 impl Layers {
     /// Whether there is nothing but what is there by default, and maybe less.
@@ -47,13 +47,14 @@ impl Layers {
     }
 
     /// The stack without what is not there by default.
-    pub(super) fn plain(&self, followed: Followed) -> Plain {
-        let timed: Timed = TimeLimit::attempt(followed, self.attempt);
+    pub(super) fn plain(&self, exchange: Exchange) -> Plain {
+        let timed: Timed = TimeLimit::attempt(exchange, self.attempt);
         #[cfg(feature = "circuit-breaker")]
         let timed: Guarded = self.circuit_breaker.around(timed);
         #[cfg(feature = "retry")]
         let timed: Retried = self.retry.around(timed);
-        TimeLimit::call(timed, self.total, self.tells_deadline)
+        let followed = Follow::new(timed, self.redirects);
+        TimeLimit::call(followed, self.total, self.tells_deadline)
     }
 }
 

@@ -13,6 +13,7 @@ mod contract;
 mod cookies;
 mod cost;
 mod decoding;
+mod hops;
 mod http2;
 mod layers;
 mod many;
