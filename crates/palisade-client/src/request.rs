@@ -121,6 +121,10 @@ impl<S> RequestBuilder<S> {
     }
 
     /// Sets a body that is read as it is sent, and can be sent once: see [`Body::stream`].
+    ///
+    /// To send it takes part of [the time](crate::ClientBuilder::attempt_timeout) that the
+    /// answer is waited for, as it does with any body: give a long one a
+    /// [`timeout`](Self::timeout) that it fits into.
     pub fn stream<B>(self, body: B) -> Self
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -166,18 +170,19 @@ impl<S> RequestBuilder<S> {
     /// allows. A body that is taken out of the response goes without. The
     /// timer is tokio's, so the answer has to be awaited in its runtime.
     ///
-    /// A [`Client`](crate::Client) goes by it in place of its
-    /// [`total_timeout`](crate::ClientBuilder::total_timeout), whichever is longer. Its
-    /// limits of an attempt stay, and retries begin within its own total time: give a
-    /// request that takes longer its own [`Timeouts::attempt`](crate::Timeouts::attempt)
-    /// by [`extension`](Self::extension).
+    /// A [`Client`](crate::Client) goes by it in place of its limits of [a
+    /// call](crate::ClientBuilder::total_timeout) and of [an
+    /// attempt](crate::ClientBuilder::attempt_timeout), whichever are longer: so an answer
+    /// that is long in coming, or a body that is long in going, is not cut off. To have
+    /// attempts cut off before, and made again, give the request a
+    /// [`Timeouts::attempt`](crate::Timeouts::attempt) by [`extension`](Self::extension).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.patience = Some(Patience::For(timeout));
         self
     }
 
-    /// Sets when the answer is of no use any more, as
-    /// [`timeout`](Self::timeout) does.
+    /// Sets when the answer is of no use any more, as [`timeout`](Self::timeout) does. A
+    /// client's limit of an attempt stays: it says nothing of how long an answer takes.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.patience = Some(Patience::Until(deadline));
         self
@@ -253,8 +258,9 @@ impl<S> RequestBuilder<S> {
             }
             Patience::Until(deadline) => Some(Deadline(deadline)),
         });
-        if deadline.is_some() {
-            timeout::by_request(&mut self.extensions);
+        if let Some(patience) = self.patience {
+            let attempts = matches!(patience, Patience::For(_));
+            timeout::by_request(&mut self.extensions, attempts);
         }
         if let Some(deadline) = deadline.flatten() {
             self.extensions.insert(deadline);

@@ -13,8 +13,9 @@ impl ClientBuilder {
         self.check_limit("total_timeout", limit)
     }
 
-    /// Sets how long each attempt may take, to the head of the response. Defaults to
-    /// 30 seconds.
+    /// Sets how long each attempt may take, from when it is sent, with its connection and
+    /// its body, to the head of the response. Defaults to 30 seconds, which a large body
+    /// may not fit into: [`timeout`](crate::RequestBuilder::timeout) is for those.
     pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into();
         self.layers.attempt = limit;

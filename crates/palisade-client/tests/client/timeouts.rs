@@ -69,8 +69,10 @@ async fn the_time_of_a_request_is_in_place_of_that_of_the_client() {
         // What is said of the call alone still holds.
         (get().extension(unlimited.total(7 * SECOND)).timeout(300 * SECOND), 7),
         (get().extension(unlimited.total(300 * SECOND)).timeout(7 * SECOND), 7),
-        // The limit of an attempt stays.
-        (client.get("/").timeout(300 * SECOND), 30),
+        // The limit of an attempt is lifted by how long the answer may take, unless it is given.
+        (client.get("/").timeout(300 * SECOND), 300),
+        (client.get("/").deadline(until(3000)), 30),
+        (client.get("/").extension(Timeouts::new().attempt(7 * SECOND)).timeout(300 * SECOND), 7),
     ] {
         let start = Instant::now();
         let error = request.send().await.unwrap_err();
