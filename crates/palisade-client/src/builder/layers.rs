@@ -54,8 +54,9 @@ impl ClientBuilder {
     }
 
     /// Sends the cookies of a jar, and keeps there what servers set: with each attempt,
-    /// and with each hop of a redirect those of its own origin. A request that has a
-    /// `Cookie` field of its own is sent with that alone. Defaults to no cookies.
+    /// and with each hop of a redirect those of its own origin. What a request has in its
+    /// own `Cookie` comes before them, and in place of those of the same names. Defaults
+    /// to no cookies.
     ///
     /// A cache further out does not see them, so an answer that varies by `Cookie` gets
     /// `Vary: *`, and is not stored.

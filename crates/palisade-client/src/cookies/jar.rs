@@ -93,6 +93,11 @@ impl CookieJar {
 
     /// What is sent there in `Cookie`. It is marked as sensitive.
     pub fn cookies_for(&self, to: &Uri) -> Option<HeaderValue> {
+        self.cookies_beside(b"", to)
+    }
+
+    /// The same, after cookies that a request has already, and without those of their names.
+    pub(crate) fn cookies_beside(&self, before: &[u8], to: &Uri) -> Option<HeaderValue> {
         let places = &self.kept.read().unwrap_or_else(PoisonError::into_inner).places;
         if places.is_empty() {
             return None;
@@ -113,16 +118,17 @@ impl CookieJar {
         cookies.sort_unstable_by_key(|Aged { cookie, created }| {
             (Reverse(cookie.path.as_ref().len()), *created)
         });
-        let mut field = String::new();
+        let mut field = before.to_vec();
         for Aged { cookie, .. } in cookies {
             let (name, value) = cookie.name_value();
             let separator = if field.is_empty() { "" } else { "; " };
             let parts = [separator, name, "=", value];
-            if field.len() + parts.map(str::len).into_iter().sum::<usize>() <= SENT {
-                field.extend(parts);
+            let length = field.len() + parts.map(str::len).into_iter().sum::<usize>();
+            if length <= SENT && !names(before).any(|known| known == name.as_bytes()) {
+                field.extend(parts.iter().flat_map(|part| part.bytes()));
             }
         }
-        if field.is_empty() {
+        if field.len() == before.len() {
             return None;
         }
         let mut field = HeaderValue::from_maybe_shared(bytes::Bytes::from(field)).ok()?;
@@ -245,6 +251,12 @@ impl fmt::Debug for CookieJar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CookieJar").field("shared", &self.shared).finish_non_exhaustive()
     }
+}
+
+/// The names in a line of cookies.
+fn names(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pairs = line.split(|byte| *byte == b';');
+    pairs.filter_map(|pair| pair.split(|byte| *byte == b'=').next()).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

@@ -81,23 +81,24 @@ where
 struct Exchange {
     jar: Arc<CookieJar>,
     uri: Uri,
-    // Whether the request came with cookies of its own, which stand.
-    own: bool,
 }
 
 impl Exchange {
     fn begin(jar: &Arc<CookieJar>, request: &mut Request<Body>) -> Self {
         let uri = request.uri().clone();
-        let own = request.headers().contains_key(COOKIE);
-        if !own && let Some(cookies) = jar.cookies_for(&uri) {
-            request.headers_mut().insert(COOKIE, cookies);
+        // HTTP/2 may have several lines of them.
+        let own = request.headers().get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let own = own.collect::<Vec<_>>().join(&b"; "[..]);
+        if let Some(cookies) = jar.cookies_beside(&own, &uri) {
+            // A map that is full does without.
+            let _ = request.headers_mut().try_insert(COOKIE, cookies);
         }
-        Self { jar: Arc::clone(jar), uri, own }
+        Self { jar: Arc::clone(jar), uri }
     }
 
     fn end(self, headers: &mut HeaderMap) {
         self.jar.take_all(&self.uri, headers);
-        if !self.own && varies_by_cookie(headers) {
+        if varies_by_cookie(headers) {
             // RFC 9110, section 12.5.5. A cache further out does not see what the jar has,
             // and would take the answer to one login for that to the next.
             vary_by_more(headers);

@@ -198,11 +198,11 @@ async fn each_hop_of_a_redirect_has_those_of_its_origin() {
     assert_eq!(cookies(&server), [None, both.clone(), both]);
     assert_eq!(cookies(&other), [None]);
 
-    // The caller's own stands, and goes nowhere else.
+    // Those of the caller's own stand, and go nowhere else.
     let mut own = get(server.url("/home"));
-    own.headers_mut().insert("cookie", "mine=1".parse().unwrap());
+    own.headers_mut().insert("cookie", "mine=1; session=mine".parse().unwrap());
     client.oneshot(own).await.unwrap();
-    assert_eq!(cookies(&server)[3].as_deref(), Some("mine=1"));
+    assert_eq!(cookies(&server)[3].as_deref(), Some("mine=1; session=mine; other=2"));
     assert_eq!(cookies(&other), [None, None]);
 }
 
@@ -243,4 +243,24 @@ async fn a_cache_keeps_no_answer_to_a_cookie_that_it_does_not_see() {
         let response = client.get("/me").send().await.unwrap();
         assert_eq!(response.text().await.unwrap(), who);
     }
+}
+
+// A key that is sent as a cookie is one beside others.
+#[tokio::test]
+async fn credentials_may_be_a_cookie_beside_them() {
+    let server = Server::start(|_| {
+        let mut response = reply(200, "");
+        response.headers_mut().insert("set-cookie", "session=1".parse().unwrap());
+        response
+    });
+    let server = server.await;
+    let key = palisade_auth::ApiKey::cookie("key", "s3cret").unwrap();
+    let origins = palisade_core::Origins::new([server.url("")]);
+    let client = Client::builder().no_proxy().auth(key, origins).cookies(CookieJar::new());
+    let client = client.build().unwrap();
+    for _ in 0..2 {
+        client.clone().oneshot(get(server.url("/"))).await.unwrap();
+    }
+    let line = |cookies: &str| Some(cookies.to_owned());
+    assert_eq!(cookies(&server), [line("key=s3cret"), line("key=s3cret; session=1")]);
 }

@@ -17,6 +17,7 @@ use palisade_auth::{ApiKey, Token, Tokens, token_fn};
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
 use palisade_client::{Body, Client, ClientBuilder};
 use palisade_core::{Attempt, BoxError, ByAuthority, Deadline, Origins, causes, is_unsent};
+use palisade_rate_limit::{ConcurrencyLimitLayer, Wait};
 use tower::{service_fn, util::MapRequestLayer};
 
 type Answer = Result<Response<Body>, BoxError>;
@@ -42,7 +43,9 @@ impl Shop {
             let count = if orders { &counts.0 } else { &counts.1 };
             count.fetch_add(1, Ordering::Relaxed);
             ready(match orders {
-                true => Ok(answer(303).header("location", to).body(Body::empty()).unwrap()),
+                true => {
+                    Ok(answer(303).header("location", to).body(Body::from("go there")).unwrap())
+                }
                 false => read(&request),
             })
         });
@@ -160,6 +163,20 @@ async fn a_host_is_not_left_alone_for_where_it_leads() {
     // The other one is.
     assert!(last.is_err());
     assert_eq!(shop.counts(), (4, 2));
+}
+
+// What the redirect says is read no further, so its place is free.
+#[tokio::test]
+async fn a_hop_has_the_place_of_what_led_there() {
+    let shop = Shop::new(
+        |client| client.concurrency_limit(ConcurrencyLimitLayer::new(1).wait(Wait::reject())),
+        NEAR,
+        |_| Ok(Response::new(Body::from("done"))),
+    );
+    for _ in 0..3 {
+        let response = shop.client.post("/orders").send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "done");
+    }
 }
 
 #[tokio::test]
