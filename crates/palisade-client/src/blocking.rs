@@ -29,7 +29,8 @@
 //! requests and responses have the methods that they have there. What is a future
 //! there blocks here, and what is a stream is an iterator. What is set on a future there
 //! is part of the call here: `json().valid_by(..)` is
-//! [`json_valid_by(..)`](Response#method.json_valid_by).
+//! [`json_valid_by(..)`](Response#method.json_valid_by). What is read piece by piece, as a
+//! file, is sent by [`Body::reader`](crate::Body::reader).
 //!
 //! # Threads
 //!
@@ -53,6 +54,7 @@
 mod body;
 mod client;
 mod fetch;
+mod reader;
 mod request;
 mod response;
 mod runtime;

@@ -22,6 +22,7 @@ mod outage;
 mod panics;
 mod pool;
 mod proxies;
+mod readers;
 mod redirects;
 mod requests;
 mod responses;
