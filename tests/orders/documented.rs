@@ -107,9 +107,9 @@ async fn the_documented_stack() {
         let breaker = breaker().keyed(ByAuthority).observer(parts.metrics.observer());
         let stack = ServiceBuilder::new()
             .layer(parts.metrics.calls())
-            .layer(parts.cache())
             .timeout(2 * long)
             .layer(FollowRedirectLayer::new())
+            .layer(parts.cache())
             .layer(parts.retry().bodies(KeepBody::default()))
             .layer(breaker.gate())
             .layer(parts.rate())

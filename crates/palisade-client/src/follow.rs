@@ -7,8 +7,8 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, VARY},
+    Method, Request, Response, StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE},
 };
 use http_body::Body as _;
 use palisade_core::{BoxError, ErrorKind, Fault, HeadCopy, is_safe};
@@ -30,8 +30,8 @@ use crate::{
 /// Follows redirects by the rules of tower-http, which is asked only when there
 /// is one: until then the head of the request is kept, and nothing else.
 ///
-/// It stands outside of all that judges an answer, and retries: where a redirect leads is
-/// another request, and what becomes of that says nothing of the one that led there.
+/// It stands outside of all that keeps an answer, judges it, or retries: where a redirect leads
+/// is another request, and what becomes of that says nothing of the one that led there.
 #[derive(Clone)]
 pub(crate) struct Follow<S> {
     inner: S,
@@ -262,21 +262,10 @@ where
                 None => Poll::Pending,
             },
             AnsweredProj::Called { future, hop } => {
-                let mut response = ready!(future.poll(cx)).map_err(|error| hop.fail(error))?;
-                // RFC 9111, section 4: what is stored answers the URI that it was asked by. A
-                // cache further out sees the first one alone, and RFC 9110, section 12.5.5, has
-                // a way to say that more than it sees decides.
-                vary_by_more(response.headers_mut());
-                Poll::Ready(Ok(response))
+                Poll::Ready(ready!(future.poll(cx)).map_err(|error| hop.fail(error)))
             }
         }
     }
-}
-
-/// Says that a response depends on more than its request shows, so that caches do not store it.
-pub(crate) fn vary_by_more(headers: &mut HeaderMap) {
-    // A map that is full does without: caches store none that is nearly full.
-    let _ = headers.try_append(VARY, HeaderValue::from_static("*"));
 }
 
 /// Follows so many redirects, and takes nothing along to another origin that could

@@ -69,9 +69,9 @@
 //! |---|---|---|
 //! | layers of yours around each call | none | `layer` |
 //! | metrics of calls | none | `metrics` |
-//! | cache | none | `cache` |
 //! | time of a call, to the head of its response | 60 s | `total_timeout` |
 //! | redirects | 10, which take no secrets to another origin | `redirects` |
+//! | cache | none | `cache` |
 //! | retries | 3 attempts, which begin before the time of the call is over | `retry`, `no_retry` |
 //! | rate limit | none | `rate_limit` |
 //! | limit on what is in flight | none | `concurrency_limit` |
@@ -187,6 +187,8 @@ mod transport;
 mod unpack;
 mod url;
 mod validate;
+#[cfg(any(feature = "cookies", feature = "decompression"))]
+mod vary;
 mod wire;
 
 #[cfg(feature = "cookies")]

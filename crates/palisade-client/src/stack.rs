@@ -130,37 +130,40 @@ type Retried = Switch<palisade_retry::Retry<Gated, RetryRules>, Gated, Same<InFl
 #[cfg(not(feature = "retry"))]
 type Retried = Gated;
 
-// Each redirect leads to a request of its own.
-type Followed = Follow<Retried>;
-
-type Due = TimeLimit<Followed, Pin<Box<Sleep>>>;
-
 #[cfg(feature = "cache")]
 pub(crate) type CacheLayer = palisade_cache::HttpCacheLayer<palisade_cache::MemoryStore>;
+// What a cache asks for has to end, whoever still waits for it.
+#[cfg(feature = "cache")]
+type Ended = TimeLimit<Retried, Pin<Box<Sleep>>>;
 #[cfg(feature = "cache")]
 type Cached = Switch<
-    palisade_cache::HttpCache<Due, palisade_cache::MemoryStore>,
-    Due,
+    palisade_cache::HttpCache<Ended, palisade_cache::MemoryStore>,
+    Ended,
     Wraps<palisade_cache::CachedBody<InFlightBody>, InFlightBody>,
 >;
 #[cfg(feature = "cache")]
 type CachedBody = SwitchBody<palisade_cache::CachedBody<InFlightBody>, InFlightBody>;
 #[cfg(not(feature = "cache"))]
-type Cached = Due;
+type Cached = Retried;
 #[cfg(not(feature = "cache"))]
 type CachedBody = InFlightBody;
 
+// Where a redirect leads is a request of its own.
+type Followed = Follow<Cached>;
+
+type Due = TimeLimit<Followed, Pin<Box<Sleep>>>;
+
 #[cfg(feature = "metrics")]
 type Whole = Switch<
-    palisade_metrics::Metered<Cached, Http>,
-    Cached,
+    palisade_metrics::Metered<Due, Http>,
+    Due,
     Wraps<palisade_metrics::ResponseBody<CachedBody>, CachedBody>,
 >;
 /// What the body of a response is when it has passed all switches.
 #[cfg(feature = "metrics")]
 pub(crate) type StackBody = SwitchBody<palisade_metrics::ResponseBody<CachedBody>, CachedBody>;
 #[cfg(not(feature = "metrics"))]
-type Whole = Cached;
+type Whole = Due;
 /// What the body of a response is when it has passed all switches.
 #[cfg(not(feature = "metrics"))]
 pub(crate) type StackBody = CachedBody;
@@ -299,10 +302,10 @@ impl Layers {
         };
         #[cfg(feature = "retry")]
         let timed: Retried = self.retry.around(timed);
-        let followed: Followed = Follow::new(timed, self.redirects);
-        let due = TimeLimit::call(followed, self.total, self.tells_deadline);
         #[cfg(feature = "cache")]
-        let due: Cached = self.cache.around(due);
+        let timed: Cached = self.cache.around(Ended::call(timed, self.total, false));
+        let followed = Follow::new(timed, self.redirects);
+        let due = Due::call(followed, self.total, self.tells_deadline);
         #[cfg(feature = "metrics")]
         let due: Whole = self.calls.around(due);
         wrap(&self.around, BoxedService::top(Top::new(due, AsStack, idle)))
@@ -326,8 +329,8 @@ mod tests {
     fn what_layers_move_is_small() {
         for (what, size, most) in [
             ("request", size_of::<Request<Body>>(), 256),
-            ("call", size_of::<TopFuture<Whole, AsStack>>(), 1024),
-            ("plain call", size_of::<TopFuture<Plain, AsPlain>>(), 1024),
+            ("call", size_of::<TopFuture<Whole, AsStack>>(), 1032),
+            ("plain call", size_of::<TopFuture<Plain, AsPlain>>(), 1032),
             ("response", size_of::<Response<ResponseBody>>(), 352),
         ] {
             assert!(size <= most, "{what}: {size} bytes");

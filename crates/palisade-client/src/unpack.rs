@@ -16,9 +16,9 @@ use tower_service::Service;
 use crate::{
     Body,
     erased::Answer,
-    follow::vary_by_more,
     inflate::{Decoder, Inflated},
     switch::{BoxBody, FromBoxed},
+    vary::vary_by_more,
     wire::{Wire, WireBody, WireFuture},
 };
 

@@ -33,8 +33,8 @@
 //!
 //! The feature `rustls` tells failures of rustls apart.
 //!
-//! Outermost first, the layers go: metrics of calls, cache, total deadline,
-//! redirects, retry, rate limit, concurrency limit, circuit breaker, credentials,
+//! Outermost first, the layers go: metrics of calls, total deadline, redirects,
+//! cache, retry, rate limit, concurrency limit, circuit breaker, credentials,
 //! timeout of an attempt, metrics of attempts, spans, client; and the gate of the
 //! breaker between retry and the limits. Every layer is right in any other order as well.
 //!

@@ -34,8 +34,8 @@ impl ClientBuilder {
     /// Sets how many redirects are followed for one request; zero for none. Defaults
     /// to 10.
     ///
-    /// Where one leads is a request of its own: it is retried, limited, judged by a
-    /// breaker and given credentials by itself, within the time of the call. So a `POST`
+    /// Where one leads is a request of its own: it is cached, retried, limited, judged by
+    /// a breaker and given credentials by itself, within the time of the call. So a `POST`
     /// that led elsewhere is not sent again because of what became of that. The answer
     /// [says](crate::Response::uri) where it comes from.
     ///
@@ -45,9 +45,6 @@ impl ClientBuilder {
     ///
     /// What is read elsewhere is asked for without `If-None-Match`, `If-Modified-Since`
     /// and `If-Range`: they are about what was asked for first.
-    ///
-    /// A cache further out does not see where a redirect leads, so what it leads to
-    /// gets `Vary: *`, and is not stored.
     pub fn redirects(mut self, most: usize) -> Self {
         self.layers.redirects = most;
         self
@@ -58,7 +55,7 @@ impl ClientBuilder {
     /// own `Cookie` comes before them, and in place of those of the same names. Defaults
     /// to no cookies.
     ///
-    /// A cache further out does not see them, so an answer that varies by `Cookie` gets
+    /// The cache does not see them, so an answer that varies by `Cookie` gets
     /// `Vary: *`, and is not stored.
     #[cfg(feature = "cookies")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "cookies")))]

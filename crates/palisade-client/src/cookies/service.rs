@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::CookieJar;
-use crate::{Body, erased::Answer, follow::vary_by_more};
+use crate::{Body, erased::Answer, vary::vary_by_more};
 
 /// Sends the cookies of a jar, and takes those of responses.
 ///

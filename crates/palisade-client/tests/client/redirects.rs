@@ -118,7 +118,7 @@ async fn a_loop_ends() {
 }
 
 #[tokio::test]
-async fn a_cache_keeps_what_was_asked_for_and_not_where_that_led() {
+async fn a_cache_keeps_each_answer_as_that_to_what_was_asked_for_it() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let api = service_fn(move |request: Request<Body>| {
@@ -131,6 +131,11 @@ async fn a_cache_keeps_what_was_asked_for_and_not_where_that_led() {
                     .status(307)
                     .header("location", format!("/reports/{number}"))
                     .body(Body::empty())?,
+                "/old" => response
+                    .status(301)
+                    .header("location", "/reports/0")
+                    .header("cache-control", "max-age=60")
+                    .body(Body::empty())?,
                 _ => response.header("cache-control", "max-age=60").body(Body::from(path))?,
             })
         }
@@ -141,10 +146,15 @@ async fn a_cache_keeps_what_was_asked_for_and_not_where_that_led() {
     let read = async |route| client.get(route).send().await.unwrap().text().await.unwrap();
     assert_eq!(read("/latest").await, "/reports/0");
     assert_eq!(read("/latest").await, "/reports/2");
-    // What leads nowhere else is kept.
-    read("/reports/1").await;
-    assert_eq!(read("/reports/1").await, "/reports/1");
-    assert_eq!(asked.load(Ordering::Relaxed), 5);
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    // Where the first one led is known.
+    assert_eq!(read("/reports/0").await, "/reports/0");
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    // And by now, that this one leads there.
+    for _ in 0..2 {
+        assert_eq!(read("/old").await, "/reports/0");
+        assert_eq!(asked.load(Ordering::Relaxed), 5);
+    }
 }
 
 // A tag is one of what was asked for: where a redirect leads, it may be that of something else.

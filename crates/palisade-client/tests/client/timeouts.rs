@@ -4,15 +4,17 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use palisade_cache::{HttpCacheLayer, MemoryStore, background_fn};
 use palisade_client::{Body, Client, ClientBuilder, TimedOut, Timeouts};
 use palisade_core::{BoxError, Deadline, ErrorKind, find_cause};
 use palisade_rate_limit::{Quota, RateLimitLayer, Wait};
 use palisade_retry::{Backoff, Jitter, RetryLayer};
+use palisade_testkit::PausedClock;
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn};
 
@@ -207,4 +209,38 @@ async fn a_limit_that_goes_by_deadlines_knows_the_time_of_a_call() {
         let error = client.oneshot(get("http://api.example/")).await.unwrap_err();
         assert_eq!((start.elapsed().as_secs(), ErrorKind::of(&*error)), (seconds, kind));
     }
+}
+
+// Nobody waits for it, and so nobody's time would end it.
+#[tokio::test(start_paused = true)]
+async fn what_a_cache_asks_for_in_the_background_has_the_time_of_a_call() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let call = Arc::new(());
+    let calls = Arc::downgrade(&call);
+    let api = service_fn(move |_: Request<Body>| {
+        let (first, call) = (asked.fetch_add(1, Ordering::Relaxed) == 0, call.clone());
+        async move {
+            if !first {
+                pending::<()>().await;
+            }
+            drop(call);
+            let response = Response::builder();
+            let fresh = "max-age=1, stale-while-revalidate=1000";
+            Ok::<_, BoxError>(response.header("cache-control", fresh).body(Body::from("old"))?)
+        }
+    });
+    let clock = PausedClock::starting_at(SystemTime::UNIX_EPOCH + 1000 * SECOND);
+    let cache = HttpCacheLayer::private(MemoryStore::new(1 << 20))
+        .clock(Arc::new(clock))
+        .background(background_fn(|task| drop(tokio::spawn(task))));
+    let client = Client::builder().cache(cache).no_retry().attempt_timeout(None);
+    let client = client.base_url("http://api.example").build_over(api).unwrap();
+    let read = async || client.get("/").send().await.unwrap().text().await.unwrap();
+    assert_eq!(read().await, "old");
+    sleep(2 * SECOND).await;
+    assert_eq!(read().await, "old");
+    tokio::task::yield_now().await;
+    assert_eq!(calls.strong_count(), 2, "it is asked for anew");
+    sleep(61 * SECOND).await;
+    assert_eq!(calls.strong_count(), 1);
 }
