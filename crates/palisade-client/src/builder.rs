@@ -191,7 +191,8 @@ impl ClientBuilder {
     }
 
     /// Sets a field that all requests have which do not set it themselves. Defaults
-    /// to `user-agent` alone.
+    /// to `user-agent` alone. A secret goes to the origin of the base URL alone: see
+    /// [`default_header`](ClientOf::default_header).
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<BoxError>>,

@@ -4,8 +4,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use palisade_core::{Endpoint, Origins};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use palisade_core::{Endpoint, Origins, is_secret};
 use tower_service::Service;
 
 use crate::{
@@ -75,8 +75,10 @@ impl<S> ClientOf<S> {
     /// Sets a header field of all requests that have none of this name.
     /// Defaults to none.
     ///
-    /// If its value is [sensitive](HeaderValue::set_sensitive), as credentials
-    /// are, it goes to the origin of the base URL alone.
+    /// If its value is [sensitive](HeaderValue::set_sensitive), or its name says that
+    /// it is a [secret], it goes to the origin of the base URL alone.
+    ///
+    /// [secret]: is_secret
     pub fn default_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         if is_secret(&name) {
             value.set_sensitive(true);
@@ -170,12 +172,6 @@ impl<S> fmt::Debug for ClientOf<S> {
         let origin = self.settings.base.as_ref().map(call::origin);
         f.debug_struct("Client").field("origin", &origin).finish_non_exhaustive()
     }
-}
-
-/// Fields whose values are secret, whatever the user says.
-pub(crate) fn is_secret(name: &HeaderName) -> bool {
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
-        || ["x-api-key", "api-key"].contains(&name.as_str())
 }
 
 impl Settings {

@@ -9,7 +9,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header,
 };
 use http_body::Body as HttpBody;
-use palisade_core::{BoxError, Deadline, Idempotent};
+use palisade_core::{BoxError, Deadline, Idempotent, is_secret};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use tower_service::Service;
@@ -17,7 +17,6 @@ use tower_service::Service;
 use crate::{
     Body, ClientOf, Error, Multipart, ResponseFuture, Route,
     call::Call,
-    client::is_secret,
     error::Fact,
     invalid::Invalid,
     route::Kind,

@@ -25,7 +25,7 @@
 //! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`], [`Observed`], [`ObserverSlot`] |
-//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`], [`Identity`] |
+//! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`], [`Identity`], [`is_secret`] |
 //! | responses | [`is_stream`] |
 //! | time | [`RetryAfter`], [`Deadline`], [`WallClock`] |
 //!
@@ -58,6 +58,7 @@ mod observed;
 mod origins;
 mod outcome;
 mod retry_after;
+mod secret;
 mod stream;
 mod time;
 
@@ -80,6 +81,7 @@ pub use self::{
     origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
     retry_after::{RetryAfter, date_of, parse_seconds},
+    secret::is_secret,
     stream::is_stream,
     time::{SystemClock, WallClock},
 };

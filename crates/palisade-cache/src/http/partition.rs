@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use palisade_core::{Head, Identity};
+use palisade_core::{Head, Identity, is_secret};
 
 use super::secret::{Key, Secret};
 use crate::wire::{DecodeError, Reader, put_bytes};
@@ -113,9 +113,8 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
 /// One partition for each set of credentials, and the common one for requests
 /// without: the default of a private cache.
 ///
-/// Credentials are fields whose names end in `authorization`, `cookie`, `key`,
-/// `token` or `secret`, such as `X-Api-Key` and `Private-Token`, but for
-/// idempotency keys; and all values that are
+/// Credentials are fields whose names [say so](is_secret), such as `X-Api-Key` and
+/// `Private-Token`; and all values that are
 /// [sensitive](http::HeaderValue::is_sensitive). Of what else tells users apart,
 /// such as the name of a tenant, [`partition_fn`] makes a partition. What is in the
 /// URI does so by itself.
@@ -191,10 +190,7 @@ impl fmt::Debug for ByCredentials {
 }
 
 fn is_credential((name, value): (&HeaderName, &HeaderValue)) -> bool {
-    const ENDS: [&str; 5] = ["authorization", "cookie", "key", "token", "secret"];
-    let name = name.as_str();
-    value.is_sensitive()
-        || ENDS.iter().any(|end| name.ends_with(end)) && !name.ends_with("idempotency-key")
+    value.is_sensitive() || is_secret(name)
 }
 
 /// One partition for all, but for requests whose extensions have an [`Identity`]:

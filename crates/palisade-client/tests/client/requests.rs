@@ -187,6 +187,29 @@ async fn credentials_of_all_requests_go_to_the_base_alone() {
 }
 
 #[tokio::test]
+async fn a_default_whose_name_says_that_it_is_secret_goes_to_the_base_alone() {
+    for (field, anywhere) in [
+        ("authorization", false),
+        ("private-token", false),
+        ("x-auth-token", false),
+        ("x-goog-api-key", false),
+        ("ocp-apim-subscription-key", false),
+        ("x-client-secret", false),
+        ("idempotency-key", true),
+        ("accept-language", true),
+    ] {
+        let client = client()
+            .origins(Origins::new(["https://cdn.example"]))
+            .default_header(HeaderName::from_static(field), HeaderValue::from_static("1"));
+        for (url, told) in [("https://api.example/a", true), ("https://cdn.example/a", anywhere)] {
+            client.get(url.to_owned()).send().await.unwrap();
+            let request = client.service().last();
+            assert_eq!(request.headers().contains_key(field), told, "{field} to {url}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn credentials_are_sensitive() {
     let client = client();
     client.get("/a").header("authorization", "Bearer s3cret").send().await.unwrap();
