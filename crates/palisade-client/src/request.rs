@@ -108,7 +108,12 @@ impl<S> RequestBuilder<S> {
     }
 
     /// Sets header fields, in place of those of the same names.
-    pub fn headers(mut self, headers: HeaderMap) -> Self {
+    pub fn headers(mut self, mut headers: HeaderMap) -> Self {
+        for (name, value) in &mut headers {
+            if is_secret(name) {
+                value.set_sensitive(true);
+            }
+        }
         self.headers.extend(headers);
         self
     }

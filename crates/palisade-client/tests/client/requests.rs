@@ -212,8 +212,18 @@ async fn a_default_whose_name_says_that_it_is_secret_goes_to_the_base_alone() {
 #[tokio::test]
 async fn credentials_are_sensitive() {
     let client = client();
-    client.get("/a").header("authorization", "Bearer s3cret").send().await.unwrap();
-    assert!(client.service().last().headers()["authorization"].is_sensitive());
+    let fields = [("authorization", "Bearer s3cret"), ("private-token", "s3cret")];
+    let one_by_one = fields.iter().fold(client.get("/a"), |request, (name, value)| {
+        request.header(HeaderName::from_static(name), HeaderValue::from_static(value))
+    });
+    let headers = fields
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    for request in [one_by_one, client.get("/a").headers(HeaderMap::from_iter(headers))] {
+        request.send().await.unwrap();
+        let request = client.service().last();
+        assert!(request.headers().values().all(HeaderValue::is_sensitive));
+        assert!(!format!("{request:?}").contains("s3cret"), "{request:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
