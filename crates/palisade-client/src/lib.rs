@@ -158,6 +158,7 @@ mod defaults;
 mod erased;
 mod error;
 mod expiry;
+mod fields;
 mod follow;
 mod future;
 #[cfg(feature = "decompression")]

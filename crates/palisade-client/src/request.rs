@@ -9,7 +9,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header,
 };
 use http_body::Body as HttpBody;
-use palisade_core::{BoxError, Deadline, Idempotent, is_secret};
+use palisade_core::{BoxError, Deadline, Idempotent};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use tower_service::Service;
@@ -18,6 +18,7 @@ use crate::{
     Body, ClientOf, Error, Multipart, ResponseFuture, Route,
     call::Call,
     error::Fact,
+    fields,
     invalid::Invalid,
     route::Kind,
     template::{self, Values},
@@ -33,11 +34,21 @@ pub struct RequestBuilder<S> {
     values: Values,
     query: String,
     headers: HeaderMap,
+    type_by: TypeBy,
     extensions: Extensions,
     body: Body,
     patience: Option<Patience>,
     // The first thing that was wrong.
     invalid: Option<Invalid>,
+}
+
+/// Who says of what type the body is, if anybody does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TypeBy {
+    User,
+    Body,
+    // It names the boundary.
+    Form,
 }
 
 /// How long an answer is waited for.
@@ -56,6 +67,7 @@ impl<S> RequestBuilder<S> {
             values: Values::default(),
             query: String::new(),
             headers: HeaderMap::new(),
+            type_by: TypeBy::User,
             extensions: Extensions::new(),
             body: Body::empty(),
             patience: None,
@@ -89,6 +101,13 @@ impl<S> RequestBuilder<S> {
     }
 
     /// Adds a header field, in place of the client's default.
+    ///
+    /// What a request may have once, such as `content-type` or `host`, takes the place of a
+    /// former one, and so do credentials, whose names [say so](palisade_core::is_secret).
+    /// Of all else, such as `accept`, there may be several. Cookies are joined in one field.
+    ///
+    /// A `content-type` that is set here goes before that of [`json`](Self::json) and
+    /// [`form`](Self::form), but not before that of [`multipart`](Self::multipart).
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<BoxError>>,
@@ -96,31 +115,39 @@ impl<S> RequestBuilder<S> {
     {
         self.and_then(|request| {
             let name = name.try_into().map_err(|_| Invalid::new("a header has no valid name"))?;
-            let Ok(mut value) = value.try_into() else {
+            let Ok(value) = value.try_into() else {
                 return Err(Invalid::new(format!("the value of the header `{name}` is not valid")));
             };
-            if is_secret(&name) {
-                value.set_sensitive(true);
-            }
-            let added = request.headers.try_append(name, value);
-            added.map(drop).map_err(|_| Invalid::new("there are too many headers"))
+            request.put(name, value)
         })
     }
 
-    /// Sets header fields, in place of those of the same names.
-    pub fn headers(mut self, mut headers: HeaderMap) -> Self {
-        for (name, value) in &mut headers {
-            if is_secret(name) {
-                value.set_sensitive(true);
+    /// Sets header fields, in place of those of the same names; each goes by the rules of
+    /// [`header`](Self::header).
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        self.and_then(|request| {
+            let mut last = None;
+            for (next, value) in headers {
+                // A name comes with the first of its values.
+                if let Some(name) = next {
+                    // Whose type stands is known further in.
+                    if name != header::CONTENT_TYPE {
+                        request.headers.remove(&name);
+                    }
+                    last = Some(name);
+                }
+                if let Some(name) = &last {
+                    request.put(name.clone(), value)?;
+                }
             }
-        }
-        self.headers.extend(headers);
-        self
+            Ok(())
+        })
     }
 
-    /// Sets the body.
+    /// Sets the body. What [`json`](Self::json) and its like have said of another one's
+    /// type goes with that.
     pub fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.set_body(body.into());
         self
     }
 
@@ -141,9 +168,7 @@ impl<S> RequestBuilder<S> {
         self.and_then(|request| {
             let json = serde_json::to_vec(value)
                 .map_err(|error| Invalid::because("the body cannot be serialized", error))?;
-            request.body = json.into();
-            request.set_type(HeaderValue::from_static("application/json"));
-            Ok(())
+            request.set_typed(json.into(), "application/json")
         })
     }
 
@@ -152,19 +177,18 @@ impl<S> RequestBuilder<S> {
         self.and_then(|request| {
             let form = serde_html_form::to_string(fields)
                 .map_err(|error| Invalid::because("the form cannot be serialized", error))?;
-            request.body = form.into();
-            request.set_type(HeaderValue::from_static("application/x-www-form-urlencoded"));
-            Ok(())
+            request.set_typed(form.into(), "application/x-www-form-urlencoded")
         })
     }
 
-    /// Sets a body of several parts: a form with files.
+    /// Sets a body of several parts: a form with files. Its type stands, whatever else is
+    /// set: it cannot be read without its boundary.
     pub fn multipart(self, form: Multipart) -> Self {
         self.and_then(|request| {
             let (content_type, body) = form.finish()?;
-            request.body = body;
-            // Whatever was set before: the body cannot be read without its boundary.
-            request.headers.insert(header::CONTENT_TYPE, content_type);
+            request.set_body(body);
+            request.put(header::CONTENT_TYPE, content_type)?;
+            request.type_by = TypeBy::Form;
             Ok(())
         })
     }
@@ -308,8 +332,33 @@ impl<S> RequestBuilder<S> {
         Ok(link)
     }
 
-    fn set_type(&mut self, value: HeaderValue) {
-        self.headers.entry(header::CONTENT_TYPE).or_insert(value);
+    /// Takes a field, as if the user had set it.
+    fn put(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Invalid> {
+        if name == header::CONTENT_TYPE {
+            if self.type_by == TypeBy::Form {
+                return Ok(());
+            }
+            self.type_by = TypeBy::User;
+        }
+        fields::put(&mut self.headers, name, value)
+    }
+
+    fn set_body(&mut self, body: Body) {
+        self.body = body;
+        if self.type_by != TypeBy::User {
+            self.headers.remove(header::CONTENT_TYPE);
+            self.type_by = TypeBy::User;
+        }
+    }
+
+    /// Sets a body that has a type, unless the user has said of which it is.
+    fn set_typed(&mut self, body: Body, content_type: &'static str) -> Result<(), Invalid> {
+        self.set_body(body);
+        if !self.headers.contains_key(header::CONTENT_TYPE) {
+            self.put(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
+            self.type_by = TypeBy::Body;
+        }
+        Ok(())
     }
 
     /// Takes the next step, if nothing was wrong so far.

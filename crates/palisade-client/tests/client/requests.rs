@@ -150,6 +150,90 @@ async fn bodies_say_what_they_are() {
     assert_eq!(request.headers()[header::CONTENT_TYPE], "application/merge-patch+json");
 }
 
+#[test]
+fn a_body_has_one_type() {
+    let client = client();
+    let post = || client.post("/a");
+    let own =
+        |value| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+    let form = || Multipart::new().text("a", "1");
+    let (field, json, parts) =
+        ("content-type", "application/json", "multipart/form-data; boundary=");
+    for (request, expected) in [
+        // What the user says stands, wherever it is said.
+        (post().json(&1).header(field, "a/b"), Some("a/b")),
+        (post().json(&1).headers(own("a/b")), Some("a/b")),
+        (post().header(field, "a/b").json(&1), Some("a/b")),
+        (post().headers(own("a/b")).json(&1), Some("a/b")),
+        (post().header(field, "a/b").json(&1).form(&[("a", 1)]), Some("a/b")),
+        (post().json(&1).header(field, "a/b").form(&[("a", 1)]), Some("a/b")),
+        (post().header(field, "a/b").body("x"), Some("a/b")),
+        (post().header(field, "a/b").header(field, "c/d"), Some("c/d")),
+        // What a body says goes with it.
+        (post().form(&[("a", 1)]).json(&1), Some(json)),
+        (post().json(&1).json(&2), Some(json)),
+        (post().json(&1).body("x"), None),
+        (post().json(&1).stream(pieces(vec![])), None),
+        (post().multipart(form()).json(&1), Some(json)),
+        (post().multipart(form()).body("x").header(field, "a/b"), Some("a/b")),
+        // But for a form, which cannot be read without its boundary.
+        (post().json(&1).multipart(form()), Some(parts)),
+        (post().header(field, "a/b").multipart(form()), Some(parts)),
+        (post().multipart(form()).header(field, "multipart/form-data"), Some(parts)),
+        (post().multipart(form()).headers(own("multipart/form-data")), Some(parts)),
+    ] {
+        let request = request.build().unwrap();
+        let types: Vec<_> = request.headers().get_all(field).iter().collect();
+        match (expected, &types[..]) {
+            (Some(expected), [found]) if found.to_str().unwrap().starts_with(expected) => {}
+            (None, []) => {}
+            _ => panic!("{types:?}, and not {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_field_that_is_no_list_has_one_line() {
+    let client = client();
+    for (field, expected) in [
+        ("authorization", &["2"][..]),
+        ("content-length", &["2"]),
+        ("host", &["2"]),
+        ("user-agent", &["2"]),
+        ("if-modified-since", &["2"]),
+        ("range", &["2"]),
+        ("idempotency-key", &["2"]),
+        ("traceparent", &["2"]),
+        ("x-api-key", &["2"]),
+        ("cookie", &["1; 2"]),
+        ("accept", &["1", "2"]),
+        ("if-none-match", &["1", "2"]),
+        ("x-a", &["1", "2"]),
+    ] {
+        let name = HeaderName::from_static(field);
+        let twice = ["1", "2"].map(|value| (name.clone(), HeaderValue::from_static(value)));
+        let twice = HeaderMap::from_iter(twice);
+        for request in [
+            client.post("/a").header(&name, "1").header(&name, "2"),
+            client.post("/a").header(&name, "0").headers(twice.clone()),
+        ] {
+            let request = request.body("ab").build().unwrap();
+            let values: Vec<_> = request.headers().get_all(&name).iter().collect();
+            assert_eq!(values, expected, "{field}");
+        }
+    }
+}
+
+#[test]
+fn more_headers_than_there_is_room_for_are_an_error() {
+    let client = client();
+    let field = |n: u32| (HeaderName::try_from(format!("x-{n}")).unwrap(), HeaderValue::from(n));
+    let many = |from| HeaderMap::from_iter((from..from + 20_000).map(field));
+    let error = client.get("/a").headers(many(0)).headers(many(20_000)).build().unwrap_err();
+    let text = "cannot make the request GET /a: there are too many headers";
+    assert_eq!(error.to_string(), text);
+}
+
 #[tokio::test]
 async fn a_header_takes_the_place_of_a_default() {
     let name = HeaderName::from_static;

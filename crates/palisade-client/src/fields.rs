@@ -1,0 +1,78 @@
+//! How a field joins those that a request has already.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{COOKIE, Entry},
+};
+use palisade_core::is_secret;
+
+use crate::invalid::Invalid;
+
+/// Puts a field beside others of its name, or in their place if there may be but one.
+pub(crate) fn put(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    mut value: HeaderValue,
+) -> Result<(), Invalid> {
+    if is_secret(&name) {
+        value.set_sensitive(true);
+    }
+    match headers.try_entry(name).map_err(|_| full())? {
+        Entry::Vacant(entry) => {
+            entry.try_insert(value).map_err(|_| full())?;
+        }
+        Entry::Occupied(mut entry) if *entry.key() == COOKIE => {
+            // RFC 6265, section 5.4: there is one line of cookies.
+            let joined = [entry.get().as_bytes(), b"; ", value.as_bytes()].concat();
+            let mut joined = HeaderValue::from_bytes(&joined).map_err(|_| full())?;
+            joined.set_sensitive(true);
+            entry.insert(joined);
+        }
+        Entry::Occupied(mut entry) if is_single(entry.key()) => {
+            entry.insert(value);
+        }
+        Entry::Occupied(mut entry) => entry.append(value),
+    }
+    Ok(())
+}
+
+#[cold]
+fn full() -> Invalid {
+    Invalid::new("there are too many headers")
+}
+
+/// RFC 9110, section 5.3: of a field that is no list there is one line. So is it with
+/// credentials, whatever an API calls them.
+fn is_single(name: &HeaderName) -> bool {
+    is_secret(name)
+        || matches!(
+            name.as_str(),
+            // RFC 9110.
+            "content-length"
+                | "content-location"
+                | "content-range"
+                | "content-type"
+                | "date"
+                | "from"
+                | "host"
+                | "if-modified-since"
+                | "if-range"
+                | "if-unmodified-since"
+                | "last-modified"
+                | "max-forwards"
+                | "range"
+                | "referer"
+                | "user-agent"
+                // RFC 6266, section 4.1.
+                | "content-disposition"
+                // RFC 4918, section 10.
+                | "depth"
+                | "destination"
+                | "overwrite"
+                // RFC 6454, section 7.3.
+                | "origin"
+                // An Internet-Draft, and Trace Context of W3C.
+                | "idempotency-key"
+                | "traceparent"
+        )
+}
