@@ -41,6 +41,13 @@ fn full() -> Invalid {
     Invalid::new("there are too many headers")
 }
 
+/// RFC 9110, section 8.6: digits, and nothing else.
+pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok()?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse().ok() } else { None }
+}
+
 /// RFC 9110, section 5.3: of a field that is no list there is one line. So is it with
 /// credentials, whatever an API calls them.
 fn is_single(name: &HeaderName) -> bool {

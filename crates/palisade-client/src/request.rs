@@ -1,3 +1,5 @@
+mod finish;
+
 use std::{
     convert::identity,
     fmt,
@@ -9,20 +11,13 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header,
 };
 use http_body::Body as HttpBody;
-use palisade_core::{BoxError, Deadline, Idempotent};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use palisade_core::{BoxError, Idempotent};
 use serde::Serialize;
 use tower_service::Service;
 
 use crate::{
-    Body, ClientOf, Error, Multipart, ResponseFuture, Route,
-    call::Call,
-    error::Fact,
-    fields,
-    invalid::Invalid,
-    route::Kind,
-    template::{self, Values},
-    timeout,
+    Body, ClientOf, Error, Multipart, ResponseFuture, Route, call::Call, error::Fact, fields,
+    invalid::Invalid, template::Values,
 };
 
 /// A request in the making. What is wrong with it is told when it is sent.
@@ -107,7 +102,9 @@ impl<S> RequestBuilder<S> {
     /// Of all else, such as `accept`, there may be several. Cookies are joined in one field.
     ///
     /// A `content-type` that is set here goes before that of [`json`](Self::json) and
-    /// [`form`](Self::form), but not before that of [`multipart`](Self::multipart).
+    /// [`form`](Self::form), but not before that of [`multipart`](Self::multipart). A
+    /// `content-length` is best left out: it is an error if it is not that of the body, and a
+    /// stream is held to it as by [`Body::stream_with_length`].
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<BoxError>>,
@@ -194,9 +191,9 @@ impl<S> RequestBuilder<S> {
     }
 
     /// Sets how long the answer is waited for, its body included, from when it
-    /// is sent. Layers see it as a [`Deadline`]. Defaults to what the service
-    /// allows. A body that is taken out of the response goes without. The
-    /// timer is tokio's, so the answer has to be awaited in its runtime.
+    /// is sent. Layers see it as a [`Deadline`](palisade_core::Deadline). Defaults
+    /// to what the service allows. A body that is taken out of the response goes
+    /// without. The timer is tokio's, so the answer has to be awaited in its runtime.
     ///
     /// A [`Client`](crate::Client) goes by it in place of its limits of [a
     /// call](crate::ClientBuilder::total_timeout) and of [an
@@ -262,74 +259,6 @@ impl<S> RequestBuilder<S> {
     pub(crate) fn call(&self) -> Call {
         let endpoint = self.route.endpoint(&self.method);
         Call { method: self.method.clone(), endpoint, uri: Uri::default() }
-    }
-
-    fn finish(mut self) -> (S, Result<Request<Body>, (Invalid, Call)>) {
-        let endpoint = self.route.endpoint(&self.method);
-        let settings = &*self.client.settings;
-        let resolved = match self.invalid.take() {
-            Some(invalid) => Err(invalid),
-            None => self.link().and_then(|link| settings.resolve(link)),
-        };
-        let uri = match resolved {
-            Ok(uri) => uri,
-            Err(invalid) => {
-                let call = Call { method: self.method, endpoint, uri: Uri::default() };
-                return (self.client.service, Err((invalid, call)));
-            }
-        };
-        settings.add_headers(&uri, &mut self.headers);
-        let deadline = self.patience.map(|patience| match patience {
-            Patience::For(timeout) => {
-                let now = tokio::time::Instant::now().into_std();
-                now.checked_add(timeout).map(Deadline)
-            }
-            Patience::Until(deadline) => Some(Deadline(deadline)),
-        });
-        if let Some(patience) = self.patience {
-            let attempts = matches!(patience, Patience::For(_));
-            timeout::by_request(&mut self.extensions, attempts);
-        }
-        if let Some(deadline) = deadline.flatten() {
-            self.extensions.insert(deadline);
-        }
-        if let Some(endpoint) = endpoint {
-            endpoint.put_into(&mut self.extensions);
-        }
-        let mut request = Request::new(self.body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers;
-        *request.extensions_mut() = self.extensions;
-        (self.client.service, Ok(request))
-    }
-
-    /// The route with its values and the query.
-    fn link(&self) -> Result<String, Invalid> {
-        // With room for the values, and for the path of the base URL.
-        let mut link = String::with_capacity(self.route.link.len() + self.query.len() + 64);
-        if self.route.kind == Kind::Link {
-            if let Some(name) = self.values.first() {
-                let text =
-                    format!("the route is no template, and has no place for the value `{name}`");
-                return Err(Invalid::new(text));
-            }
-            // RFC 3986, section 3.5: a fragment is not sent.
-            let whole = self.route.link.split('#').next().unwrap_or_default();
-            // What servers and people write as it is read: RFC 3987, section 3.1.
-            link.extend(utf8_percent_encode(whole, CONTROLS));
-        } else {
-            template::expand(&self.route.link, &self.values, &mut link)?;
-        }
-        if let Some(pairs) = self.query.strip_prefix('&') {
-            match link.find('?') {
-                None => link.push('?'),
-                Some(start) if start + 1 < link.len() && !link.ends_with('&') => link.push('&'),
-                Some(_) => {}
-            }
-            link.push_str(pairs);
-        }
-        Ok(link)
     }
 
     /// Takes a field, as if the user had set it.

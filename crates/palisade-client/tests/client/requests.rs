@@ -116,6 +116,25 @@ async fn what_is_wrong_is_told_and_nothing_is_sent() {
             "cannot make the request POST /users: the body cannot be serialized",
         ),
         (
+            client.post("/users").body("abc").header("content-length", 5),
+            "cannot make the request POST /users: the `content-length` says 5 bytes and the body has 3: leave the field out",
+        ),
+        (
+            client.get("/users").header("content-length", "1"),
+            "cannot make the request GET /users: the `content-length` says 1 bytes and the body has 0: leave the field out",
+        ),
+        (
+            client
+                .post("/users")
+                .body(Body::stream_with_length(pieces(vec![Ok(b"abc")]), 3))
+                .header("content-length", 2),
+            "cannot make the request POST /users: the `content-length` says 2 bytes and the body has 3: leave the field out",
+        ),
+        (
+            client.post("/users").body("abc").header("content-length", "+3"),
+            "cannot make the request POST /users: the `content-length` is no number of bytes: leave the field out",
+        ),
+        (
             client.post("/users").query(&7),
             "cannot make the request POST /users: the query cannot be serialized",
         ),
@@ -396,16 +415,22 @@ async fn a_stream_that_is_not_as_long_as_was_said_is_never_taken_for_whole() {
     for versions in [HttpVersions::Http1, HttpVersions::Http2] {
         let client = Client::builder().no_proxy().http_versions(versions);
         let client = client.base_url(server.url("/")).build().unwrap();
-        let send = async |parts| {
-            let body = Body::stream_with_length(pieces(parts), 3);
-            client.post("/").body(body).send().await.map(|response| response.status().as_u16())
-        };
-        assert_eq!(send(vec![Ok(b"x"), Ok(b"yz")]).await.unwrap(), 200);
-        // What is beyond comes in the piece that has the last byte, or in one of its own.
-        for parts in [vec![Ok(&b"xyzz"[..])], vec![Ok(b"xyz"), Ok(b"z")], vec![Ok(b"xy")]] {
-            send(parts).await.unwrap_err();
+        // It is said with the body, or in a field.
+        for in_field in [false, true] {
+            let send = async |parts| {
+                let request = match in_field {
+                    false => client.post("/").body(Body::stream_with_length(pieces(parts), 3)),
+                    true => client.post("/").body(pieces(parts)).header("content-length", 3),
+                };
+                request.send().await.map(|response| response.status().as_u16())
+            };
+            assert_eq!(send(vec![Ok(b"x"), Ok(b"yz")]).await.unwrap(), 200);
+            // What is beyond comes in the piece that has the last byte, or in one of its own.
+            for parts in [vec![Ok(&b"xyzz"[..])], vec![Ok(b"xyz"), Ok(b"z")], vec![Ok(b"xy")]] {
+                send(parts.clone()).await.expect_err(&format!("{versions:?} {in_field} {parts:?}"));
+            }
         }
     }
     // A body that breaks off is none to the server.
-    assert_eq!(server.seen().iter().filter(|seen| seen.body == "xyz").count(), 2);
+    assert_eq!(server.seen().iter().filter(|seen| seen.body == "xyz").count(), 4);
 }
