@@ -17,7 +17,8 @@ use palisade_core::Endpoint;
 /// such as the link to a next page, is taken as it is: a whole URL leads where it
 /// says, and all else follows on the base URL. So `/v1/users?page=2`, as some servers
 /// give it, is below a base URL of `https://api.example/v1` one `/v1` too many: put
-/// `https://api.example` before it.
+/// `https://api.example` before it. What cannot stand in a URL, such as a space, is
+/// percent-encoded; a `%` is left, as one of what is encoded already.
 pub struct Route {
     pub(crate) link: Cow<'static, str>,
     pub(crate) kind: Kind,

@@ -9,9 +9,9 @@ use crate::invalid::Invalid;
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What may not stand in a path or query as it is. A `%` is one that the
-/// author of the template has written.
-const LITERAL: &AsciiSet = &CONTROLS
+/// What may not stand in a path or query as it is: RFC 3987, section 3.1. A `%` is
+/// one that the author of the template or link has written.
+pub(crate) const LITERAL: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'<')
@@ -108,10 +108,12 @@ fn check_value(name: &str, value: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// RFC 3986, section 5.2.4: dot segments are taken out on the way; WHATWG URLs do so when encoded.
+/// RFC 3986, section 5.2.4: dot segments are taken out on the way; WHATWG URLs do so when encoded,
+/// and have backslashes for slashes.
 pub(crate) fn check_segments(path: &str) -> Result<(), Invalid> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    if path.split(['/', '\\']).any(is_dots) {
+    let segments = path.split(['/', '\\']).flat_map(|part| part.split("%5C"));
+    if segments.flat_map(|part| part.split("%5c")).any(is_dots) {
         return Err(Invalid::new("the path has a segment of dots, which would be another path"));
     }
     Ok(())
@@ -246,6 +248,7 @@ mod tests {
             ("/users/{a}{b}", &[("a", "x"), ("b", "")], "`{b}` is empty"),
             ("/users/.{a}", &[("a", ".")], "dots"),
             ("/a/%2E./b", &[], "dots"),
+            (r"/a\..\b", &[], "dots"),
         ] {
             let error = expanded(template, given).unwrap_err();
             assert!(error.contains(named), "{template}: {error}");

@@ -5,6 +5,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 use palisade_core::Origins;
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::{invalid::Invalid, template};
 
@@ -17,6 +18,16 @@ pub(crate) fn check_base(base: &str) -> Result<Uri, Invalid> {
     let uri = check_absolute(base)?;
     template::check_segments(uri.path())?;
     Ok(uri)
+}
+
+/// Writes a link from outside as it goes into a URL: servers and people write some of it as it
+/// is read. What is encoded is so already.
+pub(crate) fn write_link(link: &str, into: &mut String) {
+    // WHATWG URL, section 4.4: what is around it is no part of it.
+    let link = link.trim_matches(|char| char <= ' ');
+    // RFC 3986, section 3.5: a fragment is not sent.
+    let whole = link.split('#').next().unwrap_or_default();
+    into.extend(utf8_percent_encode(whole, template::LITERAL));
 }
 
 /// Where a link leads, if the client may go there.
@@ -66,9 +77,13 @@ fn join(base: Option<&Uri>, mut path: String) -> Result<Uri, Invalid> {
 }
 
 fn check_absolute(text: &str) -> Result<Uri, Invalid> {
-    let uri: Uri = text
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| Invalid::because("this is no URL", error))?;
+    let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| {
+        if has_letters_beyond_ascii(text) {
+            let text = "the host has letters beyond ASCII: write it in punycode, as in `xn--bcher-kva.example`";
+            return Invalid::new(text);
+        }
+        Invalid::because("this is no URL", error)
+    })?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         let text = "the URL needs `http://` or `https://`, as in `https://api.example/v1`";
         return Err(Invalid::new(text));
@@ -83,6 +98,13 @@ fn check_absolute(text: &str) -> Result<Uri, Invalid> {
         Some(authority) if !authority.host().is_empty() => Ok(uri),
         _ => Err(Invalid::new("the URL names no host")),
     }
+}
+
+/// Whether the host has, encoded or not.
+fn has_letters_beyond_ascii(url: &str) -> bool {
+    let after = url.split_once("://").map_or("", |(_, after)| after);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    percent_decode_str(authority).any(|byte| !byte.is_ascii())
 }
 
 /// Whether the port can be read, if there is one: what cannot is that of the scheme to `http`.
@@ -181,6 +203,8 @@ mod tests {
             ("https://api.example:99999/", "port"),
             ("https://[::1]:0x50/", "port"),
             ("https://:80/", "no host"),
+            ("https://bücher.example/", "punycode"),
+            ("https://b%C3%BCcher.example/", "punycode"),
         ] {
             let error = check_base(base).unwrap_err().to_string();
             assert!(error.contains(named), "{base}: {error}");
@@ -202,8 +226,12 @@ mod tests {
             link in r"(https?:|HTTPS:)?(//|//|//|[/\\]{0,3})([a@:.]{1,2})?(api|API|evil)\.example(:443|:80)?([/?#][a/\\?#@%.]{0,6})?",
         ) {
             let base = check_base("https://api.example/v1").unwrap();
-            let Ok(uri) = resolve(Some(&base), None, link) else { return Ok(()) };
-            prop_assert!(same_origin(&base, &uri), "{}", uri);
+            let mut written = String::new();
+            write_link(&link, &mut written);
+            for link in [link, written] {
+                let Ok(uri) = resolve(Some(&base), None, link) else { continue };
+                prop_assert!(same_origin(&base, &uri), "{}", uri);
+            }
         }
     }
 }

@@ -5,10 +5,9 @@ use std::mem;
 use http::{Request, Uri, header};
 use http_body::Body as _;
 use palisade_core::Deadline;
-use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::{Patience, RequestBuilder};
-use crate::{Body, call::Call, fields, invalid::Invalid, route::Kind, template, timeout};
+use crate::{Body, call::Call, fields, invalid::Invalid, route::Kind, template, timeout, url};
 
 impl<S> RequestBuilder<S> {
     /// The service, and what it is to send.
@@ -89,10 +88,7 @@ impl<S> RequestBuilder<S> {
                     format!("the route is no template, and has no place for the value `{name}`");
                 return Err(Invalid::new(text));
             }
-            // RFC 3986, section 3.5: a fragment is not sent.
-            let whole = self.route.link.split('#').next().unwrap_or_default();
-            // What servers and people write as it is read: RFC 3987, section 3.1.
-            link.extend(utf8_percent_encode(whole, CONTROLS));
+            url::write_link(&self.route.link, &mut link);
         } else {
             template::expand(&self.route.link, &self.values, &mut link)?;
         }

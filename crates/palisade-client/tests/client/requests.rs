@@ -60,8 +60,19 @@ async fn an_empty_query_is_none() {
 #[tokio::test]
 async fn a_link_is_taken_as_it_is_and_has_no_endpoint() {
     let client = client();
-    client.get("/häh?ü".to_owned()).send().await.unwrap();
-    assert_eq!(client.service().last().uri(), "https://api.example/v1/h%C3%A4h?%C3%BC");
+    for (link, url) in [
+        ("/häh?ü", "https://api.example/v1/h%C3%A4h?%C3%BC"),
+        ("/a b?c=d e+f", "https://api.example/v1/a%20b?c=d%20e+f"),
+        ("/a?q={\"b\":[1]}|<c>", "https://api.example/v1/a?q=%7B%22b%22:[1]%7D%7C%3Cc%3E"),
+        (r"/<{a|`^\b}>", "https://api.example/v1/%3C%7Ba%7C%60%5E%5Cb%7D%3E"),
+        ("/a%20b%2F?c=%7b%", "https://api.example/v1/a%20b%2F?c=%7b%"),
+        (" /a?b=1\r\n", "https://api.example/v1/a?b=1"),
+        (r"\\evil.example/a", "https://api.example/v1/%5C%5Cevil.example/a"),
+        ("https://api.example/a b", "https://api.example/a%20b"),
+    ] {
+        client.get(link.to_owned()).send().await.unwrap();
+        assert_eq!(client.service().last().uri(), url, "{link}");
+    }
     client.get("https://api.example/v2/x?cursor=%7B#top".to_owned()).send().await.unwrap();
     let request = client.service().last();
     assert_eq!(request.uri(), "https://api.example/v2/x?cursor=%7B");
@@ -98,6 +109,18 @@ async fn what_is_wrong_is_told_and_nothing_is_sent() {
         (
             client.get("https://evil.example/".to_owned()),
             "cannot make the request GET: the link leads to another origin than the base URL: allow it by `origins`",
+        ),
+        (
+            client.get("https://bücher.example/a".to_owned()),
+            "cannot make the request GET: the host has letters beyond ASCII: write it in punycode, as in `xn--bcher-kva.example`",
+        ),
+        (
+            client.get(r"/a\..\..\admin".to_owned()),
+            "cannot make the request GET: the path has a segment of dots, which would be another path",
+        ),
+        (
+            client.get("/a%5C..%5cadmin".to_owned()),
+            "cannot make the request GET: the path has a segment of dots, which would be another path",
         ),
         (
             client.delete("/users".to_owned()).path("id", 1),
