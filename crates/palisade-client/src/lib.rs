@@ -33,6 +33,7 @@
 //! |---|---|
 //! | name what is asked for | [`get`](ClientOf::get) and its like, [`path`](RequestBuilder::path), [`query`](RequestBuilder::query) |
 //! | send a body | [`json`](RequestBuilder::json), [`form`](RequestBuilder::form), [`multipart`](RequestBuilder::multipart), [`body`](RequestBuilder::body), [`stream`](RequestBuilder::stream) |
+//! | show who asks | [`bearer_auth`](RequestBuilder::bearer_auth), [`basic_auth`](RequestBuilder::basic_auth) |
 //! | bound the time | [`timeout`](RequestBuilder::timeout), [`deadline`](RequestBuilder::deadline) |
 //! | let a `POST` be repeated | [`idempotency_key`](RequestBuilder::idempotency_key), [`idempotent`](RequestBuilder::idempotent) |
 //! | tell a layer something | [`extension`](RequestBuilder::extension) |

@@ -1,3 +1,4 @@
+mod credentials;
 mod finish;
 
 use std::{

@@ -352,6 +352,43 @@ async fn credentials_are_sensitive() {
     }
 }
 
+#[test]
+fn one_request_has_credentials_of_its_own() {
+    let client = client().default_header(header::AUTHORIZATION, HeaderValue::from_static("all"));
+    let get = || client.get("/a");
+    for (request, expected) in [
+        (get(), "all"),
+        (get().basic_auth("aladdin", Some("open sesame")), "Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        // RFC 7617, section 2.1.
+        (get().basic_auth("test", Some("123£")), "Basic dGVzdDoxMjPCow=="),
+        (get().basic_auth("test", Some("1:2")), "Basic dGVzdDoxOjI="),
+        (get().basic_auth("k3y", None), "Basic azN5Og=="),
+        (get().basic_auth("", Some("k3y")), "Basic OmszeQ=="),
+        (get().bearer_auth("mF_9.B5f-4.1JqM"), "Bearer mF_9.B5f-4.1JqM"),
+        (get().basic_auth("a", None).bearer_auth("b"), "Bearer b"),
+    ] {
+        let request = request.build().unwrap();
+        let fields: Vec<_> = request.headers().get_all(header::AUTHORIZATION).iter().collect();
+        assert_eq!(fields, [expected]);
+        assert!(fields[0].is_sensitive());
+    }
+    let control = "a user name or password must not have control characters: trim it";
+    let bearer = "a bearer token must be of visible ASCII, and not empty: trim it";
+    for (request, expected) in [
+        (get().basic_auth("a:s3cret", None), "a user name must not have a colon"),
+        (get().basic_auth("s3cret\n", None), control),
+        (get().basic_auth("a", Some("s3cret\0")), control),
+        (get().bearer_auth("s3cret\n"), bearer),
+        (get().bearer_auth("s3cret x"), bearer),
+        (get().bearer_auth("s3crét"), bearer),
+        (get().bearer_auth(""), bearer),
+    ] {
+        let error = request.build().unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot make the request GET /a: {expected}"));
+        assert!(!format!("{error:?}").contains("s3cret"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn layers_are_told_what_was_wished() {
     let client = client();
