@@ -78,14 +78,22 @@ impl Body {
     /// when it is at its end.
     ///
     /// ```
-    /// use http_body::Body as _;
+    /// use futures_util::TryStreamExt;
+    /// use http_body::{Body as _, Frame};
     /// use http_body_util::StreamBody;
     /// use palisade_client::Body;
+    /// use tokio::fs::File;
+    /// use tokio_util::io::ReaderStream;
     ///
-    /// # type Frames = futures_util::stream::Empty<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>;
-    /// # let frames: Frames = futures_util::stream::empty();
-    /// let body = Body::stream_with_length(StreamBody::new(frames), 4096);
-    /// assert_eq!(body.size_hint().exact(), Some(4096));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let file = File::open("Cargo.toml").await?;
+    /// let length = file.metadata().await?.len();
+    /// let frames = ReaderStream::with_capacity(file, 64 << 10).map_ok(Frame::data);
+    /// let body = Body::stream_with_length(StreamBody::new(frames), length);
+    /// assert_eq!(body.size_hint().exact(), Some(length));
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn stream_with_length<B>(body: B, length: u64) -> Self
     where

@@ -104,7 +104,8 @@ impl Part {
         Self::new(Body::stream(body))
     }
 
-    /// As [`stream`](Self::stream), of so many bytes: see [`Body::stream_with_length`].
+    /// As [`stream`](Self::stream), of so many bytes. [`Body::stream_with_length`] shows how to
+    /// make one of a file, whose name is [`file_name`](Self::file_name).
     pub fn stream_with_length<B>(body: B, length: u64) -> Self
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
