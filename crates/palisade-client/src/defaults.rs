@@ -18,6 +18,13 @@ pub(crate) const POOL_IDLE: Duration = Duration::from_secs(90);
 /// How many connections that nobody uses stay open for each host. With a limit, calls that
 /// are more at once than it close connections and open others all the time.
 pub(crate) const POOL_IDLE_PER_HOST: usize = usize::MAX;
+/// After how long without a frame a connection over HTTP/2 is asked whether it is alive, if
+/// requests wait for it. With half of that for the answer, another attempt has time left.
+pub(crate) const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// After how long without a byte TCP asks whether a connection is alive, and how far apart.
+pub(crate) const TCP_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many times TCP asks before a connection is dead.
+pub(crate) const TCP_PROBES: u32 = 3;
 /// How many redirects are followed for one request.
 pub(crate) const REDIRECTS: usize = 10;
 /// How much of a body that streams is kept in case it is sent again.
@@ -65,6 +72,14 @@ mod tests {
             ("time of a look-up, a connection and its handshake", seconds(CONNECT)),
             ("time that a connection is kept unused", seconds(POOL_IDLE)),
             ("connections kept unused for each host", most(POOL_IDLE_PER_HOST)),
+            (
+                "time without a frame of HTTP/2, after which a ping is sent",
+                seconds(HTTP2_KEEP_ALIVE),
+            ),
+            (
+                "time without a byte, after which TCP sends probes",
+                format!("{}, and {TCP_PROBES} probes", seconds(TCP_KEEP_ALIVE)),
+            ),
             (
                 "body of a request that streams, kept for further attempts",
                 format!("{} KiB", REPLAY / 1024),

@@ -92,6 +92,8 @@
 //! | time of a look-up, a connection and its handshake | 5 s | `connect_timeout` |
 //! | time that a connection is kept unused | 90 s | `pool_idle_timeout` |
 //! | connections kept unused for each host | no limit | `pool_max_idle_per_host` |
+//! | time without a frame of HTTP/2, after which a ping is sent | 10 s | `http2_keep_alive` |
+//! | time without a byte, after which TCP sends probes | 15 s, and 3 probes | `tcp_keep_alive` |
 //! | versions of HTTP | 2 if TLS negotiates it, 1.1 otherwise | `http_versions` |
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
 //! | who is trusted | whom Mozilla trusts | `trust_platform`, `trust_pem` |

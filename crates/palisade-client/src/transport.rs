@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) pool_idle_timeout: Option<Duration>,
     pub(crate) pool_max_idle: usize,
+    pub(crate) http2_keep_alive: Option<Duration>,
+    pub(crate) tcp_keep_alive: Option<Duration>,
     pub(crate) proxies: Proxies,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::tls::Tls,
@@ -55,6 +57,8 @@ impl Default for Settings {
             connect_timeout: Some(defaults::CONNECT),
             pool_idle_timeout: Some(defaults::POOL_IDLE),
             pool_max_idle: defaults::POOL_IDLE_PER_HOST,
+            http2_keep_alive: Some(defaults::HTTP2_KEEP_ALIVE),
+            tcp_keep_alive: Some(defaults::TCP_KEEP_ALIVE),
             proxies: Proxies::default(),
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::default(),
@@ -80,12 +84,19 @@ impl Transport {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(settings.connect_timeout);
+        keep_alive(&mut http, settings.tcp_keep_alive);
         let proxies = settings.proxies.matcher()?.map(Arc::new);
         let connector = Connector::new(http, proxies.clone());
         #[cfg(feature = "tls")]
         let connector = settings.tls.secure(connector, settings.versions)?;
         let connector = InTime { inner: connector, limit: settings.connect_timeout };
-        let client = Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        if let Some(after) = settings.http2_keep_alive {
+            // Not of one that is idle: servers count such pings, devices wake up for them, and the
+            // first request after so long sends one at once.
+            builder.http2_keep_alive_interval(after).http2_keep_alive_timeout(after / 2);
+        }
+        let client = builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.pool_idle_timeout)
@@ -102,6 +113,15 @@ impl Transport {
         }
         Sending { future: self.client.request(request) }
     }
+}
+
+/// As many times as that, and as far apart.
+fn keep_alive(http: &mut HttpConnector, after: Option<Duration>) {
+    // The system counts in whole seconds, and takes no zero.
+    let after = after.map(|after| after.max(Duration::from_secs(1)));
+    http.set_keepalive(after);
+    http.set_keepalive_interval(after);
+    http.set_keepalive_retries(after.map(|_| defaults::TCP_PROBES));
 }
 
 /// A proxy that is sent the request itself is told who asks with it; that of a

@@ -39,6 +39,32 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets after how long without a frame a connection over HTTP/2 is asked by a ping
+    /// whether it is alive. If nothing comes for half as long again, it is dead: the
+    /// requests on it fail as those that took too long, and others get another
+    /// connection. Defaults to 10 seconds, and so 5 for the answer; `None` is for no
+    /// pings, and zero is an error of [`build`](Self::build).
+    ///
+    /// Pings are sent while requests wait, and not over a connection that nobody uses:
+    /// the first request after that sends one. Servers of gRPC close connections with
+    /// more than a few pings in five minutes that they have nothing to answer to: where
+    /// they take longer than half a minute, set more.
+    pub fn http2_keep_alive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.transport.http2_keep_alive = after;
+        self.check_limit("http2_keep_alive", after)
+    }
+
+    /// Sets after how long without a byte TCP asks, by probes as far apart, whether a
+    /// connection is alive. After 3 without an answer it is closed, used or not. Defaults
+    /// to 15 seconds, and is no less than one; `None` is for no probes, and zero is an
+    /// error of [`build`](Self::build).
+    pub fn tcp_keep_alive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.transport.tcp_keep_alive = after;
+        self.check_limit("tcp_keep_alive", after)
+    }
+
     /// Sets a proxy for all hosts, in place of those that the environment names:
     /// `http://proxy.example:3128`, with user and password before the host if it
     /// wants them. Defaults to what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and

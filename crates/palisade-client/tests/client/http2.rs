@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{future::join_all, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use palisade_client::{Client, ClientBuilder, HttpVersions, Kind};
+use palisade_client::{Client, ClientBuilder, Error, HttpVersions, Kind};
 use palisade_core::{BoxError, ErrorKind};
 use palisade_metrics::Registry;
 use palisade_rate_limit::ConcurrencyLimitLayer;
@@ -18,6 +21,7 @@ use palisade_retry::{Backoff, RetryLayer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 
 // RFC 9113, sections 6 and 7.
@@ -25,6 +29,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -64,6 +69,8 @@ struct Connection {
 impl Connection {
     async fn accept(listener: &TcpListener) -> Self {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // Paused time does not wait for what the system holds back.
+        stream.set_nodelay(true).unwrap();
         stream.read_exact(&mut [0; 24]).await.unwrap();
         let mut connection = Self { stream, bodies: HashMap::new() };
         connection.send(frame(SETTINGS, 0, 0, &[])).await;
@@ -223,4 +230,130 @@ async fn an_answer_that_is_whole_stays_so_if_its_stream_is_reset() {
             assert_eq!(read(move |_| frames.clone()).await.as_deref(), Ok(*text));
         }
     }
+}
+
+/// A server whose first connection answers once, and is dead from then on: nothing is read of
+/// it, written or closed. How many others there were.
+async fn dies_after_one_answer() -> (String, Arc<AtomicUsize>) {
+    let (listener, url) = listen().await;
+    let others = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&others);
+    tokio::spawn(async move {
+        let mut dead = Connection::accept(&listener).await;
+        let (stream, _) = dead.request().await.unwrap();
+        dead.send(whole(stream, "old")).await;
+        loop {
+            let mut next = Connection::accept(&listener).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                while let Some((stream, _)) = next.request().await {
+                    next.send(whole(stream, "new")).await;
+                }
+            });
+        }
+    });
+    (url, others)
+}
+
+async fn get(client: &Client, url: &str) -> Result<String, Error> {
+    client.get(url.to_owned()).send().await?.text().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_dead_is_left_for_another_one() {
+    let second = Duration::from_secs(1);
+    for (after, client) in [(10 * second, client()), (second, client().http2_keep_alive(second))] {
+        let (url, others) = dies_after_one_answer().await;
+        let client = client.build().unwrap();
+        assert_eq!(get(&client, &url).await.unwrap(), "old");
+        let start = Instant::now();
+        let answers = join_all((0..3).map(|_| get(&client, &url))).await;
+        let answers = answers.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(answers, ["new"; 3]);
+        // All have found it dead, and share the next one.
+        assert_eq!(others.load(Ordering::Relaxed), 1);
+        let taken = start.elapsed();
+        assert!((after * 3 / 2..after * 2).contains(&taken), "{taken:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_died_while_nobody_used_it_is_found_sooner() {
+    let (url, _) = dies_after_one_answer().await;
+    let client = client().build().unwrap();
+    assert_eq!(get(&client, &url).await.unwrap(), "old");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    assert_eq!(get(&client, &url).await.unwrap(), "new");
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_secs(6), "{taken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_sent_no_pings_is_waited_for() {
+    let (url, others) = dies_after_one_answer().await;
+    let client = client().http2_keep_alive(None).build().unwrap();
+    assert_eq!(get(&client, &url).await.unwrap(), "old");
+    assert!(get(&client, &url).await.unwrap_err().is_timeout());
+    assert_eq!(others.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_may_not_be_repeated_fails_with_its_connection() {
+    let (url, others) = dies_after_one_answer().await;
+    let client = client().build().unwrap();
+    assert_eq!(get(&client, &url).await.unwrap(), "old");
+    let start = Instant::now();
+    assert!(client.post(url).send().await.unwrap_err().is_timeout());
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert_eq!(others.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_breaks_off_with_its_connection() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut dead = Connection::accept(&listener).await;
+        let stream = dead.head().await.unwrap();
+        let head = frame(HEADERS, END_HEADERS, stream, OK);
+        dead.send([head, frame(DATA, 0, stream, b"hel")].concat()).await;
+        std::future::pending::<()>().await;
+    });
+    let client = client().build().unwrap();
+    let start = Instant::now();
+    let response = client.get(url).send().await.unwrap();
+    let error = response.text().await.unwrap_err();
+    assert_eq!((error.kind(), error.service_kind()), (Kind::Body, Some(ErrorKind::Closed)));
+    assert!(start.elapsed() < Duration::from_secs(20));
+    server.abort();
+}
+
+// A server that takes its time answers pings, and is left in peace with none in between.
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_and_alive_is_waited_for_and_nobody_is_asked_for_nothing() {
+    let (listener, url) = listen().await;
+    let pings = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&pings);
+    tokio::spawn(async move {
+        let mut connection = Connection::accept(&listener).await;
+        let mut waiting = None;
+        while let Some((kind, flags, stream, payload)) = connection.receive().await {
+            match kind {
+                HEADERS => waiting = Some(stream),
+                PING if flags & ACK == 0 => {
+                    connection.send(frame(PING, ACK, 0, &payload)).await;
+                    if counted.fetch_add(1, Ordering::Relaxed) == 1
+                        && let Some(stream) = waiting.take()
+                    {
+                        connection.send(whole(stream, "late")).await;
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+    let client = client().build().unwrap();
+    assert_eq!(get(&client, &url).await.unwrap(), "late");
+    tokio::time::advance(Duration::from_secs(80)).await;
+    assert_eq!(pings.load(Ordering::Relaxed), 2);
 }

@@ -103,6 +103,8 @@ fn what_makes_no_sense_is_named() {
         (builder().attempt_timeout(Duration::ZERO), "attempt_timeout"),
         (builder().body_idle_timeout(Duration::ZERO), "body_idle_timeout"),
         (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+        (builder().http2_keep_alive(Duration::ZERO), "http2_keep_alive"),
+        (builder().tcp_keep_alive(Duration::ZERO), "tcp_keep_alive"),
     ] {
         let says = format!("a `{name}` of zero lets nothing succeed: `None` is for no limit");
         assert_eq!(builder.build().unwrap_err().to_string(), says);
