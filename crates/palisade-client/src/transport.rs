@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, Uri, header::PROXY_AUTHORIZATION};
+use http::{
+    HeaderValue, Method, Request, Response, Uri,
+    header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING},
+};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::{
     client::{
@@ -111,6 +115,9 @@ impl Transport {
         if let Some(proxies) = &self.proxies {
             introduce(proxies, &mut request);
         }
+        if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+            tell_no_length(&mut request);
+        }
         Sending { future: self.client.request(request) }
     }
 }
@@ -122,6 +129,16 @@ fn keep_alive(http: &mut HttpConnector, after: Option<Duration>) {
     http.set_keepalive(after);
     http.set_keepalive_interval(after);
     http.set_keepalive_retries(after.map(|_| defaults::TCP_PROBES));
+}
+
+/// RFC 9110, section 8.6: that there is no body is told where there could be one. hyper does so
+/// over HTTP/2 alone.
+fn tell_no_length(request: &mut Request<Body>) {
+    let told = |name| request.headers().contains_key(name);
+    if request.body().is_end_stream() && !told(CONTENT_LENGTH) && !told(TRANSFER_ENCODING) {
+        // A map that is full does without.
+        let _ = request.headers_mut().try_insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// A proxy that is sent the request itself is told who asks with it; that of a

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
-use http::{Response, Version};
+use http::{
+    Request, Response, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body_util::Full;
-use palisade_client::{Client, HttpVersions};
+use palisade_client::{Body, Client, HttpVersions};
 use palisade_core::{ErrorKind, is_unsent};
 use palisade_testkit::refused_addr;
 use tokio::net::TcpListener;
@@ -22,6 +25,40 @@ async fn speaks_http_1_and_2_as_it_is_told() {
         let response = client.oneshot(get(server.url("/"))).await.unwrap();
         assert_eq!(response.version(), version);
         assert_eq!(text(response).await.unwrap(), "hello");
+    }
+}
+
+// RFC 9110, section 8.6: some servers want it, and answer 411.
+#[tokio::test]
+async fn a_body_that_could_be_there_and_is_empty_has_a_length() {
+    let server = Server::start(|_| reply(200, "")).await;
+    for versions in [HttpVersions::Http1, HttpVersions::Http2] {
+        let client = Client::builder().no_proxy().http_versions(versions).build().unwrap();
+        for (method, given, sent) in [
+            ("POST", None, Some("0")),
+            ("PUT", None, Some("0")),
+            ("PATCH", None, Some("0")),
+            ("POST", Some((CONTENT_LENGTH, "0")), Some("0")),
+            ("POST", Some((TRANSFER_ENCODING, "chunked")), None),
+            ("GET", None, None),
+            ("HEAD", None, None),
+            ("DELETE", None, None),
+        ] {
+            let mut request = Request::builder().method(method).uri(server.url("/"));
+            if let Some((name, value)) = &given {
+                request = request.header(name, *value);
+            }
+            client.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let seen = server.seen().pop().unwrap();
+            assert_eq!(seen.method, method);
+            let lengths: Vec<_> = seen.headers.get_all(CONTENT_LENGTH).iter().collect();
+            let sent = match versions {
+                // There are no chunks.
+                HttpVersions::Http2 if given.is_some() => Some("0"),
+                _ => sent,
+            };
+            assert_eq!(lengths, Vec::from_iter(sent), "{method} {given:?} {versions:?}");
+        }
     }
 }
 
