@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Method, Request, Response, Uri,
+    HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING},
 };
 use http_body::Body as _;
@@ -114,6 +114,11 @@ impl Transport {
     pub(crate) fn send(&self, mut request: Request<Body>) -> Sending {
         if let Some(proxies) = &self.proxies {
             introduce(proxies, &mut request);
+        }
+        // What a request came by, if it did: the connection decides what this one is sent by, and
+        // hyper-util would not send it by HTTP/1.1.
+        if Version::HTTP_11 < request.version() {
+            *request.version_mut() = Version::HTTP_11;
         }
         if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
             tell_no_length(&mut request);

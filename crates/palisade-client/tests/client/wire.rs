@@ -62,6 +62,24 @@ async fn a_body_that_could_be_there_and_is_empty_has_a_length() {
     }
 }
 
+// Of a request that came by another connection, as to a gateway.
+#[tokio::test]
+async fn the_connection_decides_what_http_is_spoken() {
+    let server = Server::start(|_| reply(200, "hello")).await;
+    for (versions, spoken) in
+        [(HttpVersions::Http1, Version::HTTP_11), (HttpVersions::Http2, Version::HTTP_2)]
+    {
+        let client = Client::builder().no_proxy().http_versions(versions).build().unwrap();
+        for version in [Version::HTTP_11, Version::HTTP_2, Version::HTTP_3] {
+            let mut request = get(server.url("/"));
+            *request.version_mut() = version;
+            let response = client.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.version(), spoken, "{version:?}");
+            assert_eq!(text(response).await.unwrap(), "hello");
+        }
+    }
+}
+
 #[tokio::test]
 async fn bodies_are_decompressed_unless_told_otherwise() {
     // "hello", by gzip.
