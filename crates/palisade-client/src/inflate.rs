@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use http_body::{Body as _, Frame, SizeHint};
 use palisade_core::BoxError;
@@ -118,8 +118,11 @@ impl Inflated {
 /// What undoes a coding.
 pub(crate) enum Decoder {
     Gzip(MultiGzDecoder<Vec<u8>>),
-    // RFC 9110, section 8.4.1.2: it is zlib's format.
-    Deflate(ZlibDecoder<Vec<u8>>),
+    // RFC 9110, section 8.4.1.2: it is zlib's format, but some servers leave its wrapper away. Its
+    // first byte tells.
+    Deflate,
+    Zlib(ZlibDecoder<Vec<u8>>),
+    Raw(DeflateDecoder<Vec<u8>>),
 }
 
 impl Decoder {
@@ -135,14 +138,29 @@ impl Decoder {
         if is(b"gzip") || is(b"x-gzip") {
             return Some(Self::Gzip(MultiGzDecoder::new(Vec::new())));
         }
-        is(b"deflate").then(|| Self::Deflate(ZlibDecoder::new(Vec::new())))
+        is(b"deflate").then_some(Self::Deflate)
+    }
+
+    /// RFC 1950, section 2.2: the method is 8, and the window no more than 7. Without a wrapper,
+    /// such a byte begins a block that is stored and padded by ones (RFC 1951, section 3.2.4),
+    /// which nobody writes.
+    fn of_deflate(first: u8) -> Self {
+        match first & 0x8f {
+            8 => Self::Zlib(ZlibDecoder::new(Vec::new())),
+            _ => Self::Raw(DeflateDecoder::new(Vec::new())),
+        }
     }
 
     /// How much it took: one that is at its end takes nothing.
     fn write(&mut self, input: &[u8]) -> io::Result<usize> {
+        if let (Self::Deflate, Some(first)) = (&self, input.first()) {
+            *self = Self::of_deflate(*first);
+        }
         let taken = match self {
             Self::Gzip(decoder) => decoder.write(input),
-            Self::Deflate(decoder) => decoder.write(input),
+            Self::Deflate => Ok(0),
+            Self::Zlib(decoder) => decoder.write(input),
+            Self::Raw(decoder) => decoder.write(input),
         };
         match taken? {
             0 => Err(io::Error::new(io::ErrorKind::InvalidData, "body goes on after its end")),
@@ -153,21 +171,27 @@ impl Decoder {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Gzip(decoder) => decoder.flush(),
-            Self::Deflate(decoder) => decoder.flush(),
+            Self::Deflate => Ok(()),
+            Self::Zlib(decoder) => decoder.flush(),
+            Self::Raw(decoder) => decoder.flush(),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Gzip(decoder) => decoder.try_finish(),
-            Self::Deflate(decoder) => decoder.try_finish(),
+            Self::Deflate => Ok(()),
+            Self::Zlib(decoder) => decoder.try_finish(),
+            Self::Raw(decoder) => decoder.try_finish(),
         }
     }
 
     fn take(&mut self) -> Vec<u8> {
         mem::take(match self {
             Self::Gzip(decoder) => decoder.get_mut(),
-            Self::Deflate(decoder) => decoder.get_mut(),
+            Self::Deflate => return Vec::new(),
+            Self::Zlib(decoder) => decoder.get_mut(),
+            Self::Raw(decoder) => decoder.get_mut(),
         })
     }
 }

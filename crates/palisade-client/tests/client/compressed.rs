@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use flate2::{
     Compression,
-    write::{GzEncoder, ZlibEncoder},
+    write::{DeflateEncoder, GzEncoder, ZlibEncoder},
 };
 use futures_util::{FutureExt, stream};
 use http::{
@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, StreamBody, channel::Channel};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
 use palisade_client::{Body, Client, Kind};
 use palisade_core::BoxError;
+use proptest::prelude::*;
 use tower::{ServiceExt, service_fn};
 
 use crate::servers::get;
@@ -34,6 +35,13 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 fn deflate(text: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What some servers mean by it.
+fn raw_deflate(text: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), level);
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()
 }
@@ -65,23 +73,50 @@ async fn read(coding: &'static str, body: &[u8], piece: usize) -> Result<String,
 #[tokio::test]
 async fn what_is_cut_off_or_goes_on_is_an_error_however_it_comes() {
     let text = TEXT.as_bytes();
-    for (coding, whole) in [("gzip", gzip(text)), ("deflate", deflate(text))] {
-        for piece in [1, 7, whole.len() + 100] {
-            assert_eq!(read(coding, &whole, piece).await.as_deref(), Ok(TEXT), "{coding} {piece}");
+    let (gzip, deflate) = (gzip(text), deflate(text));
+    let [raw, stored] =
+        [Compression::default(), Compression::none()].map(|level| raw_deflate(text, level));
+    // Where the sum or the length is that comes last.
+    for (coding, whole, sum) in [
+        ("gzip", &gzip, Some(gzip.len() - 5)),
+        ("deflate", &deflate, Some(deflate.len() - 1)),
+        ("deflate", &raw, None),
+        ("deflate", &stored, None),
+    ] {
+        for piece in [1, 2, 7, whole.len() + 100] {
+            assert_eq!(read(coding, whole, piece).await.as_deref(), Ok(TEXT), "{coding} {piece}");
             // Nothing at all is an empty body.
             for end in 1..whole.len() {
                 let read = read(coding, &whole[..end], piece).await;
                 assert_eq!(read, Err(Kind::Body), "{coding} {piece} {end}");
             }
             for more in [&b"\0"[..], b"\n", b"junk that is longer than a trailer", b"\x1f\x8b"] {
-                let read = read(coding, &[&whole, more].concat(), piece).await;
+                let read = read(coding, &[whole, more].concat(), piece).await;
                 assert_eq!(read, Err(Kind::Body), "{coding} {piece} {more:?}");
             }
-            let mut sum = whole.clone();
-            // Of gzip, the length comes last.
-            let index = whole.len() - if coding == "gzip" { 5 } else { 1 };
-            sum[index] ^= 1;
-            assert_eq!(read(coding, &sum, piece).await, Err(Kind::Body), "{coding} {piece}");
+            if let Some(index) = sum {
+                let mut other = whole.clone();
+                other[index] ^= 1;
+                assert_eq!(read(coding, &other, piece).await, Err(Kind::Body), "{coding} {piece}");
+            }
+        }
+    }
+}
+
+// curl and browsers take both.
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn deflate_has_a_wrapper_or_none(
+        text in prop_oneof!["[ -~]{0,300}", "(hello, ){0,99}"],
+        level in 0_u32..=9,
+        piece in 1_usize..200,
+    ) {
+        let raw = raw_deflate(text.as_bytes(), Compression::new(level));
+        for body in [raw, deflate(text.as_bytes())] {
+            let read = read("deflate", &body, piece).now_or_never().unwrap();
+            prop_assert_eq!(read.as_deref(), Ok(&*text));
         }
     }
 }
