@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -61,7 +61,9 @@ impl Service<Request<Body>> for Unpack {
             // A map that is full does without.
             let _ = request.headers_mut().try_insert(ACCEPT_ENCODING, accepted);
         }
-        UnpackFuture { future: self.inner.call(request), on: self.on }
+        // RFC 9110, section 9.3.2: its fields are about a body that does not come.
+        let on = self.on && request.method() != Method::HEAD;
+        UnpackFuture { future: self.inner.call(request), on }
     }
 }
 
@@ -91,6 +93,10 @@ impl Future for UnpackFuture {
 
 #[cold]
 fn unpack(mut response: Response<WireBody>, decoder: Decoder) -> Response<UnpackBody> {
+    // RFC 9110, sections 15.3.5 and 15.4.5: neither has a body.
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return response.map(|body| UnpackBody::Plain { body });
+    }
     // RFC 9110, section 14.2: it is a part of what is compressed, and cannot be read by itself.
     // A cache further out has the whole decompressed, by the same tag, and keeps none of the other.
     if response.status() == StatusCode::PARTIAL_CONTENT {

@@ -107,7 +107,9 @@ impl HeadEffect {
         let modified = head.get(LAST_MODIFIED);
         let date = modified.is_none() || modified == stored.get(LAST_MODIFIED);
         let said = head.get(CONTENT_LENGTH).map(|said| range::number(said.as_bytes()));
-        let size = said.is_none_or(|said| said.is_some() && said == length);
+        // What is coded in another way is of another length: who is below may have decoded the body.
+        let coded = head.get(CONTENT_ENCODING) != stored.get(CONTENT_ENCODING);
+        let size = coded || said.is_none_or(|said| said.is_some() && said == length);
         if tag && date && size { Self::Freshen } else { Self::Invalidate }
     }
 }
@@ -215,6 +217,9 @@ mod tests {
             (200, &[("content-length", "5")], &[], Freshen),
             (200, &[("content-length", "6")], &[("content-length", "5")], Invalidate),
             (200, &[("content-length", "x")], &[], Invalidate),
+            (200, &[("content-length", "6"), ("content-encoding", "gzip")], &[], Freshen),
+            (200, &[("content-length", "6")], &[("content-encoding", "gzip")], Freshen),
+            (200, &[("content-encoding", "gzip"), ("etag", "\"a\"")], &[], Invalidate),
             (410, &[("etag", "\"a\"")], &[("etag", "\"b\"")], Nothing),
             (304, &[], &[], Nothing),
         ] {

@@ -219,6 +219,8 @@ impl ClientBuilder {
     /// decompressed by default, but for parts (206), which are left as they come: they
     /// are parts of what is compressed. So a request with `Range` asks for none that is,
     /// and one that comes all the same says `Vary: *`, so that no cache joins it to others.
+    /// An answer to `HEAD`, and a 304, says of the body what the server does: its
+    /// `Content-Length` is that of what would be sent, compressed if `Content-Encoding` says so.
     #[cfg(feature = "decompression")]
     #[cfg_attr(palisade_docsrs, doc(cfg(feature = "decompression")))]
     pub fn no_decompression(mut self) -> Self {

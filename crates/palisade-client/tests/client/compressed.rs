@@ -2,7 +2,10 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,18 +15,18 @@ use flate2::{
 };
 use futures_util::{FutureExt, stream};
 use http::{
-    HeaderMap, HeaderValue, Request, Response,
+    HeaderMap, HeaderValue, Method, Request, Response,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE},
 };
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody, channel::Channel};
+use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 use palisade_cache::{HttpCacheLayer, MemoryStore};
-use palisade_client::{Body, Client, Kind};
+use palisade_client::{Body, Client, HttpVersions, Kind};
 use palisade_core::BoxError;
 use proptest::prelude::*;
 use tower::{ServiceExt, service_fn};
 
-use crate::servers::get;
+use crate::servers::{Server, get, text};
 
 const TEXT: &str = "hello, hello, hello";
 
@@ -265,6 +268,65 @@ async fn who_asks_for_the_whole_after_a_part_can_read_it() {
             assert!(!response.headers().contains_key(CONTENT_ENCODING));
             assert_eq!(response.text().await.unwrap(), TEXT, "{range}");
         }
+    }
+}
+
+// RFC 9110, section 9.3.2: who asks so wants to know how long it is.
+#[tokio::test]
+async fn what_has_no_body_says_what_it_would_be() {
+    let fields = |status: u16| {
+        let response = Response::builder().status(status).header(CONTENT_ENCODING, "gzip");
+        response.header(CONTENT_LENGTH, "5000").body(Full::default()).unwrap()
+    };
+    let server = Server::start(move |seen| fields(if seen.method == "HEAD" { 200 } else { 304 }));
+    let url = server.await.url("/");
+    for versions in [HttpVersions::Http1, HttpVersions::Http2] {
+        let client = Client::builder().no_proxy().http_versions(versions).build().unwrap();
+        for method in [Method::HEAD, Method::GET] {
+            let request = Request::builder().method(&method).uri(&url);
+            let response = client.clone().oneshot(request.body(Body::empty()).unwrap()).await;
+            let response = response.unwrap();
+            assert_eq!(response.headers()[CONTENT_ENCODING], "gzip", "{method} {versions:?}");
+            // hyper's server leaves it away from a 304.
+            let length = response.headers().get(CONTENT_LENGTH);
+            assert!(length.is_some_and(|it| it == "5000") || method == Method::GET, "{length:?}");
+            assert_eq!(text(response).await.unwrap(), "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_head_says_of_a_compressed_body_leaves_the_stored_one() {
+    for validator in [Some("\"a\""), None] {
+        let api = service_fn(move |request: Request<Body>| {
+            let body = Bytes::from(gzip(TEXT.as_bytes()));
+            let mut response = Response::builder().header(CONTENT_ENCODING, "gzip");
+            response = response.header("cache-control", "max-age=60");
+            response = response.header(CONTENT_LENGTH, body.len());
+            if let Some(tag) = validator {
+                response = response.header(ETAG, tag);
+            }
+            let head = request.method() == Method::HEAD;
+            let body = if head { Body::empty() } else { Body::from(body) };
+            async { Ok::<_, BoxError>(response.body(body)?) }
+        });
+        let asked = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&asked);
+        let api = api.map_request(move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            request
+        });
+        let cache = HttpCacheLayer::private(MemoryStore::new(1 << 20));
+        let client = Client::builder().base_url("http://api.example").cache(cache);
+        let client = client.build_over(api).unwrap();
+        let whole = || async { client.get("/").send().await.unwrap().text().await.unwrap() };
+        assert_eq!(whole().await, TEXT);
+        // A cache that has the body answers that itself, unless it is told not to.
+        let head = client.head("/").header("cache-control", "no-cache");
+        let head = head.send().await.unwrap();
+        assert!(head.headers().contains_key(CONTENT_LENGTH));
+        assert_eq!(whole().await, TEXT);
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "{validator:?}");
     }
 }
 
