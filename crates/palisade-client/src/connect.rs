@@ -50,7 +50,8 @@ impl Service<Uri> for Connector {
         // Nobody further out encrypts it, and it may hold secrets.
         if cfg!(not(feature = "tls")) && uri.scheme_str() == Some("https") {
             let text = "https is not spoken: turn on the feature `tls` of palisade-client";
-            return Box::pin(async move { Err(Fault::new(ErrorKind::Tls, text).into()) });
+            let fault = Fault::new(ErrorKind::Tls, text).unsent().permanent();
+            return Box::pin(async move { Err(fault.into()) });
         }
         let proxy = self.proxies.as_ref().and_then(|proxies| proxies.intercept(&uri));
         let mut http = self.http.clone();

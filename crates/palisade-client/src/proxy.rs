@@ -151,7 +151,21 @@ impl ProxyError {
     }
 
     pub(crate) fn unsent(self) -> BoxError {
-        Fault::new(ErrorKind::Connect, self).unsent().into()
+        let permanent = self.is_permanent();
+        let fault = Fault::new(ErrorKind::Connect, self).unsent();
+        if permanent { fault.permanent().into() } else { fault.into() }
+    }
+
+    /// Whether it would be the same another time.
+    fn is_permanent(&self) -> bool {
+        match self.what {
+            Failed::Unknown | Failed::Nonsense => true,
+            Failed::Unreached(_) | Failed::Broken(_) => false,
+            // It may be about this moment, or about who is behind it.
+            Failed::Refused(status) => {
+                !status.is_server_error() && !matches!(status.as_u16(), 408 | 425 | 429)
+            }
+        }
     }
 }
 

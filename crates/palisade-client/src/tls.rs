@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use palisade_core::{BoxError, find_cause};
+use palisade_core::{BoxError, ErrorKind, Fault, find_cause};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -76,11 +76,50 @@ impl Tls {
     }
 }
 
-/// Says what to do about a certificate that is not trusted.
+/// Says what to do about a certificate that is not trusted, and which handshakes would fail again.
 pub(crate) fn explain(error: BoxError) -> BoxError {
-    match find_cause::<rustls::Error>(&*error) {
-        Some(rustls::Error::InvalidCertificate(_)) => Untrusted { cause: error }.into(),
-        _ => error,
+    let (untrusted, permanent) = match find_cause(&*error) {
+        Some(tls) => (matches!(tls, rustls::Error::InvalidCertificate(_)), is_permanent(tls)),
+        None => (false, false),
+    };
+    let error = if untrusted { Untrusted { cause: error }.into() } else { error };
+    if !permanent {
+        return error;
+    }
+    Fault::new(ErrorKind::Tls, error).unsent().permanent().into()
+}
+
+/// Whether both sides agree on nothing, or one of them on no certificate. What is garbled or cut
+/// off may have been so on its way.
+fn is_permanent(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription as Alert, Error};
+
+    match error {
+        Error::InvalidCertificate(_)
+        | Error::NoCertificatesPresented
+        | Error::PeerIncompatible(_)
+        | Error::UnsupportedNameType
+        | Error::NoApplicationProtocol => true,
+        // RFC 8446, section 6.2.
+        Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::ProtocolVersion
+                | Alert::InsufficientSecurity
+                | Alert::MissingExtension
+                | Alert::UnsupportedExtension
+                | Alert::UnrecognisedName
+                | Alert::CertificateRequired
+                | Alert::NoApplicationProtocol
+        ),
+        _ => false,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 /// | reset, closed, unreachable, timeout, broken TLS | `Transient` |
 /// | refused by a layer on this side, as an error or with a response | `Refused` |
 /// | the caller went away, or its request body broke off | `Ignored` |
-/// | other errors | `Failed` |
+/// | other errors, and those that say they are [permanent](crate::Fault::permanent) | `Failed` |
 ///
 /// The parameter `M` says how the error type is looked into. It is inferred;
 /// name it, [`Boxed`](crate::Boxed), only to spell a type out whose error is
@@ -170,6 +170,7 @@ impl<M, B, E: ErrorRef<M>> Classify<Response<B>, E> for HttpClassify<M> {
         }
         match error.kind {
             ErrorKind::Cancelled | ErrorKind::Body => Outcome::Ignored,
+            _ if error.permanent => Outcome::Failed,
             _ if error.unsent => Outcome::Unsent,
             ErrorKind::Timeout | ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Tls => {
                 Outcome::Transient
@@ -245,7 +246,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::BoxError;
+    use crate::{BoxError, Fault};
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Outcome {
         let mut response = Response::new(());
@@ -374,6 +375,9 @@ mod tests {
         assert_eq!(judge(io::Error::from(Io::ConnectionReset)), Outcome::Transient);
         assert_eq!(judge(io::Error::from(Io::TimedOut)), Outcome::Transient);
         assert_eq!(judge("who knows"), Outcome::Failed);
+        let fault = || Fault::new(ErrorKind::Connect, "no way").unsent();
+        assert_eq!(judge(fault()), Outcome::Unsent);
+        assert_eq!(judge(fault().permanent()), Outcome::Failed);
         let retry_after = Some(Duration::from_secs(2));
         let refusal = Refusal::new(ErrorKind::Open).after(Duration::from_secs(2));
         assert_eq!(judge(refusal), Outcome::Refused { kind: ErrorKind::Open, retry_after });

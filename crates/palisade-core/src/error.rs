@@ -146,18 +146,36 @@ impl Error for Refusal {}
 pub struct Fault {
     pub(crate) kind: ErrorKind,
     pub(crate) unsent: bool,
+    pub(crate) permanent: bool,
     cause: BoxError,
 }
 
 impl Fault {
     /// A failure of the given kind. The request may have been processed.
     pub fn new(kind: ErrorKind, cause: impl Into<BoxError>) -> Self {
-        Self { kind, unsent: false, cause: cause.into() }
+        Self { kind, unsent: false, permanent: false, cause: cause.into() }
     }
 
     /// Says that the request surely was not processed.
     pub fn unsent(mut self) -> Self {
         self.unsent = true;
+        self
+    }
+
+    /// Says that another attempt would fail in the same way, until somebody has changed what
+    /// is set, here or there. So none is made, although the request may be
+    /// [unsent](Self::unsent).
+    ///
+    /// ```
+    /// use http::Response;
+    /// use palisade_core::{Classify, ErrorKind, Fault, HttpClassify, Outcome};
+    ///
+    /// let fault = Fault::new(ErrorKind::Tls, "nobody trusts the certificate").unsent().permanent();
+    /// let result: Result<&Response<()>, _> = Err(&fault);
+    /// assert_eq!(HttpClassify::new().classify(result), Outcome::Failed);
+    /// ```
+    pub fn permanent(mut self) -> Self {
+        self.permanent = true;
         self
     }
 }

@@ -110,6 +110,7 @@ pub fn is_unsent(error: &(dyn Error + 'static)) -> bool {
 pub(crate) struct Finding {
     pub(crate) kind: ErrorKind,
     pub(crate) unsent: bool,
+    pub(crate) permanent: bool,
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -119,15 +120,15 @@ impl Finding {
         // What a fault says counts, and not what its cause would.
         let first = |cause: &_| !mem::replace(&mut told, <dyn Error>::is::<Fault>(*cause));
         let found = causes(error).take_while(first).filter_map(Self::at).reduce(Self::refine);
-        found.unwrap_or(Self { kind: ErrorKind::Other, unsent: false, refusal: None })
+        found.unwrap_or_else(|| Self::sent(ErrorKind::Other))
     }
 
     pub(crate) fn sent(kind: ErrorKind) -> Self {
-        Self { kind, unsent: false, refusal: None }
+        Self { kind, unsent: false, permanent: false, refusal: None }
     }
 
     pub(crate) fn unsent(kind: ErrorKind) -> Self {
-        Self { kind, unsent: true, refusal: None }
+        Self { unsent: true, ..Self::sent(kind) }
     }
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
@@ -140,7 +141,8 @@ impl Finding {
             return Some(Self::refused(*refusal));
         }
         if let Some(fault) = error.downcast_ref::<Fault>() {
-            return Some(Self { unsent: fault.unsent, ..Self::sent(fault.kind) });
+            let Fault { kind, unsent, permanent, .. } = *fault;
+            return Some(Self { unsent, permanent, ..Self::sent(kind) });
         }
         if let Some(kind) = error.downcast_ref::<ErrorKind>() {
             return Some(Self::sent(*kind));
@@ -160,7 +162,8 @@ impl Finding {
             _ => false,
         };
         let kind = if precise { inner.kind } else { self.kind };
-        Self { kind, refusal: self.refusal.or(inner.refusal), ..self }
+        let permanent = self.permanent || inner.permanent;
+        Self { kind, permanent, refusal: self.refusal.or(inner.refusal), ..self }
     }
 }
 
@@ -205,7 +208,7 @@ mod tests {
             (Io::PermissionDenied, ErrorKind::Other, false),
         ] {
             let error = io::Error::other(io::Error::from(io));
-            assert_eq!(Finding::of(&error), Finding { kind, unsent, refusal: None }, "{io:?}");
+            assert_eq!(Finding::of(&error), Finding { unsent, ..Finding::sent(kind) }, "{io:?}");
         }
     }
 
@@ -225,6 +228,10 @@ mod tests {
         assert_eq!(Finding::of(&fault), Finding::sent(ErrorKind::Closed));
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert!(is_unsent(&Fault::new(ErrorKind::Closed, reset).unsent()));
+        let fault = Fault::new(ErrorKind::Tls, Fault::new(ErrorKind::Tls, "expired").permanent());
+        assert!(!Finding::of(&fault).permanent);
+        let inside = io::Error::other(Fault::new(ErrorKind::Tls, "expired").permanent());
+        assert!(Finding::of(&inside).permanent);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::servers::{Server, get, redirect, reply, text};
+use crate::servers::{Server, get, hasty, redirect, reply, text};
 
 fn through(proxy: SocketAddr) -> ClientBuilder {
     Client::builder().no_retry().proxy(format!("http://user:s3cret@{proxy}"))
@@ -144,6 +144,26 @@ async fn a_proxy_that_is_not_there_is_named() {
         let error = client.oneshot(get(url)).await.unwrap_err();
         check(&error, proxy, "cannot be reached: check where it is, or name the host in NO_PROXY");
         assert!(texts(&error).contains("refused"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_would_refuse_again_is_asked_once() {
+    for (answer, attempts) in [
+        (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], 1),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", 1),
+        (b"HTTP/1.1 302 Found\r\nlocation: /login\r\n\r\n", 1),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", 1),
+        (b"HTTP/1.1 429 Too Many Requests\r\n\r\n", 3),
+        (b"HTTP/1.1 408 Request Timeout\r\n\r\n", 3),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", 3),
+        (b"", 3),
+    ] {
+        let (proxy, told) = tunnel(answer, None).await;
+        let client = hasty(through(proxy)).build().unwrap();
+        let error = client.post("https://api.example/".to_owned()).send().await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        assert_eq!(told.try_iter().count(), attempts, "{}", answer.escape_ascii());
     }
 }
 

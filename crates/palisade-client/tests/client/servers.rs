@@ -2,6 +2,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use palisade_client::{Body, ResponseBody};
+use palisade_client::{Body, ClientBuilder, ResponseBody};
 use palisade_core::BoxError;
+use palisade_retry::{Backoff, RetryLayer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -92,6 +94,11 @@ pub(crate) fn reply(status: u16, body: &'static str) -> Reply {
 
 pub(crate) fn redirect(status: u16, to: &str) -> Reply {
     Response::builder().status(status).header("location", to).body(Full::default()).unwrap()
+}
+
+/// Retries that do not keep a test waiting.
+pub(crate) fn hasty(client: ClientBuilder) -> ClientBuilder {
+    client.retry(RetryLayer::http().backoff(Backoff::constant(Duration::from_millis(1))))
 }
 
 pub(crate) fn get(uri: impl AsRef<str>) -> Request<Body> {

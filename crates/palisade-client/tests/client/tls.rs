@@ -1,22 +1,28 @@
 //! Whom a client trusts, with an authority of the test's own.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use http::Version;
 use palisade_client::{Client, ClientBuilder, HttpVersions};
 use palisade_core::{ErrorKind, causes};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tokio::net::TcpListener;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 use tower::ServiceExt;
 
-use crate::servers::{Server, get, reply, text};
+use crate::servers::{Server, get, hasty, reply, text};
 
-/// A server for `localhost`, and the certificate of who has signed its own.
-async fn secured() -> (String, String) {
+/// What a server for `localhost` has, and the certificate of who has signed its own.
+fn certified() -> (ServerConfig, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -34,6 +40,12 @@ async fn secured() -> (String, String) {
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (config, pem(authority.der()))
+}
+
+/// A server for `localhost`, and the certificate of who has signed its own.
+async fn secured() -> (String, String) {
+    let (config, authority) = certified();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::new(listener.local_addr().unwrap());
@@ -46,7 +58,7 @@ async fn secured() -> (String, String) {
             }
         }
     });
-    (url, pem(authority.der()))
+    (url, authority)
 }
 
 fn pem(der: &[u8]) -> String {
@@ -97,6 +109,41 @@ async fn https_goes_by_the_certificates_that_are_trusted() {
     // The certificate is for another name.
     let other = url.replace("localhost", "127.0.0.1");
     check_untrusted(builder().trust_pem(&*authority), &other).await;
+}
+
+/// How many handshakes a call takes with a server that has this, or hangs up.
+async fn handshakes(client: ClientBuilder, config: Option<ServerConfig>) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    let acceptor = config.map(|config| TlsAcceptor::from(Arc::new(config)));
+    let begun = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&begun);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            match &acceptor {
+                Some(acceptor) => drop(acceptor.accept(stream).await),
+                // What was sent is read, so that it is no reset.
+                None => drop(stream.read(&mut [0; 4096]).await),
+            }
+        }
+    });
+    let client = hasty(client).build().unwrap();
+    let error = client.get(url).send().await.unwrap_err();
+    assert!(error.is_connect(), "{error:?}");
+    begun.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn what_would_fail_again_is_not_tried_again() {
+    // Nobody trusts who has signed it, and if somebody does, it is for another name.
+    let (mut config, authority) = certified();
+    assert_eq!(handshakes(builder(), Some(config.clone())).await, 1);
+    assert_eq!(handshakes(builder().trust_pem(&*authority), Some(config.clone())).await, 1);
+    // The server speaks nothing that is known here, and says so.
+    config.alpn_protocols = vec![b"other".to_vec()];
+    assert_eq!(handshakes(builder(), Some(config)).await, 1);
+    assert_eq!(handshakes(builder(), None).await, 3);
 }
 
 #[cfg(feature = "platform-verifier")]
