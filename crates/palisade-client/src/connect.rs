@@ -22,18 +22,20 @@ use crate::proxy::{Failed, ProxyError, tunnel};
 
 /// Connects to a host, or to the proxy that is set for it.
 ///
-/// A proxy is reached over plain TCP. What is asked over https goes through a
-/// tunnel (RFC 9110, section 9.3.6), what is asked over http is sent to the proxy
-/// itself (RFC 9112, section 3.2.2).
+/// A proxy is reached over plain TCP, and reads HTTP/1.1. What is asked over https, or
+/// by HTTP/2 without TLS, goes through a tunnel (RFC 9110, section 9.3.6), what else is
+/// asked over http is sent to the proxy itself (RFC 9112, section 3.2.2).
 #[derive(Clone)]
 pub(crate) struct Connector {
     http: HttpConnector,
     proxies: Option<Arc<Matcher>>,
+    // Whether nothing is sent to a proxy itself.
+    tunnels: bool,
 }
 
 impl Connector {
-    pub(crate) fn new(http: HttpConnector, proxies: Option<Arc<Matcher>>) -> Self {
-        Self { http, proxies }
+    pub(crate) fn new(http: HttpConnector, proxies: Option<Arc<Matcher>>, tunnels: bool) -> Self {
+        Self { http, proxies, tunnels }
     }
 }
 
@@ -60,12 +62,14 @@ impl Service<Uri> for Connector {
                 let connecting = http.call(uri);
                 Box::pin(async move { Ok(Stream { tcp: connecting.await?, proxied: false }) })
             }
-            Some(proxy) => Box::pin(async move {
-                let proxied = uri.scheme_str() != Some("https");
-                let connected = through(http, &proxy, (!proxied).then_some(&uri)).await;
-                let tcp = connected.map_err(ProxyError::unsent)?;
-                Ok(Stream { tcp, proxied })
-            }),
+            Some(proxy) => {
+                let proxied = !self.tunnels && uri.scheme_str() != Some("https");
+                Box::pin(async move {
+                    let connected = through(http, &proxy, (!proxied).then_some(&uri)).await;
+                    let tcp = connected.map_err(ProxyError::unsent)?;
+                    Ok(Stream { tcp, proxied })
+                })
+            }
         }
     }
 }
@@ -149,7 +153,8 @@ mod tests {
         let to = format!("https://{}/", server.local_addr().unwrap());
         let mut http = HttpConnector::new();
         http.enforce_http(false);
-        let error = Connector::new(http, None).call(to.parse().unwrap()).await.err().unwrap();
+        let error =
+            Connector::new(http, None, false).call(to.parse().unwrap()).await.err().unwrap();
         assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls);
     }
 }

@@ -82,7 +82,8 @@ pub(crate) async fn tunnel(
     to: &Uri,
 ) -> Result<(), ProxyError> {
     let fail = |what| ProxyError::new(proxy, what);
-    let authority = format!("{}:{}", to.host().unwrap_or_default(), to.port_u16().unwrap_or(443));
+    let port = if to.scheme_str() == Some("http") { 80 } else { 443 };
+    let authority = format!("{}:{}", to.host().unwrap_or_default(), to.port_u16().unwrap_or(port));
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
     if let Some(auth) = proxy.basic_auth() {
         request.extend_from_slice(b"proxy-authorization: ");

@@ -36,7 +36,8 @@ pub enum HttpVersions {
     Negotiated,
     /// HTTP/1.1 alone.
     Http1,
-    /// HTTP/2 alone, without TLS as well: for servers that are known to speak it.
+    /// HTTP/2 alone, without TLS as well: for servers that are known to speak it. Through
+    /// a proxy it goes by a tunnel, which many allow to port 443 alone.
     Http2,
 }
 
@@ -79,6 +80,7 @@ type Secured = Connector;
 #[derive(Clone)]
 pub(crate) struct Transport {
     client: Arc<Client<InTime<Secured>, Body>>,
+    // Those that are sent requests themselves.
     proxies: Option<Arc<Matcher>>,
 }
 
@@ -90,7 +92,8 @@ impl Transport {
         http.set_connect_timeout(settings.connect_timeout);
         keep_alive(&mut http, settings.tcp_keep_alive);
         let proxies = settings.proxies.matcher()?.map(Arc::new);
-        let connector = Connector::new(http, proxies.clone());
+        let tunnels = settings.versions == HttpVersions::Http2;
+        let connector = Connector::new(http, proxies.clone(), tunnels);
         #[cfg(feature = "tls")]
         let connector = settings.tls.secure(connector, settings.versions)?;
         let connector = InTime { inner: connector, limit: settings.connect_timeout };
@@ -107,7 +110,7 @@ impl Transport {
             .pool_max_idle_per_host(settings.pool_max_idle)
             .http2_only(settings.versions == HttpVersions::Http2)
             .build(connector);
-        Ok(Self { client: Arc::new(client), proxies })
+        Ok(Self { client: Arc::new(client), proxies: proxies.filter(|_| !tunnels) })
     }
 
     #[inline]

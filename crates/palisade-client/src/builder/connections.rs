@@ -71,8 +71,8 @@ impl ClientBuilder {
     /// `NO_PROXY` say when the client is built, as curl reads them; but `NO_PROXY` knows
     /// no ports. They are of no matter where `REQUEST_METHOD` is set, in CGI.
     ///
-    /// A proxy is reached over plain http. It sees what is asked by http, and of https
-    /// the host alone.
+    /// A proxy is reached over plain http. It sees what is asked by http, and the host
+    /// alone of what goes through a tunnel: https, and [`HttpVersions::Http2`].
     pub fn proxy(mut self, uri: impl Into<String>) -> Self {
         let uri = uri.into();
         let parsed = uri.parse::<Uri>().ok();

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, sync::mpsc};
 
-use palisade_client::{Client, ClientBuilder};
+use http::Version;
+use palisade_client::{Client, ClientBuilder, HttpVersions};
 use palisade_core::{BoxError, ErrorKind, causes, is_unsent};
 use palisade_testkit::refused_addr;
 use tokio::{
@@ -92,6 +93,30 @@ async fn https_goes_through_a_tunnel() {
             "CONNECT api.example:443 HTTP/1.1\r\nhost: api.example:443\r\n\
              proxy-authorization: Basic dXNlcjpzM2NyZXQ=\r\n\r\n"
         );
+    }
+}
+
+// A proxy would read HTTP/1.1, so it is asked for a way to who does not.
+#[tokio::test]
+async fn http_2_without_tls_goes_through_a_tunnel() {
+    let server = Server::start(|_| reply(200, "hello")).await;
+    for (url, authority) in
+        [("http://api.example/", "api.example:80"), ("http://[::1]:8080/", "[::1]:8080")]
+    {
+        let (proxy, told) = tunnel(b"HTTP/1.1 200 OK\r\n\r\n", Some(server.addr)).await;
+        let client = through(proxy).http_versions(HttpVersions::Http2).build().unwrap();
+        let response = client.oneshot(get(url)).await.unwrap();
+        assert_eq!(response.version(), Version::HTTP_2);
+        assert_eq!(text(response).await.unwrap(), "hello");
+        let asked = format!(
+            "CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\
+             proxy-authorization: Basic dXNlcjpzM2NyZXQ=\r\n\r\n"
+        );
+        assert_eq!(told.recv().unwrap(), asked);
+        // Its password is for the proxy alone.
+        let seen = server.seen().pop().unwrap();
+        assert!(!seen.headers.contains_key("proxy-authorization"), "{seen:?}");
+        assert_eq!(seen.uri, url);
     }
 }
 
