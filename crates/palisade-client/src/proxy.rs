@@ -179,7 +179,7 @@ impl fmt::Display for ProxyError {
             }
             Failed::Unreached(_) => write!(
                 f,
-                "the proxy `{proxy}` cannot be reached: check where it is, or name the host in NO_PROXY"
+                "the proxy `{proxy}` cannot be reached: check where it is, or do without it: by `no_proxy`, or NO_PROXY in the environment"
             ),
             Failed::Broken(_) => write!(
                 f,
@@ -194,7 +194,7 @@ impl fmt::Display for ProxyError {
             ),
             Failed::Refused(status) => write!(
                 f,
-                "the proxy `{proxy}` refuses the host with status {status}: allow it there, or name it in NO_PROXY"
+                "the proxy `{proxy}` refuses the host with status {status}: allow it there, or do without: by `no_proxy`, or NO_PROXY in the environment"
             ),
         }
     }
@@ -257,8 +257,10 @@ mod tests {
             (".api.example", "https://API.example/", false),
             ("api.example", "http://myapi.example/", true),
             ("api.example", "http://api.example.evil/", true),
-            // Ports are of no matter, as to hyper-util.
+            // Ports are of no matter, and spaces part nothing.
             ("api.example:8080", "http://api.example:8080/", true),
+            ("other.example api.example", "http://api.example/", true),
+            ("other.example,*", "http://api.example/", false),
             ("other, 10.0.0.0/8", "http://10.1.2.3:8080/", false),
             ("10.0.0.0/8", "http://11.1.2.3/", true),
             ("127.0.0.1,::1", "http://[::1]:80/", false),

@@ -68,8 +68,14 @@ impl ClientBuilder {
     /// Sets a proxy for all hosts, in place of those that the environment names:
     /// `http://proxy.example:3128`, with user and password before the host if it
     /// wants them. Defaults to what `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY` say when the client is built, as curl reads them; but `NO_PROXY` knows
-    /// no ports. They are of no matter where `REQUEST_METHOD` is set, in CGI.
+    /// `NO_PROXY` say when the client is built; with a proxy that is set here, none of them
+    /// counts. A host is reached without a proxy if `NO_PROXY` names it, a domain that it
+    /// is in, its address, its network (`10.0.0.0/8`), or all hosts (`*`), between commas.
+    ///
+    /// What differs from curl: `HTTP_PROXY` counts, names in upper case come before those in
+    /// lower case, also if they are set to nothing, `*` may stand among others in
+    /// `NO_PROXY`, and spaces do not part them. Ports are unknown there, as to curl. Where
+    /// `REQUEST_METHOD` is set, in CGI, no variable counts, whatever its case.
     ///
     /// A proxy is reached over plain http. It sees what is asked by http, and the host
     /// alone of what goes through a tunnel: https, and [`HttpVersions::Http2`].

@@ -145,7 +145,7 @@ async fn a_proxy_that_makes_no_tunnel_is_named() {
         ),
         (
             b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\noops",
-            "refuses the host with status 502 Bad Gateway: allow it there, or name it in NO_PROXY",
+            "refuses the host with status 502 Bad Gateway: allow it there, or do without: by `no_proxy`, or NO_PROXY in the environment",
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses the host with status 403 Forbidden"),
         (b"HTTP/1.1 200 OK\r\n\r\nhello", "does not speak HTTP: check where it is"),
@@ -167,7 +167,8 @@ async fn a_proxy_that_is_not_there_is_named() {
         let proxy = refused_addr();
         let client = through(proxy).build().unwrap();
         let error = client.oneshot(get(url)).await.unwrap_err();
-        check(&error, proxy, "cannot be reached: check where it is, or name the host in NO_PROXY");
+        let says = "cannot be reached: check where it is, or do without it: by `no_proxy`, or NO_PROXY in the environment";
+        check(&error, proxy, says);
         assert!(texts(&error).contains("refused"), "{error:?}");
     }
 }
