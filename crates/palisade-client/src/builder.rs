@@ -147,6 +147,9 @@ impl ClientBuilder {
             Ok(url) if own && is_https(&url) && cfg!(not(feature = "tls")) => {
                 Err(InvalidClient::base(base, Invalid::new("the feature `tls` is off")))
             }
+            Ok(url) if own && self.transport.https_only && !is_https(&url) => {
+                Err(InvalidClient::base(base, Invalid::new("`https_only` is set")))
+            }
             checked => checked.map_err(|invalid| InvalidClient::base(base, invalid)),
         };
         let base = self.base.as_ref().map(check).transpose()?;

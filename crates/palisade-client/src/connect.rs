@@ -1,5 +1,6 @@
 use std::{
-    io,
+    error::Error,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,7 +15,7 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use palisade_core::{BoxError, ErrorKind, Fault};
+use palisade_core::{BoxError, ErrorKind, Fault, Refusal};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -27,16 +28,11 @@ use crate::proxy::{Failed, ProxyError, tunnel};
 /// asked over http is sent to the proxy itself (RFC 9112, section 3.2.2).
 #[derive(Clone)]
 pub(crate) struct Connector {
-    http: HttpConnector,
-    proxies: Option<Arc<Matcher>>,
-    // Whether nothing is sent to a proxy itself.
-    tunnels: bool,
-}
-
-impl Connector {
-    pub(crate) fn new(http: HttpConnector, proxies: Option<Arc<Matcher>>, tunnels: bool) -> Self {
-        Self { http, proxies, tunnels }
-    }
+    pub(crate) http: HttpConnector,
+    pub(crate) proxies: Option<Arc<Matcher>>,
+    /// Whether nothing is sent to a proxy itself.
+    pub(crate) tunnels: bool,
+    pub(crate) https_only: bool,
 }
 
 impl Service<Uri> for Connector {
@@ -55,6 +51,10 @@ impl Service<Uri> for Connector {
             let fault = Fault::new(ErrorKind::Tls, text).unsent().permanent();
             return Box::pin(async move { Err(fault.into()) });
         }
+        if self.https_only && uri.scheme_str() == Some("http") {
+            let refusal = Refusal::new(ErrorKind::Tls);
+            return Box::pin(async move { Err(Plain { refusal }.into()) });
+        }
         let proxy = self.proxies.as_ref().and_then(|proxies| proxies.intercept(&uri));
         let mut http = self.http.clone();
         match proxy {
@@ -71,6 +71,27 @@ impl Service<Uri> for Connector {
                 })
             }
         }
+    }
+}
+
+/// What is asked would not be encrypted, and has to be. It is refused on this side, which says
+/// nothing of the host.
+#[derive(Debug)]
+struct Plain {
+    refusal: Refusal,
+}
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the request, or a redirect, leads to `http://`: ask by `https://`, or leave out `https_only`",
+        )
+    }
+}
+
+impl Error for Plain {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.refusal)
     }
 }
 
@@ -153,8 +174,8 @@ mod tests {
         let to = format!("https://{}/", server.local_addr().unwrap());
         let mut http = HttpConnector::new();
         http.enforce_http(false);
-        let error =
-            Connector::new(http, None, false).call(to.parse().unwrap()).await.err().unwrap();
+        let mut connector = Connector { http, proxies: None, tunnels: false, https_only: false };
+        let error = connector.call(to.parse().unwrap()).await.err().unwrap();
         assert_eq!(ErrorKind::of(&*error), ErrorKind::Tls);
     }
 }

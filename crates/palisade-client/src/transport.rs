@@ -51,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) http2_keep_alive: Option<Duration>,
     pub(crate) tcp_keep_alive: Option<Duration>,
     pub(crate) proxies: Proxies,
+    pub(crate) https_only: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::tls::Tls,
 }
@@ -65,6 +66,7 @@ impl Default for Settings {
             http2_keep_alive: Some(defaults::HTTP2_KEEP_ALIVE),
             tcp_keep_alive: Some(defaults::TCP_KEEP_ALIVE),
             proxies: Proxies::default(),
+            https_only: false,
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::default(),
         }
@@ -93,7 +95,8 @@ impl Transport {
         keep_alive(&mut http, settings.tcp_keep_alive);
         let proxies = settings.proxies.matcher()?.map(Arc::new);
         let tunnels = settings.versions == HttpVersions::Http2;
-        let connector = Connector::new(http, proxies.clone(), tunnels);
+        let https_only = settings.https_only;
+        let connector = Connector { http, proxies: proxies.clone(), tunnels, https_only };
         #[cfg(feature = "tls")]
         let connector = settings.tls.secure(connector, settings.versions)?;
         let connector = InTime { inner: connector, limit: settings.connect_timeout };

@@ -107,6 +107,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Speaks https alone. What leads to `http://` is refused before anything of it is sent:
+    /// a base URL by [`build`](Self::build), and a request by an error, also where a
+    /// redirect leads there. Defaults to both schemes.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(palisade_docsrs, doc(cfg(feature = "tls")))]
+    pub fn https_only(mut self) -> Self {
+        self.transport.https_only = true;
+        self
+    }
+
     /// Trusts these certificates, in PEM, beside those that are trusted anyway: of
     /// Mozilla, or [of the platform](crate#defaults), but for Android, whose verifier
     /// takes no others.

@@ -11,6 +11,7 @@ use std::{
 use http::Version;
 use palisade_client::{Client, ClientBuilder, HttpVersions};
 use palisade_core::{ErrorKind, causes};
+use palisade_metrics::Registry;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_rustls::{
@@ -19,7 +20,7 @@ use tokio_rustls::{
 };
 use tower::ServiceExt;
 
-use crate::servers::{Server, get, hasty, reply, text};
+use crate::servers::{Reply, Seen, Server, get, hasty, redirect, reply, text};
 
 /// What a server for `localhost` has, and the certificate of who has signed its own.
 fn certified() -> (ServerConfig, String) {
@@ -45,7 +46,12 @@ fn certified() -> (ServerConfig, String) {
 
 /// A server for `localhost`, and the certificate of who has signed its own.
 async fn secured() -> (String, String) {
+    secured_by(|_| reply(200, "secured")).await
+}
+
+async fn secured_by(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (String, String) {
     let (config, authority) = certified();
+    let answer = Arc::new(answer);
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::new(listener.local_addr().unwrap());
@@ -54,7 +60,7 @@ async fn secured() -> (String, String) {
         while let Ok((stream, _)) = listener.accept().await {
             if let Ok(stream) = acceptor.accept(stream).await {
                 let server = server.clone();
-                tokio::spawn(server.serve(stream, Arc::new(|_: &_| reply(200, "secured"))));
+                tokio::spawn(server.serve(stream, Arc::clone(&answer)));
             }
         }
     });
@@ -144,6 +150,32 @@ async fn what_would_fail_again_is_not_tried_again() {
     config.alpn_protocols = vec![b"other".to_vec()];
     assert_eq!(handshakes(builder(), Some(config)).await, 1);
     assert_eq!(handshakes(builder(), None).await, 3);
+}
+
+#[tokio::test]
+async fn what_leads_to_plain_http_is_refused_if_it_is_to_be() {
+    let plain = Server::start(|_| reply(200, "plain")).await;
+    let to = plain.url("/");
+    let secured = secured_by(move |seen| match seen.uri.path() {
+        "/away" => redirect(302, &to),
+        _ => reply(200, "secured"),
+    });
+    let (url, authority) = secured.await;
+    let registry = Registry::new();
+    let client = builder().trust_pem(authority).https_only().metrics(&registry);
+    let client = hasty(client).build().unwrap();
+    // The same authority, so the same breaker.
+    let other = url.replace("https", "http");
+    for url in [&*format!("{url}away"), &plain.url("/"), &other].repeat(20) {
+        let error = client.get(url.to_owned()).send().await.unwrap_err();
+        assert_eq!(error.service_kind(), Some(ErrorKind::Tls), "{error:?}");
+        let told: Vec<_> = causes(&error).map(ToString::to_string).collect();
+        assert!(told.iter().any(|text| text.contains("leave out `https_only`")), "{told:?}");
+    }
+    assert_eq!(registry.snapshot().attempts.count(), 60);
+    assert!(plain.seen().is_empty());
+    let answer = client.get(url).send().await.unwrap().text().await.unwrap();
+    assert_eq!(answer, "secured");
 }
 
 #[cfg(feature = "platform-verifier")]

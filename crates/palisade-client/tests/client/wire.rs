@@ -125,6 +125,7 @@ async fn a_handshake_that_hangs_ends_in_time() {
 
 #[test]
 fn what_makes_no_sense_is_named() {
+    let plain = Client::builder().base_url("http://api.example").https_only().build();
     let proxy = Client::builder().proxy("proxy.example").build();
     let header = Client::builder().header("x", "a\nb").build();
     let pem = Client::builder().trust_pem("nonsense").build();
@@ -146,6 +147,7 @@ fn what_makes_no_sense_is_named() {
             "`https://api.example/` is no base URL: a base URL has neither query nor fragment: leave out what follows the path",
         ),
         (Client::new("not a url"), "`not a url` is no base URL: this is no URL"),
+        (plain, "`http://api.example` is no base URL: `https_only` is set"),
         (proxy, "`proxy.example` is no proxy: name it as in `http://proxy.example:3128`"),
         (header, "`x` cannot be a field of all requests"),
         (pem, "a certificate that should be trusted cannot be read"),
