@@ -129,6 +129,8 @@ impl HttpBody for WireBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            // hyper takes the length that an answer to HEAD tells for that of its body.
+            Self::Stream { body } if body.is_end_stream() => SizeHint::with_exact(0),
             Self::Incoming { body } | Self::Stream { body } => body.size_hint(),
             Self::Broken => SizeHint::with_exact(0),
             Self::Boxed { body } => body.size_hint(),

@@ -62,6 +62,22 @@ async fn a_body_that_could_be_there_and_is_empty_has_a_length() {
     }
 }
 
+// RFC 9110, section 9.3.2.
+#[tokio::test]
+async fn an_answer_to_head_is_empty_however_long_it_would_be() {
+    const LENGTH: &str = "5000000000";
+    let server = Server::start(|_| {
+        Response::builder().header(CONTENT_LENGTH, LENGTH).body(Full::default()).unwrap()
+    });
+    let url = server.await.url("/");
+    for versions in [HttpVersions::Http1, HttpVersions::Http2] {
+        let client = Client::builder().no_proxy().http_versions(versions).build().unwrap();
+        let response = client.head(url.clone()).send().await.unwrap();
+        assert_eq!(response.headers()[CONTENT_LENGTH], LENGTH);
+        assert_eq!(response.bytes().await.unwrap(), "", "{versions:?}");
+    }
+}
+
 // Of a request that came by another connection, as to a gateway.
 #[tokio::test]
 async fn the_connection_decides_what_http_is_spoken() {
