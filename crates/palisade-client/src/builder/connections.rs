@@ -46,9 +46,14 @@ impl ClientBuilder {
     /// pings, and zero is an error of [`build`](Self::build).
     ///
     /// Pings are sent while requests wait, and not over a connection that nobody uses:
-    /// the first request after that sends one. Servers of gRPC close connections with
-    /// more than a few pings in five minutes that they have nothing to answer to: where
-    /// they take longer than half a minute, set more.
+    /// the first request after that sends one.
+    ///
+    /// An attempt for which there is less time ends before its connection is found dead,
+    /// and so may the next one: with a short [`attempt_timeout`](Self::attempt_timeout), set
+    /// less. A ping waits behind what is being sent: for large uploads by slow lines, set
+    /// more. Servers of gRPC close a connection after a few pings with nothing of theirs in
+    /// between, unless those are five minutes apart: where they take longer than half a
+    /// minute, set more.
     pub fn http2_keep_alive(mut self, after: impl Into<Option<Duration>>) -> Self {
         let after = after.into();
         self.transport.http2_keep_alive = after;
