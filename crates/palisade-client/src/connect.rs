@@ -19,7 +19,10 @@ use palisade_core::{BoxError, ErrorKind, Fault, Refusal};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::proxy::{Failed, ProxyError, tunnel};
+use crate::{
+    proxy::{Failed, ProxyError, tunnel},
+    resolve::Resolver,
+};
 
 /// Connects to a host, or to the proxy that is set for it.
 ///
@@ -28,7 +31,7 @@ use crate::proxy::{Failed, ProxyError, tunnel};
 /// asked over http is sent to the proxy itself (RFC 9112, section 3.2.2).
 #[derive(Clone)]
 pub(crate) struct Connector {
-    pub(crate) http: HttpConnector,
+    pub(crate) http: HttpConnector<Resolver>,
     pub(crate) proxies: Option<Arc<Matcher>>,
     /// Whether nothing is sent to a proxy itself.
     pub(crate) tunnels: bool,
@@ -97,7 +100,7 @@ impl Error for Plain {
 
 /// A connection to a proxy, or by a tunnel to what is behind it.
 async fn through(
-    mut http: HttpConnector,
+    mut http: HttpConnector<Resolver>,
     proxy: &Intercept,
     to: Option<&Uri>,
 ) -> Result<TokioIo<TcpStream>, ProxyError> {
@@ -172,7 +175,7 @@ mod tests {
     async fn without_tls_nothing_goes_to_https_in_the_clear() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("https://{}/", server.local_addr().unwrap());
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Resolver::new(&[]));
         http.enforce_http(false);
         let mut connector = Connector { http, proxies: None, tunnels: false, https_only: false };
         let error = connector.call(to.parse().unwrap()).await.err().unwrap();

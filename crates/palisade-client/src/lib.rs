@@ -95,6 +95,7 @@
 //! | time without a frame of HTTP/2, after which a ping is sent | 10 s | `http2_keep_alive` |
 //! | time without a byte, after which TCP sends probes | 15 s, and 3 probes | `tcp_keep_alive` |
 //! | versions of HTTP | 2 if TLS negotiates it, 1.1 otherwise | `http_versions` |
+//! | addresses of hosts | what the system says | `resolve` |
 //! | schemes | https and http | `https_only` |
 //! | proxies | as the environment says | `proxy`, `no_proxy` |
 //! | who is trusted | whom Mozilla trusts | `trust_platform`, `trust_pem` |
@@ -178,6 +179,7 @@ mod multipart;
 mod problem;
 mod proxy;
 mod request;
+mod resolve;
 mod response;
 mod response_body;
 mod route;

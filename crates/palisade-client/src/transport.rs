@@ -1,6 +1,7 @@
 use std::{
     error::Error,
     fmt,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -24,7 +25,7 @@ use palisade_core::{BoxError, ErrorKind, Fault, Now};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::{Body, InvalidClient, connect::Connector, defaults, proxy::Proxies};
+use crate::{Body, InvalidClient, connect::Connector, defaults, proxy::Proxies, resolve::Resolver};
 
 /// What HTTP is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) pool_max_idle: usize,
     pub(crate) http2_keep_alive: Option<Duration>,
     pub(crate) tcp_keep_alive: Option<Duration>,
+    pub(crate) resolved: Vec<(String, Vec<IpAddr>)>,
     pub(crate) proxies: Proxies,
     pub(crate) https_only: bool,
     #[cfg(feature = "tls")]
@@ -65,6 +67,7 @@ impl Default for Settings {
             pool_max_idle: defaults::POOL_IDLE_PER_HOST,
             http2_keep_alive: Some(defaults::HTTP2_KEEP_ALIVE),
             tcp_keep_alive: Some(defaults::TCP_KEEP_ALIVE),
+            resolved: Vec::new(),
             proxies: Proxies::default(),
             https_only: false,
             #[cfg(feature = "tls")]
@@ -88,7 +91,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(settings: &Settings) -> Result<Self, InvalidClient> {
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Resolver::new(&settings.resolved));
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(settings.connect_timeout);
@@ -134,7 +137,7 @@ impl Transport {
 }
 
 /// As many times as that, and as far apart.
-fn keep_alive(http: &mut HttpConnector, after: Option<Duration>) {
+fn keep_alive(http: &mut HttpConnector<Resolver>, after: Option<Duration>) {
     // The system counts in whole seconds, and takes no zero.
     let after = after.map(|after| after.max(Duration::from_secs(1)));
     http.set_keepalive(after);

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use http::Uri;
 
@@ -68,6 +68,22 @@ impl ClientBuilder {
         let after = after.into();
         self.transport.tcp_keep_alive = after;
         self.check_limit("tcp_keep_alive", after)
+    }
+
+    /// Sets at which addresses a host is, in place of what the system says. The port stays
+    /// that of the URL, and the host that is told to the server, and named by its
+    /// certificate, the one of the URL. Of several calls for one host the last one counts;
+    /// without an address the system is asked.
+    ///
+    /// A proxy looks hosts up itself: of what goes through one, only where it is itself is
+    /// looked up here.
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        self.transport.resolved.push((host.into(), addresses.into_iter().collect()));
+        self
     }
 
     /// Sets a proxy for all hosts, in place of those that the environment names:

@@ -119,6 +119,16 @@ async fn bodies_are_decompressed_unless_told_otherwise() {
 }
 
 #[tokio::test]
+async fn a_host_is_where_it_is_said_to_be() {
+    let server = Server::start(|_| reply(200, "hello")).await;
+    let url = format!("http://api.invalid:{}/", server.addr.port());
+    let client = Client::builder().no_proxy().resolve("api.invalid", [server.addr.ip()]);
+    let response = client.build().unwrap().oneshot(get(&url)).await.unwrap();
+    assert_eq!(text(response).await.unwrap(), "hello");
+    assert_eq!(server.seen()[0].headers["host"], url["http://".len()..url.len() - 1]);
+}
+
+#[tokio::test]
 async fn a_host_that_refuses_is_known_as_that() {
     let client = Client::builder().no_proxy().no_retry().build().unwrap();
     let url = format!("http://{}/", refused_addr());
