@@ -76,7 +76,7 @@ impl<S> ClientOf<S> {
     /// Defaults to none.
     ///
     /// If its value is [sensitive](HeaderValue::set_sensitive), or its name says that
-    /// it is a [secret], it goes to the origin of the base URL alone.
+    /// it is a [secret], it goes to the origin of the base URL alone, if there is one.
     ///
     /// [secret]: is_secret
     pub fn default_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {

@@ -176,6 +176,7 @@ mod keep;
 mod many;
 mod measured;
 mod multipart;
+mod near;
 mod problem;
 mod proxy;
 mod request;

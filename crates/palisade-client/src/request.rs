@@ -198,7 +198,7 @@ impl<S> RequestBuilder<S> {
     ///
     /// A [`Client`](crate::Client) goes by it in place of its limits of [a
     /// call](crate::ClientBuilder::total_timeout) and of [an
-    /// attempt](crate::ClientBuilder::attempt_timeout), whichever are longer: so an answer
+    /// attempt](crate::ClientBuilder::attempt_timeout), be they shorter or longer: so an answer
     /// that is long in coming, or a body that is long in going, is not cut off. To have
     /// attempts cut off before, and made again, give the request a
     /// [`Timeouts::attempt`](crate::Timeouts::attempt) by [`extension`](Self::extension).

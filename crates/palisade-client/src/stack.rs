@@ -18,7 +18,6 @@ use self::{
 use crate::keep::KeepBody;
 use crate::{
     BoxedService, HttpLayer, HttpService,
-    away::Harmless,
     erased::same,
     follow::Follow,
     switch::{Join, Same, Switch, SwitchBody, Wraps},
@@ -41,15 +40,11 @@ type Unpacked = Wire;
 pub(crate) type UnpackedBody = crate::wire::WireBody;
 
 #[cfg(feature = "cookies")]
-type Baked = crate::cookies::Cookies<Unpacked>;
+type Exchange = crate::cookies::Cookies<Unpacked>;
 #[cfg(not(feature = "cookies"))]
-type Baked = Unpacked;
+type Exchange = Unpacked;
 
-/// One exchange with the server, whatever layers have put on the request.
-type Exchange = Harmless<Baked>;
-
-// Layers of the user's for each attempt.
-type Near = Switch<Exchange, Exchange, Same<UnpackedBody>>;
+type Near = crate::near::Near<Exchange>;
 
 #[cfg(feature = "metrics")]
 pub(crate) type MetricsLayer = palisade_metrics::MetricsLayer<Http>;
@@ -272,17 +267,17 @@ impl Layers {
         #[cfg(feature = "decompression")]
         let wire = Unpacked::new(wire, self.decompression);
         #[cfg(feature = "cookies")]
-        let wire = Baked::new(wire, self.cookies.clone());
-        let exchange = Exchange::new(wire);
+        let wire = Exchange::new(wire, self.cookies.clone());
         let idle = self.body_idle;
         if self.is_plain() {
-            let plain = Top::new(self.plain(exchange), AsPlain, idle);
+            let plain = Top::new(self.plain(wire), AsPlain, idle);
             return wrap(&self.around, BoxedService::top(plain));
         }
-        let near: Near = match &self.near[..] {
-            [] => Switch::off(exchange),
-            layers => Switch::Other(wrap(layers, BoxedService::new(exchange))),
+        let around = match &self.near[..] {
+            [] => None,
+            layers => Some(wrap(layers, BoxedService::new(wire.clone()))),
         };
+        let near = Near::new(wire, around);
         #[cfg(feature = "metrics")]
         let near: Counted = self.attempts.around(near);
         let timed = TimeLimit::attempt(near, self.attempt);
@@ -303,7 +298,7 @@ impl Layers {
         #[cfg(feature = "retry")]
         let timed: Retried = self.retry.around(timed);
         #[cfg(feature = "cache")]
-        let timed: Cached = self.cache.around(Ended::call(timed, self.total, false));
+        let timed: Cached = self.cache.around(Ended::fetch(timed, self.total));
         let followed = Follow::new(timed, self.redirects);
         let due = Due::call(followed, self.total, self.tells_deadline);
         #[cfg(feature = "metrics")]

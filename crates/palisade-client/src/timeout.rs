@@ -79,6 +79,8 @@ pub struct TimedOut {
 pub(crate) enum Limited {
     Attempt,
     Call,
+    // What a cache asks for.
+    Fetch,
     Body,
 }
 
@@ -98,7 +100,7 @@ impl fmt::Display for TimedOut {
         let limit = rounded(self.limit);
         match self.what {
             Limited::Attempt => write!(f, "attempt took longer than {limit:?}"),
-            Limited::Call => write!(f, "call took longer than {limit:?} in all"),
+            Limited::Call | Limited::Fetch => write!(f, "call took longer than {limit:?} in all"),
             Limited::Body => write!(f, "nothing came of the response's body for {limit:?}"),
         }
     }
@@ -143,6 +145,11 @@ impl<S> TimeLimit<S, Pin<Box<Sleep>>> {
     pub(crate) fn call(inner: S, limit: Option<Duration>, tells: bool) -> Self {
         Self { inner, what: Limited::Call, limit, tells, timer: PhantomData }
     }
+
+    /// The same for what is asked for in a call, whose time goes first, or in the background.
+    pub(crate) fn fetch(inner: S, limit: Option<Duration>) -> Self {
+        Self { inner, what: Limited::Fetch, limit, tells: false, timer: PhantomData }
+    }
 }
 
 impl<S, T> TimeLimit<S, T> {
@@ -163,12 +170,17 @@ impl<S, T> TimeLimit<S, T> {
         }
         let now = Now::by(Instant::now);
         let until = deadline.map(|at| Instant::from_std(at.0).saturating_duration_since(now));
-        let limit = match (wish.total.or(self.limit), until) {
-            (Some(limit), Some(until)) => limit.min(until),
-            (one, other) => one.or(other)?,
+        let own = wish.total.or(self.limit);
+        let limit = match (own, until) {
+            (Some(own), Some(until)) if self.what == Limited::Call => own.min(until),
+            (own, until) => until.or(own)?,
         };
         if let Some(at) = now.checked_add(limit) {
             request.extensions_mut().insert(Deadline(at.into_std()));
+            // It is part of that, and no wish of what has another deadline, or none.
+            if wish.total.is_some() {
+                request.extensions_mut().insert(Timeouts { total: None, ..wish });
+            }
         }
         Some(limit)
     }
@@ -242,7 +254,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let around = ARMED.replace(None);
-        let polled = this.future.poll(cx);
+        let polled = match this.what {
+            Limited::Call => within_due(*this.end, || this.future.poll(cx)),
+            _ => this.future.poll(cx),
+        };
         let within = ARMED.replace(around);
         if polled.is_ready() {
             return polled;
@@ -310,6 +325,25 @@ thread_local! {
     /// more than most layers do, and that of a call is of no use while that of an attempt
     /// comes first.
     static ARMED: Cell<Option<Armed>> = const { Cell::new(None) };
+}
+
+thread_local! {
+    /// When the call is due that is polled, if it was pending before.
+    static DUE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+#[inline(always)]
+fn within_due<R>(end: Option<Instant>, poll: impl FnOnce() -> R) -> R {
+    let around = DUE.replace(end);
+    let polled = poll();
+    DUE.set(around);
+    polled
+}
+
+/// When the call is due that is polled: not known of one that is polled for the first time, which
+/// has all of its time left.
+pub(crate) fn due() -> Option<Instant> {
+    DUE.get()
 }
 
 /// Tells the limits further out of a timer, if none is known that is earlier.

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::{
     Body,
+    away::Away,
     erased::{Answer, BoxedFuture, BoxedService},
     switch::{BoxBody, FromBoxed},
     transport::{Sending, Transport},
@@ -40,10 +41,16 @@ impl Service<Request<Body>> for Wire {
     }
 
     #[inline]
-    fn call(&mut self, request: Request<Body>) -> WireFuture {
+    fn call(&mut self, mut request: Request<Body>) -> WireFuture {
         match self {
             Self::Own(transport) => WireFuture::Own { future: transport.send(request) },
-            Self::Other(service) => WireFuture::Other { future: service.call(request) },
+            Self::Other(service) => {
+                // Nobody knows what it makes of them, and whose identity they hold.
+                if Away::is(request.extensions()) {
+                    request.extensions_mut().clear();
+                }
+                WireFuture::Other { future: service.call(request) }
+            }
         }
     }
 }

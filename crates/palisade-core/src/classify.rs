@@ -3,8 +3,8 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
 use crate::{
-    Classify, ErrorKind, ErrorRef, Outcome, Refusal, RetryAfter, SystemClock, Typed, WallClock,
-    kind::Finding,
+    Classify, ErrorKind, ErrorRef, Outcome, Redirected, Refusal, RetryAfter, SystemClock, Typed,
+    WallClock, kind::Finding,
 };
 
 /// The default verdict on HTTP responses and on the errors of HTTP clients.
@@ -19,6 +19,7 @@ use crate::{
 /// | no connection, refused stream, GOAWAY, closed before sending | `Unsent` |
 /// | reset, closed, unreachable, timeout, broken TLS | `Transient` |
 /// | refused by a layer on this side, as an error or with a response | `Refused` |
+/// | [another request](Redirected) throttled or refused, to which this one has led | `Transient` |
 /// | the caller went away, or its request body broke off | `Ignored` |
 /// | other errors, and those that say they are [permanent](crate::Fault::permanent) | `Failed` |
 ///
@@ -128,6 +129,16 @@ fn is_transient(status: StatusCode) -> bool {
 
 /// What a status says that is no success.
 fn failure<B>(response: &Response<B>, transient: impl Fn(StatusCode) -> bool) -> Option<Outcome> {
+    match verdict(response, transient)? {
+        // It was processed, whatever became of what it led to.
+        Outcome::Throttled | Outcome::Refused { .. } if Redirected::is(response.extensions()) => {
+            Some(Outcome::Transient)
+        }
+        outcome => Some(outcome),
+    }
+}
+
+fn verdict<B>(response: &Response<B>, transient: impl Fn(StatusCode) -> bool) -> Option<Outcome> {
     let status = response.status();
     if 400 <= status.as_u16()
         && let Some(refusal) = response.extensions().get()
@@ -298,6 +309,25 @@ mod tests {
                 false => Outcome::Success,
             };
             assert_eq!(outcome, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_has_led_to_says_nothing_of_it() {
+        let refusal = Refusal::new(ErrorKind::Limited);
+        for (status, refusal, outcome) in [
+            (429, None, Outcome::Transient),
+            (429, Some(refusal), Outcome::Transient),
+            (503, None, Outcome::Transient),
+            (404, None, Outcome::Rejected),
+            (200, None, Outcome::Success),
+        ] {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response.extensions_mut().insert(Redirected);
+            refusal.map(|refusal| response.extensions_mut().insert(refusal));
+            let judged = HttpClassify::new().classify(Ok::<_, &io::Error>(&response));
+            assert_eq!(judged, outcome, "{status}");
         }
     }
 

@@ -22,7 +22,7 @@
 //!
 //! | for | items |
 //! |---|---|
-//! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`] |
+//! | verdicts | [`Outcome`], [`Classify`], [`classify_fn`], [`HttpClassify`], [`Redirected`] |
 //! | errors | [`BoxError`], [`find_cause`], [`causes`], [`ErrorKind`], [`is_unsent`], [`Refusal`], [`Fault`] |
 //! | observation | [`Observer`], [`Event`], [`Target`], [`Observed`], [`ObserverSlot`] |
 //! | requests | [`Endpoint`], [`Attempt`], [`Head`], [`HeadCopy`], [`Origins`], [`KeyBy`] and its `By..` types, [`is_safe`], [`is_idempotent`], [`Idempotent`], [`Identity`], [`is_secret`] |
@@ -57,6 +57,7 @@ mod now;
 mod observed;
 mod origins;
 mod outcome;
+mod redirected;
 mod retry_after;
 mod secret;
 mod stream;
@@ -80,6 +81,7 @@ pub use self::{
     observed::{Observed, ObserverSlot},
     origins::{InvalidOrigin, Origins},
     outcome::{Classify, ClassifyFn, Outcome, classify_fn},
+    redirected::Redirected,
     retry_after::{RetryAfter, date_of, parse_seconds},
     secret::is_secret,
     stream::is_stream,

@@ -12,7 +12,7 @@ use http::{
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 use http_body::Body;
-use palisade_core::{BoxError, Event};
+use palisade_core::{BoxError, Deadline, Event};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -228,6 +228,8 @@ where
                 headers.remove(own);
             }
         }
+        // Nobody waits for it any more.
+        self.request.extensions_mut().remove::<Deadline>();
         self.why = Forward::Stale;
         let (core, key) = (Arc::clone(&self.core), self.ask.key.clone());
         // One is enough.

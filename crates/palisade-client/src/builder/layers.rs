@@ -16,8 +16,8 @@ impl ClientBuilder {
     /// Adds a layer around each attempt, where credentials and time limits are outside
     /// of it. The first one that is added is outermost.
     ///
-    /// What it puts on a request that [a redirect leads](Self::redirects) to another
-    /// origin does not go there.
+    /// What [a redirect](Self::redirects) leads to another origin goes by it: nobody knows
+    /// what a layer puts on a request, and where.
     pub fn attempt_layer(mut self, layer: impl HttpLayer) -> Self {
         self.layers.near.push(Arc::new(layer));
         self
@@ -39,12 +39,14 @@ impl ClientBuilder {
     /// that led elsewhere is not sent again because of what became of that. The answer
     /// [says](crate::Response::uri) where it comes from.
     ///
-    /// Another origin is told nothing but what kind of answer is wanted: no
-    /// credentials, no fields of your own. A body is not sent there either, nor a
-    /// method that changes something: the redirect is the answer then.
+    /// Another origin is told nothing but what kind of answer is wanted, and cookies that
+    /// are its own: no credentials, although [`auth`](Self::auth) may name it, and no fields
+    /// of your own. A body is not sent there either, nor a method that changes something:
+    /// the redirect is the answer then. One that leads back from there is told no more. What
+    /// is answered so is cached apart from what is asked with credentials.
     ///
-    /// What is read elsewhere is asked for without `If-None-Match`, `If-Modified-Since`
-    /// and `If-Range`: they are about what was asked for first.
+    /// What is read there is asked for without `If-None-Match`, `If-Modified-Since` and
+    /// `If-Range`: they are about what was asked for first.
     pub fn redirects(mut self, most: usize) -> Self {
         self.layers.redirects = most;
         self

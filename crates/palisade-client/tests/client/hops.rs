@@ -12,13 +12,26 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::stream::pending;
 use http::{HeaderValue, Request, Response, StatusCode};
-use palisade_auth::{ApiKey, Token, Tokens, token_fn};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use palisade_auth::{ApiKey, Bearer, Token, Tokens, token_fn};
+use palisade_cache::{CacheMode, HttpCacheLayer, MemoryStore};
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
-use palisade_client::{Body, Client, ClientBuilder};
-use palisade_core::{Attempt, BoxError, ByAuthority, Deadline, Origins, causes, is_unsent};
-use palisade_rate_limit::{ConcurrencyLimitLayer, Wait};
-use tower::{service_fn, util::MapRequestLayer};
+use palisade_client::{Body, Client, ClientBuilder, KeepBody, Kind};
+use palisade_core::{
+    Attempt, BoxError, Boxed, ByAuthority, Deadline, HttpClassify, Identity, Origins, causes,
+    is_unsent,
+};
+use palisade_metrics::Registry;
+use palisade_rate_limit::{
+    ConcurrencyLimitLayer, Limited, Quota, RateLimitLayer, Wait, respond_fn,
+};
+use palisade_retry::{RetryLayer, RetryOverride};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, service_fn, util::MapRequestLayer};
 
 type Answer = Result<Response<Body>, BoxError>;
 
@@ -132,9 +145,14 @@ async fn the_own_origin_is_told_the_credentials_of_each_request() {
     assert_eq!(shop.client.post("/orders").send().await.unwrap().status(), 200);
 }
 
+// It may put a secret anywhere, and lose what it does not know.
 #[tokio::test]
-async fn layers_of_the_users_take_no_secrets_to_another_origin() {
-    let secret = MapRequestLayer::new(|mut request: Request<Body>| {
+async fn what_leads_to_another_origin_goes_by_layers_of_the_users() {
+    let secret = MapRequestLayer::new(|request: Request<Body>| {
+        let (head, body) = request.into_parts();
+        let uri = format!("{}?key=s3cret", head.uri);
+        let mut request = Request::new(body);
+        (*request.uri_mut(), *request.method_mut()) = (uri.parse().unwrap(), head.method);
         request.headers_mut().insert("x-signature", HeaderValue::from_static("s3cret"));
         request
     });
@@ -144,10 +162,13 @@ async fn layers_of_the_users_take_no_secrets_to_another_origin() {
             to,
             move |request| {
                 assert_eq!(request.headers().contains_key("x-signature"), told);
+                assert_eq!(request.uri().query().is_some(), told);
+                assert!(request.extensions().get::<Identity>().is_none());
                 Ok(Response::new(Body::empty()))
             },
         );
-        assert_eq!(shop.client.post("/orders").send().await.unwrap().status(), 200);
+        let request = shop.client.post("/orders").extension(Identity::new("ada"));
+        assert_eq!(request.send().await.unwrap().status(), 200);
     }
 }
 
@@ -181,15 +202,13 @@ async fn a_hop_has_the_place_of_what_led_there() {
 
 #[tokio::test]
 async fn a_hop_knows_how_much_time_is_left_and_that_it_was_sent_before() {
-    for to in [NEAR, ELSEWHERE] {
-        let shop = Shop::new(identity, to, |request| {
-            assert!(Deadline::of(request.extensions()).is_some());
-            assert_eq!(Attempt::of(request.extensions()).resends(), 1);
-            Ok(Response::new(Body::empty()))
-        });
-        let request = shop.client.post("/orders").timeout(Duration::from_secs(5));
-        assert_eq!(request.send().await.unwrap().status(), 200);
-    }
+    let shop = Shop::new(identity, NEAR, |request| {
+        assert!(Deadline::of(request.extensions()).is_some());
+        assert_eq!(Attempt::of(request.extensions()).resends(), 1);
+        Ok(Response::new(Body::empty()))
+    });
+    let request = shop.client.post("/orders").timeout(Duration::from_secs(5));
+    assert_eq!(request.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -213,4 +232,153 @@ async fn an_answer_says_who_gave_it() {
             "gone"
         ]
     );
+}
+
+/// Who asks where: what `/me` says depends on that.
+fn who(request: &Request<Body>) -> Answer {
+    let known = request.headers().contains_key("authorization");
+    let answer = answer(200).header("cache-control", "max-age=60");
+    Ok(answer.body(Body::from(if known { "you" } else { "anybody" }))?)
+}
+
+fn led(location: &'static str) -> Answer {
+    let answer = answer(302).header("location", location).header("cache-control", "max-age=60");
+    Ok(answer.body(Body::from("go there"))?)
+}
+
+fn cache() -> HttpCacheLayer<MemoryStore> {
+    HttpCacheLayer::private(MemoryStore::new(1 << 20))
+}
+
+// A login leads elsewhere and back, without credentials.
+#[tokio::test]
+async fn what_is_asked_without_credentials_is_kept_apart() {
+    for paths in [["/login", "/me"], ["/me", "/login"]] {
+        let api = service_fn(|request: Request<Body>| {
+            ready(match request.uri().path() {
+                "/login" => led("https://login.example/"),
+                "/" => led("https://api.example/me"),
+                _ => who(&request),
+            })
+        });
+        let origins = Origins::new(["https://api.example"]);
+        let client = Client::builder().base_url("https://api.example").cache(cache());
+        let client = client.auth(Bearer::new("t0ken").unwrap(), origins).build_over(api).unwrap();
+        for path in [paths, paths].as_flattened() {
+            let answer = client.get(*path).send().await.unwrap().text().await.unwrap();
+            assert_eq!(answer, if *path == "/me" { "you" } else { "anybody" });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_kept_with_its_body() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let api = service_fn(move |request: Request<Body>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ready(match request.uri().path() {
+            "/old" => led("/me"),
+            _ => who(&request),
+        })
+    });
+    let registry = Registry::new();
+    let client = Client::builder().base_url("https://api.example").cache(cache());
+    let client = client.metrics(&registry).build_over(api).unwrap();
+    for _ in 0..3 {
+        let answer = client.get("/old").send().await.unwrap().text().await.unwrap();
+        assert_eq!((answer.as_str(), asked.load(Ordering::Relaxed)), ("anybody", 2));
+    }
+    let attempts = registry.snapshot().attempts;
+    assert!(attempts.groups.iter().all(|group| group.unread == 0));
+}
+
+// It is of no use, and nobody waits for long.
+#[tokio::test(start_paused = true)]
+async fn a_redirect_whose_body_does_not_end_is_followed() {
+    let api = service_fn(|request: Request<Body>| {
+        ready(match request.uri().path() {
+            "/old" => {
+                let endless = StreamBody::new(pending::<Result<Frame<Bytes>, BoxError>>());
+                let answer = answer(302).header("location", "/me");
+                Ok::<_, BoxError>(answer.body(Body::stream(endless)).unwrap())
+            }
+            _ => who(&request),
+        })
+    });
+    let client = Client::builder().base_url("https://api.example");
+    let client = client.concurrency_limit(ConcurrencyLimitLayer::new(1)).build_over(api).unwrap();
+    let start = Instant::now();
+    assert_eq!(client.get("/old").send().await.unwrap().text().await.unwrap(), "anybody");
+    assert_eq!(start.elapsed(), Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hop_is_retried_within_the_time_of_the_call() {
+    let second = Duration::from_secs(1);
+    for to in [NEAR, ELSEWHERE] {
+        let api = service_fn(move |request: Request<Body>| async move {
+            if request.uri().path() == "/old" {
+                sleep(3 * second / 2).await;
+                return led(to);
+            }
+            Ok(answer(503).header("retry-after", "1").body(Body::empty())?)
+        });
+        let client = Client::builder().base_url("https://api.example").total_timeout(2 * second);
+        let client = client.build_over(api).unwrap();
+        for request in [client.get("/old"), client.get("/old").timeout(2 * second)] {
+            let start = Instant::now();
+            // There is no time for another attempt: so it is what the last one has come to.
+            assert_eq!(request.send().await.unwrap().status(), 503);
+            assert_eq!(start.elapsed(), 3 * second / 2);
+        }
+    }
+}
+
+// They go over no wire.
+#[tokio::test(start_paused = true)]
+async fn what_layers_are_told_holds_wherever_a_request_leads() {
+    for to in [NEAR, ELSEWHERE] {
+        let once = RetryOverride::new().attempts(1);
+        let shop = Shop::new(identity, to, says(503));
+        let response = shop.client.post("/orders").extension(once).send().await.unwrap();
+        assert_eq!((response.status(), shop.counts()), (StatusCode::SERVICE_UNAVAILABLE, (1, 1)));
+
+        let shop = Shop::new(|client| client.cache(cache()), to, who);
+        for reads in 1..4 {
+            let request = shop.client.post("/orders").extension(CacheMode::NoStore);
+            assert_eq!(request.send().await.unwrap().text().await.unwrap(), "anybody");
+            assert_eq!(shop.counts(), (reads, reads), "{to}");
+        }
+    }
+}
+
+// Also by layers that stand around the client.
+#[tokio::test(start_paused = true)]
+async fn a_write_is_sent_once_by_retries_around_the_client() {
+    let refuses = |client: ClientBuilder| {
+        let limit = RateLimitLayer::new(Quota::per_hour(1)).wait(Wait::reject());
+        client.no_retry().rate_limit(limit.on_refusal(respond_fn(Limited::problem)))
+    };
+    for shop in [
+        Shop::new(|client| client.no_retry(), NEAR, says(429)),
+        Shop::new(|client| client.no_retry(), NEAR, says(503)),
+        Shop::new(refuses, NEAR, says(200)),
+    ] {
+        let client = RetryLayer::new(HttpClassify::<Boxed>::new()).bodies(KeepBody::default());
+        let client = client.layer(shop.client.clone());
+        let order = Request::post("https://api.example/orders").body(Body::from("order"));
+        assert!(!client.oneshot(order.unwrap()).await.unwrap().status().is_success());
+        assert_eq!(shop.counts().0, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_this_crate_is_what_it_is_wherever_it_arose() {
+    let inner = Client::builder().build_over(service_fn(|_| ready(led("https://api.example/x"))));
+    let inner = inner.unwrap();
+    let shop =
+        Shop::new(identity, NEAR, move |_| Err(inner.get("/no base").build().unwrap_err().into()));
+    let error = shop.client.post("/orders").send().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Request);
 }

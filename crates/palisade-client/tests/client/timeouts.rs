@@ -235,12 +235,18 @@ async fn what_a_cache_asks_for_in_the_background_has_the_time_of_a_call() {
         .background(background_fn(|task| drop(tokio::spawn(task))));
     let client = Client::builder().cache(cache).no_retry().attempt_timeout(None);
     let client = client.base_url("http://api.example").build_over(api).unwrap();
-    let read = async || client.get("/").send().await.unwrap().text().await.unwrap();
-    assert_eq!(read().await, "old");
-    sleep(2 * SECOND).await;
-    assert_eq!(read().await, "old");
-    tokio::task::yield_now().await;
-    assert_eq!(calls.strong_count(), 2, "it is asked for anew");
-    sleep(61 * SECOND).await;
-    assert_eq!(calls.strong_count(), 1);
+    // That of a caller is none of its business.
+    let read = async |limit| {
+        let response = client.get("/").timeout(limit).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "old");
+    };
+    read(SECOND).await;
+    for limit in [SECOND, 100 * SECOND] {
+        sleep(2 * SECOND).await;
+        read(limit).await;
+        sleep(59 * SECOND).await;
+        assert_eq!(calls.strong_count(), 2, "it is asked for anew");
+        sleep(2 * SECOND).await;
+        assert_eq!(calls.strong_count(), 1);
+    }
 }

@@ -1,0 +1,76 @@
+use http::{
+    Request, StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
+};
+use http_body::Body as _;
+use palisade_core::{BoxError, is_safe};
+use tower_http::follow_redirect::policy::{Action, Attempt, Policy};
+
+use crate::{Body, away::Away, url::same_origin};
+
+/// Follows so many redirects, and takes nothing along to another origin that could
+/// be a secret: neither fields but those that say what is wanted, nor a body. Nothing
+/// but safe methods go there.
+#[derive(Clone, Debug)]
+pub(super) struct OwnOrigin {
+    left: usize,
+    // The request is no more the first one.
+    led: bool,
+    away: bool,
+    body: bool,
+}
+
+impl OwnOrigin {
+    pub(super) fn new(most: usize, body: &Body) -> Self {
+        Self { left: most, led: false, away: false, body: !body.is_end_stream() }
+    }
+}
+
+impl Policy<Body, BoxError> for OwnOrigin {
+    fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, BoxError> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(Action::Stop);
+        };
+        (self.left, self.led) = (left, true);
+        // What is not http is not for this client.
+        let known = matches!(attempt.location().scheme_str(), Some("http" | "https"));
+        if !known {
+            return Ok(Action::Stop);
+        }
+        // With these the body was left out.
+        self.body &= attempt.status() != StatusCode::SEE_OTHER
+            && attempt.method() == attempt.previous_method();
+        if !same_origin(attempt.previous(), attempt.location()) {
+            if self.body || !is_safe(attempt.method()) {
+                return Ok(Action::Stop);
+            }
+            self.away = true;
+        }
+        Ok(Action::Follow)
+    }
+
+    fn on_request(&mut self, request: &mut Request<Body>) {
+        if !self.led {
+            return;
+        }
+        palisade_core::Attempt::count_resend(request.extensions_mut());
+        // What is known is what was asked for first, which is answered already: 304 would be about
+        // something else. What a write insists on stays, as it would be done without it.
+        if is_safe(request.method()) {
+            let fields = request.headers_mut();
+            fields.remove(IF_NONE_MATCH);
+            fields.remove(IF_MODIFIED_SINCE);
+            // RFC 9110, section 13.1.5: it is wanted if nothing has changed, and else the whole.
+            if fields.remove(IF_RANGE).is_some() {
+                fields.remove(RANGE);
+            }
+        }
+        if self.away {
+            Away::send(request);
+        }
+    }
+
+    fn clone_body(&self, body: &Body) -> Option<Body> {
+        body.try_clone()
+    }
+}
