@@ -204,7 +204,9 @@ impl ApiKey {
     }
 
     /// In the query, after what the request has there. Name and key are encoded
-    /// as they have to be.
+    /// as they have to be. One that has a pair of this name is sent as it is, unless the
+    /// layer [replaces](crate::AuthLayer::replace_own) what is there: a server may
+    /// have written it into where it redirects to.
     ///
     /// # Errors
     ///
@@ -265,7 +267,8 @@ impl Authenticator for ApiKey {
     fn has_own<B>(&self, request: &Request<B>) -> bool {
         match &self.place {
             Place::Header(name, _) => request.headers().contains_key(name),
-            Place::Query(_) | Place::Cookie(_) => false,
+            Place::Query(pair) => pairs(request.uri()).any(|own| name(own) == name(pair)),
+            Place::Cookie(_) => false,
         }
     }
 
@@ -318,15 +321,22 @@ fn no_room() -> AuthError {
     AuthError::new(what, crate::Recovery::FixRequest)
 }
 
+/// In place of a pair of its name.
 fn with_query(uri: &Uri, pair: &str) -> Option<Uri> {
-    let (path, query) = (uri.path(), uri.query());
-    let text = match query {
-        None | Some("") => format!("{path}?{pair}"),
-        Some(query) => format!("{path}?{query}&{pair}"),
-    };
+    let others = pairs(uri).filter(|own| name(own) != name(pair));
+    let query: Vec<_> = others.chain([pair]).collect();
+    let text = format!("{}?{}", uri.path(), query.join("&"));
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(text.try_into().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&'))
+}
+
+fn name(pair: &str) -> &str {
+    pair.split('=').next().unwrap_or_default()
 }
 
 /// All of them in one field: RFC 9113, section 8.2.3, allows for several, and HTTP/1.1
@@ -425,9 +435,14 @@ mod tests {
             ("https://api.example/a?", "https://api.example/a?"),
             ("/a?b=c", "/a?b=c&"),
         ] {
+            assert!(!key.has_own(&request(before)));
             let uri = applied(&key, request(before)).uri().to_string();
             assert_eq!(uri, format!("{after}api%20key=a%26b%3D%C3%A4"));
         }
+        let own = request("/a?api%20key=old&&b&api%20keys=c");
+        assert!(key.has_own(&own));
+        let uri = applied(&key, own).uri().to_string();
+        assert_eq!(uri, "/a?&b&api%20keys=c&api%20key=a%26b%3D%C3%A4");
 
         let key = ApiKey::cookie("session", "k3y").unwrap();
         let mut crowded = request("/");

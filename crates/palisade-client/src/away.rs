@@ -35,10 +35,10 @@ impl Away {
     /// Takes from a request what another origin must not know. What layers are told stays: it
     /// goes over no wire.
     pub(crate) fn send(request: &mut Request<Body>) {
-        let fields = request.headers();
-        let kept = HARMLESS.iter().filter_map(|name| Some((name, fields.get(name)?)));
-        let kept = kept.filter(|(_, value)| !value.is_sensitive());
-        let kept: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let fields = request.headers().iter();
+        let harmless =
+            fields.filter(|(name, value)| HARMLESS.contains(name) && !value.is_sensitive());
+        let kept: HeaderMap = harmless.map(|(name, value)| (name.clone(), value.clone())).collect();
         *request.headers_mut() = kept;
         let extensions = request.extensions_mut();
         extensions.insert(Self);

@@ -75,7 +75,7 @@ impl Body {
     /// that is told, where a stream of unknown length is sent in chunks.
     ///
     /// One that has fewer or more fails, and its request with it. So its last piece is sent
-    /// when it is at its end.
+    /// when it is at its end. One of zero bytes is not read at all over HTTP/1.1.
     ///
     /// ```
     /// use futures_util::TryStreamExt;

@@ -94,22 +94,23 @@ pub(crate) async fn tunnel(
     let broken = |error| fail(Failed::Broken(Some(error)));
     tcp.write_all(&request).await.map_err(broken)?;
     let mut answer = Vec::with_capacity(256);
-    let rest = loop {
-        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
-            break answer.len() - end - 4;
-        }
+    while !answer.ends_with(b"\r\n\r\n") {
         let http = answer.iter().zip(b"HTTP/1.").all(|(one, other)| one == other);
         if !http || ANSWER <= answer.len() {
             return Err(fail(Failed::Nonsense));
         }
-        if tcp.read_buf(&mut answer).await.map_err(broken)? == 0 {
-            return Err(fail(Failed::Broken(None)));
+        // One byte, as what comes after it is of who is behind the tunnel: RFC 9113, section 3.4,
+        // lets a server speak first.
+        match tcp.read_u8().await {
+            Ok(byte) => answer.push(byte),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(fail(Failed::Broken(None)));
+            }
+            Err(error) => return Err(broken(error)),
         }
-    };
+    }
     match status(&answer) {
-        // Whoever is behind the tunnel says nothing before this side does.
-        Some(status) if status.is_success() && rest == 0 => Ok(()),
-        Some(status) if status.is_success() => Err(fail(Failed::Nonsense)),
+        Some(status) if status.is_success() => Ok(()),
         Some(status) => Err(fail(Failed::Refused(status))),
         None => Err(fail(Failed::Nonsense)),
     }
@@ -222,6 +223,20 @@ mod tests {
         let matcher = of_environment(variable).map_err(|error| error.to_string())?;
         let proxy = matcher.and_then(|matcher| matcher.intercept(&Uri::from_static(uri)));
         Ok(proxy.map(|proxy| call::origin(proxy.uri())))
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_takes_nothing_of_what_comes_by_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut proxy, _) = listener.accept().await.unwrap();
+        proxy.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
+        let to = Uri::from_static("http://api.example/");
+        let intercept = Matcher::builder().all("http://proxy").build().intercept(&to).unwrap();
+        tunnel(&mut tcp, &intercept, &to).await.unwrap();
+        let mut first = [0; 5];
+        tcp.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"hello");
     }
 
     #[test]

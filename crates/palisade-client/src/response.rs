@@ -16,6 +16,7 @@ use crate::{
     decode,
     error::{Answer, Fact},
     expiry::Expiry,
+    url::without_userinfo,
 };
 
 /// An answer, whose body was not read yet.
@@ -49,7 +50,7 @@ impl<B> Response<B> {
     ) -> Self {
         let (head, body) = response.into_parts();
         if let Some(RequestUri(led)) = head.extensions.get() {
-            call.uri = led.clone();
+            call.uri = without_userinfo(led).unwrap_or_else(|| led.clone());
         }
         Self { head, body, call, rules, expiry }
     }

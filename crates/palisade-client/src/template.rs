@@ -71,6 +71,7 @@ pub(crate) fn expand(template: &str, values: &Values, path: &mut String) -> Resu
     if template.contains('#') {
         return Err(Invalid::new("a template has no fragment: take out the `#`"));
     }
+    check_backslashes(template)?;
     for piece in pieces(template) {
         match piece? {
             Piece::Literal(text) => path.extend(utf8_percent_encode(text, LITERAL)),
@@ -108,12 +109,15 @@ fn check_value(name: &str, value: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// RFC 3986, section 5.2.4: dot segments are taken out on the way; WHATWG URLs do so when encoded,
-/// and have backslashes for slashes.
+/// WHATWG URLs have backslashes for slashes, and so may servers: seen before they are encoded.
+pub(crate) fn check_backslashes(path: &str) -> Result<(), Invalid> {
+    if path.contains('\\') { check_segments(path) } else { Ok(()) }
+}
+
+/// RFC 3986, section 5.2.4: dot segments are taken out on the way; WHATWG URLs do so when encoded.
 pub(crate) fn check_segments(path: &str) -> Result<(), Invalid> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    let segments = path.split(['/', '\\']).flat_map(|part| part.split("%5C"));
-    if segments.flat_map(|part| part.split("%5c")).any(is_dots) {
+    if path.split(['/', '\\']).any(is_dots) {
         return Err(Invalid::new("the path has a segment of dots, which would be another path"));
     }
     Ok(())

@@ -58,13 +58,20 @@ impl Timeouts {
     }
 }
 
-/// The limit of a call is the one that its request brings, in place of the client's; and that of
-/// an attempt, if the request says how long it may take: its answer may be long in coming.
-pub(crate) fn by_request(extensions: &mut Extensions, attempts: bool) {
-    let Timeouts { attempt, total } = extensions.get().copied().unwrap_or_default();
-    let unlimited = Some(Duration::MAX);
-    let attempt = if attempts { attempt.or(unlimited) } else { attempt };
-    extensions.insert(Timeouts { attempt, total: total.or(unlimited) });
+/// The limit of a call is the one that its request brings, in place of the client's.
+pub(crate) fn lift_total(extensions: &mut Extensions) {
+    let wish: Timeouts = extensions.get().copied().unwrap_or_default();
+    let total = wish.total.or(Some(Duration::MAX));
+    extensions.insert(Timeouts { total, ..wish });
+}
+
+/// So is that of an attempt, where a request says how long it may take: its answer may be long in
+/// coming.
+pub(crate) fn lift_all(extensions: &mut Extensions) {
+    lift_total(extensions);
+    if let Some(wish) = extensions.get_mut::<Timeouts>() {
+        wish.attempt.get_or_insert(Duration::MAX);
+    }
 }
 
 /// What took too long: an attempt, a call, or the next piece of a body.

@@ -25,7 +25,9 @@ use palisade_core::{BoxError, ErrorKind, Fault, Now};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::{Body, InvalidClient, connect::Connector, defaults, proxy::Proxies, resolve::Resolver};
+use crate::{
+    Body, InvalidClient, connect::Connector, defaults, fields, proxy::Proxies, resolve::Resolver,
+};
 
 /// What HTTP is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl Transport {
         if let Some(after) = settings.http2_keep_alive {
             // Not of one that is idle: servers count such pings, devices wake up for them, and the
             // first request after so long sends one at once.
+            let after = after.min(LONGEST);
             builder.http2_keep_alive_interval(after).http2_keep_alive_timeout(after / 2);
         }
         let client = builder
@@ -129,29 +132,39 @@ impl Transport {
         if Version::HTTP_11 < request.version() {
             *request.version_mut() = Version::HTTP_11;
         }
-        if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
-            tell_no_length(&mut request);
-        }
+        tell_length(&mut request);
         Sending { future: self.client.request(request) }
     }
 }
 
+/// What is longer is as good as never, and past the end of some clocks.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
 /// As many times as that, and as far apart.
 fn keep_alive(http: &mut HttpConnector<Resolver>, after: Option<Duration>) {
     // The system counts in whole seconds, and takes no zero.
-    let after = after.map(|after| after.max(Duration::from_secs(1)));
+    let after = after.map(|after| after.clamp(Duration::from_secs(1), LONGEST));
     http.set_keepalive(after);
     http.set_keepalive_interval(after);
     http.set_keepalive_retries(after.map(|_| defaults::TCP_PROBES));
 }
 
-/// RFC 9110, section 8.6: that there is no body is told where there could be one. hyper does so
-/// over HTTP/2 alone.
-fn tell_no_length(request: &mut Request<Body>) {
-    let told = |name| request.headers().contains_key(name);
-    if request.body().is_end_stream() && !told(CONTENT_LENGTH) && !told(TRANSFER_ENCODING) {
+/// RFC 9110, section 8.6: that there is no body is told where there could be one, as hyper does
+/// over HTTP/2 alone. A length that is not that of the body, which hyper would send, is put right:
+/// a server would take the next request for the rest.
+fn tell_length(request: &mut Request<Body>) {
+    let Some(length) = request.body().size_hint().exact() else { return };
+    let said = request.headers().get(CONTENT_LENGTH);
+    let tells = match said {
+        Some(said) => fields::length(said) != Some(length),
+        None => {
+            let could = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+            could && length == 0 && !request.headers().contains_key(TRANSFER_ENCODING)
+        }
+    };
+    if tells {
         // A map that is full does without.
-        let _ = request.headers_mut().try_insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let _ = request.headers_mut().try_insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -22,12 +22,18 @@ pub(crate) fn check_base(base: &str) -> Result<Uri, Invalid> {
 
 /// Writes a link from outside as it goes into a URL: servers and people write some of it as it
 /// is read. What is encoded is so already.
-pub(crate) fn write_link(link: &str, into: &mut String) {
+///
+/// # Errors
+///
+/// If a segment is one of dots between slashes of either kind, as WHATWG URLs have them.
+pub(crate) fn write_link(link: &str, into: &mut String) -> Result<(), Invalid> {
     // WHATWG URL, section 4.4: what is around it is no part of it.
     let link = link.trim_matches(|char| char <= ' ');
     // RFC 3986, section 3.5: a fragment is not sent.
     let whole = link.split('#').next().unwrap_or_default();
+    template::check_backslashes(whole)?;
     into.extend(utf8_percent_encode(whole, template::LITERAL));
+    Ok(())
 }
 
 /// Where a link leads, if the client may go there.
@@ -118,6 +124,15 @@ pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| uri.port_u16().unwrap_or_else(|| if is_https(uri) { 443 } else { 80 });
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
     one.scheme() == other.scheme() && host(one) == host(other) && port(one) == port(other)
+}
+
+/// RFC 9110, section 4.2.4: who sends a request leaves user names and passwords out. Nothing, if
+/// there is none.
+pub(crate) fn without_userinfo(uri: &Uri) -> Option<Uri> {
+    let (_, authority) = uri.authority()?.as_str().rsplit_once('@')?;
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(authority.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 pub(crate) fn is_https(uri: &Uri) -> bool {
@@ -227,7 +242,7 @@ mod tests {
         ) {
             let base = check_base("https://api.example/v1").unwrap();
             let mut written = String::new();
-            write_link(&link, &mut written);
+            let _ = write_link(&link, &mut written);
             for link in [link, written] {
                 let Ok(uri) = resolve(Some(&base), None, link) else { continue };
                 prop_assert!(same_origin(&base, &uri), "{}", uri);

@@ -123,7 +123,7 @@ impl<P: PartitionBy + ?Sized> PartitionBy for Arc<P> {
 /// extensions says whose they are going to be, and counts as one.
 ///
 /// A partition is a hash of 128 bits, keyed with a [`Secret`]. What is marked
-/// `public` goes to the common partition.
+/// `public` goes to the common partition, unless its `Vary` names credentials.
 ///
 /// ```
 /// use palisade_cache::{ByCredentials, HttpCacheLayer, MemoryStore, Secret};

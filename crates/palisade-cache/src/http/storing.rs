@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE},
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY},
     response::Parts,
 };
 use http_body::SizeHint;
-use palisade_core::Event;
+use palisade_core::{Event, is_secret};
 
 use super::{
     entry::{StoredHead, Variant, compacted},
@@ -17,7 +17,7 @@ use super::{
     plan::Plan,
     store::{Peek, Store},
 };
-use crate::rules::{admission::Unstorable, fields, partial::Part, range};
+use crate::rules::{admission::Unstorable, fields, list, partial::Part, range};
 
 /// What is stored once its body is complete.
 pub(crate) struct Storing {
@@ -44,8 +44,11 @@ impl<T: Store> Plan<T> {
         let admitted = self.examine(parts.status, &parts.headers, received, &options)?;
         let mut headers = compacted(&parts.headers);
         fields::to_stored(&mut headers, received, &options);
-        // What is marked for all sets no cookies for one.
-        let public = admitted.policy.is_public() && !headers.contains_key(SET_COOKIE);
+        // What is marked for all sets no cookies for one, and differs by no credentials: they may
+        // be put on further in, so that no request shows them here.
+        let differs = list::members(&headers, &VARY)
+            .any(|name| HeaderName::from_bytes(name).is_ok_and(|name| is_secret(&name)));
+        let public = admitted.policy.is_public() && !differs && !headers.contains_key(SET_COOKIE);
         let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
         let head = StoredHead {
             status: parts.status,

@@ -107,10 +107,16 @@ impl HeadEffect {
         let modified = head.get(LAST_MODIFIED);
         let date = modified.is_none() || modified == stored.get(LAST_MODIFIED);
         let said = head.get(CONTENT_LENGTH).map(|said| range::number(said.as_bytes()));
-        // What is coded in another way is of another length: who is below may have decoded the body.
+        let size = said.is_none_or(|said| said.is_some() && said == length);
+        // What is coded in another way is of another length, as who is below may have decoded the
+        // body: then a validator alone tells.
         let coded = head.get(CONTENT_ENCODING) != stored.get(CONTENT_ENCODING);
-        let size = coded || said.is_none_or(|said| said.is_some() && said == length);
-        if tag && date && size { Self::Freshen } else { Self::Invalidate }
+        let told = EntityTag::of(head).is_some() || modified.is_some();
+        match tag && date && (size || coded) {
+            true if size || told => Self::Freshen,
+            true => Self::None,
+            false => Self::Invalidate,
+        }
     }
 }
 
@@ -217,8 +223,14 @@ mod tests {
             (200, &[("content-length", "5")], &[], Freshen),
             (200, &[("content-length", "6")], &[("content-length", "5")], Invalidate),
             (200, &[("content-length", "x")], &[], Invalidate),
-            (200, &[("content-length", "6"), ("content-encoding", "gzip")], &[], Freshen),
-            (200, &[("content-length", "6")], &[("content-encoding", "gzip")], Freshen),
+            (200, &[("content-length", "6"), ("content-encoding", "gzip")], &[], Nothing),
+            (200, &[("content-length", "6")], &[("content-encoding", "gzip")], Nothing),
+            (
+                200,
+                &[("content-length", "6"), ("content-encoding", "gzip"), ("etag", "\"a\"")],
+                &[("etag", "\"a\"")],
+                Freshen,
+            ),
             (200, &[("content-encoding", "gzip"), ("etag", "\"a\"")], &[], Invalidate),
             (410, &[("etag", "\"a\"")], &[("etag", "\"b\"")], Nothing),
             (304, &[], &[], Nothing),

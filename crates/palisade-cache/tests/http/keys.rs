@@ -58,6 +58,23 @@ async fn what_is_public_is_for_all() {
     assert_eq!(client.get("/x", &[("authorization", "a")]).await.text(), "2");
 }
 
+// Credentials may be put on further in, so that no request shows them to the cache.
+#[tokio::test(start_paused = true)]
+async fn what_is_public_and_differs_by_credentials_is_for_one() {
+    const PUBLIC: (&str, &str) = ("cache-control", "public, max-age=60");
+    for fields in [
+        &[PUBLIC, ("vary", "authorization")],
+        &[PUBLIC, ("vary", "accept, X-Api-Key")],
+        &[PUBLIC, ("vary", "Cookie")],
+    ] {
+        let origin = counting(fields);
+        let client = client(&private(), &origin);
+        for (name, expected) in [("ada", "1"), ("bob", "2"), ("ada", "1"), ("bob", "2")] {
+            assert_eq!(client.send(of(Some(name), &[])).await.text(), expected, "{fields:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_may_name_its_partition() {
     let origin = counting(&[("cache-control", "public, max-age=60")]);

@@ -41,7 +41,7 @@ impl Body {
     ///
     /// # Cancel safety
     ///
-    /// If the request is dropped, the thread ends when the call of `read` does that it is in.
+    /// If the request is dropped, the thread ends with the call of `read` that it is in.
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
         Self::stream(Reader::New(Some(Box::new(reader))))
     }
@@ -89,14 +89,17 @@ fn start(reader: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result<Bytes>>
 
 /// Until its end, an error, or nobody wants more.
 fn read_all(mut reader: Box<dyn Read + Send>, sender: &Sender<io::Result<Bytes>>) {
-    loop {
-        let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; PIECE];
+    while !sender.is_closed() {
         let piece = match reader.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map(|length| {
-                buffer.truncate(length);
-                Bytes::from(buffer)
+            // Copied: a piece may be kept, and be one byte.
+            Ok(length) => buffer.get(..length).map(Bytes::copy_from_slice).ok_or_else(|| {
+                io::Error::other(
+                    "the reader of the body says to have read more than there was room for",
+                )
             }),
+            Err(error) => Err(error),
         };
         let last = piece.as_ref().map_or(true, Bytes::is_empty);
         if sender.blocking_send(piece).is_err() || last {

@@ -1,12 +1,16 @@
 use http::{
     Request, StatusCode,
-    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
+    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
 };
 use http_body::Body as _;
 use palisade_core::{BoxError, is_safe};
 use tower_http::follow_redirect::policy::{Action, Attempt, Policy};
 
-use crate::{Body, away::Away, url::same_origin};
+use crate::{
+    Body,
+    away::Away,
+    url::{same_origin, without_userinfo},
+};
 
 /// Follows so many redirects, and takes nothing along to another origin that could
 /// be a secret: neither fields but those that say what is wanted, nor a body. Nothing
@@ -16,13 +20,15 @@ pub(super) struct OwnOrigin {
     left: usize,
     // The request is no more the first one.
     led: bool,
+    // It is made by another method.
+    done: bool,
     away: bool,
     body: bool,
 }
 
 impl OwnOrigin {
     pub(super) fn new(most: usize, body: &Body) -> Self {
-        Self { left: most, led: false, away: false, body: !body.is_end_stream() }
+        Self { left: most, led: false, done: false, away: false, body: !body.is_end_stream() }
     }
 }
 
@@ -37,9 +43,9 @@ impl Policy<Body, BoxError> for OwnOrigin {
         if !known {
             return Ok(Action::Stop);
         }
+        self.done |= attempt.method() != attempt.previous_method();
         // With these the body was left out.
-        self.body &= attempt.status() != StatusCode::SEE_OTHER
-            && attempt.method() == attempt.previous_method();
+        self.body &= attempt.status() != StatusCode::SEE_OTHER && !self.done;
         if !same_origin(attempt.previous(), attempt.location()) {
             if self.body || !is_safe(attempt.method()) {
                 return Ok(Action::Stop);
@@ -54,10 +60,19 @@ impl Policy<Body, BoxError> for OwnOrigin {
             return;
         }
         palisade_core::Attempt::count_resend(request.extensions_mut());
+        if let Some(uri) = without_userinfo(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let safe = is_safe(request.method());
+        let fields = request.headers_mut();
+        // What a write insisted on; of one that is done elsewhere it stays.
+        if self.done {
+            fields.remove(IF_MATCH);
+            fields.remove(IF_UNMODIFIED_SINCE);
+        }
         // What is known is what was asked for first, which is answered already: 304 would be about
-        // something else. What a write insists on stays, as it would be done without it.
-        if is_safe(request.method()) {
-            let fields = request.headers_mut();
+        // something else.
+        if safe {
             fields.remove(IF_NONE_MATCH);
             fields.remove(IF_MODIFIED_SINCE);
             // RFC 9110, section 13.1.5: it is wanted if nothing has changed, and else the whole.

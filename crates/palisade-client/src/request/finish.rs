@@ -31,9 +31,10 @@ impl<S> RequestBuilder<S> {
             }
             Patience::Until(deadline) => Some(Deadline(deadline)),
         });
-        if let Some(patience) = self.patience {
-            let attempts = matches!(patience, Patience::For(_));
-            timeout::by_request(&mut self.extensions, attempts);
+        match self.patience {
+            Some(Patience::For(_)) => timeout::lift_all(&mut self.extensions),
+            Some(Patience::Until(_)) => timeout::lift_total(&mut self.extensions),
+            None => {}
         }
         if let Some(deadline) = deadline.flatten() {
             self.extensions.insert(deadline);
@@ -88,7 +89,7 @@ impl<S> RequestBuilder<S> {
                     format!("the route is no template, and has no place for the value `{name}`");
                 return Err(Invalid::new(text));
             }
-            url::write_link(&self.route.link, &mut link);
+            url::write_link(&self.route.link, &mut link)?;
         } else {
             template::expand(&self.route.link, &self.values, &mut link)?;
         }

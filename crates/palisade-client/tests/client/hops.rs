@@ -103,6 +103,34 @@ async fn a_write_is_sent_once_whatever_becomes_of_where_it_led() {
     }
 }
 
+// What a server has written into its redirect.
+#[tokio::test]
+async fn a_key_that_is_in_a_query_is_not_put_there_twice() {
+    let origins = Origins::new(["https://api.example"]);
+    let key = ApiKey::query("key", "s3cret").unwrap();
+    let shop = Shop::new(
+        |client| client.auth(key, origins),
+        "/orders/7?key=s3cret",
+        |request| {
+            assert_eq!(request.uri().query(), Some("key=s3cret"));
+            Ok(Response::new(Body::empty()))
+        },
+    );
+    assert_eq!(shop.client.post("/orders").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn user_names_and_passwords_of_a_redirect_go_nowhere() {
+    for to in ["https://me:s3cret@api.example/orders/7", "https://me@other.example/orders/7"] {
+        let shop = Shop::new(identity, to, |request| {
+            assert!(!request.uri().authority().unwrap().as_str().contains('@'));
+            Ok(Response::new(Body::empty()))
+        });
+        let response = shop.client.post("/orders").send().await.unwrap();
+        assert!(!response.uri().to_string().contains('@'), "{}", response.uri());
+    }
+}
+
 // Another origin has not seen it.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_not_refused_by_another_origin() {

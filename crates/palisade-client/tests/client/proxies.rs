@@ -148,7 +148,6 @@ async fn a_proxy_that_makes_no_tunnel_is_named() {
             "refuses the host with status 502 Bad Gateway: allow it there, or do without: by `no_proxy`, or NO_PROXY in the environment",
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses the host with status 403 Forbidden"),
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", "does not speak HTTP: check where it is"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP: check where it is"),
         (&LONG, "does not speak HTTP: check where it is"),
         (b"", "has closed the connection: check that it allows the host"),

@@ -60,10 +60,13 @@ impl Read for Breaks {
 fn a_body_that_breaks_off_is_not_sent_as_whole() {
     let Setting { server, client, runtime: _running } = Setting::new();
     let fails = || Err(io::Error::other("disk on fire"));
+    let lies = || Ok(usize::MAX);
     let panics = || std::panic::resume_unwind(Box::new("disk on fire"));
-    for (breaks, told) in
-        [(fails as fn() -> _, "disk on fire"), (panics, "the reader of the body has panicked")]
-    {
+    for (breaks, told) in [
+        (fails as fn() -> _, "disk on fire"),
+        (lies, "the reader of the body says to have read more than there was room for"),
+        (panics, "the reader of the body has panicked"),
+    ] {
         let error = client.post("/").body(Body::reader(Breaks(breaks, false))).send().unwrap_err();
         assert_eq!(error.service_kind(), Some(ErrorKind::Body), "{error:?}");
         let causes: Vec<_> = palisade_core::causes(&error).map(ToString::to_string).collect();
@@ -73,26 +76,42 @@ fn a_body_that_breaks_off_is_not_sent_as_whole() {
     assert!(server.seen().iter().all(|seen| seen.body.is_empty()), "{:?}", server.seen());
 }
 
+// Retries keep them.
+#[tokio::test]
+async fn a_piece_takes_no_more_room_than_it_has() {
+    let frame = Body::reader(Breaks(|| Ok(0), false)).frame().await.unwrap().unwrap();
+    let piece = Vec::from(frame.into_data().unwrap());
+    assert!(piece.len() == 1 && piece.capacity() < 64, "{}", piece.capacity());
+}
+
 /// Says when nobody has it any more.
-struct Endless(Sender<()>);
+struct Endless(fn(&mut [u8]) -> io::Result<usize>, Sender<()>);
 
 impl Read for Endless {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(buffer.len())
+        (self.0)(buffer)
     }
 }
 
 impl Drop for Endless {
     fn drop(&mut self) {
-        let _ = self.0.send(());
+        let _ = self.1.send(());
     }
 }
 
 #[tokio::test]
 async fn nobody_reads_on_when_the_body_is_dropped() {
-    let (told, gone) = channel();
-    let mut body = Body::reader(Endless(told));
-    assert!(body.frame().await.unwrap().unwrap().is_data());
-    drop(body);
-    gone.recv().unwrap();
+    let reads = |buffer: &mut [u8]| Ok(buffer.len());
+    let is_interrupted = |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into());
+    for read in [reads as fn(&mut [u8]) -> _, is_interrupted] {
+        let (told, gone) = channel();
+        let mut body = Body::reader(Endless(read, told));
+        tokio::select! {
+            biased;
+            frame = body.frame() => assert!(frame.unwrap().unwrap().is_data()),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(body);
+        gone.recv().unwrap();
+    }
 }

@@ -180,6 +180,33 @@ async fn what_is_known_is_not_told_where_a_redirect_leads() {
     }
 }
 
+// What it insisted on was so: what it has led to is something else.
+#[tokio::test]
+async fn a_write_that_is_done_insists_on_nothing_more() {
+    let (first, _) = origins(303).await;
+    let request = Request::put(first.url("/near"))
+        .header("if-match", "\"a\"")
+        .header("if-unmodified-since", "Tue, 15 Nov 1994 12:45:26 GMT")
+        .body(Body::from("x"))
+        .unwrap();
+    client().oneshot(request).await.unwrap();
+    let told = first.seen().into_iter().map(|seen| seen.headers.contains_key("if-match"));
+    assert_eq!(Vec::from_iter(told), [true, false]);
+    assert!(!first.seen()[1].headers.contains_key("if-unmodified-since"));
+}
+
+#[tokio::test]
+async fn another_origin_is_told_all_lines_of_what_is_wanted() {
+    let (first, other) = origins(302).await;
+    let mut request = get(first.url("/away"));
+    for line in ["a/b", "c/d"] {
+        request.headers_mut().append("accept", line.parse().unwrap());
+    }
+    client().oneshot(request).await.unwrap();
+    let seen = &other.seen()[0];
+    assert!(seen.headers.get_all("accept").iter().eq(["a/b", "c/d"]));
+}
+
 // Without its tag, a part would be one of whatever is there now.
 #[tokio::test]
 async fn a_part_is_asked_for_where_a_redirect_leads_only_if_that_depends_on_nothing() {

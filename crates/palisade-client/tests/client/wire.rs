@@ -62,6 +62,27 @@ async fn a_body_that_could_be_there_and_is_empty_has_a_length() {
     }
 }
 
+// A server would take the next request for the rest, or the rest for the next request.
+#[tokio::test]
+async fn a_length_that_is_not_that_of_the_body_is_put_right() {
+    let server = Server::start(|_| reply(200, "")).await;
+    for versions in [HttpVersions::Http1, HttpVersions::Http2] {
+        let client = Client::builder().no_proxy().http_versions(versions).build().unwrap();
+        for (method, said, body) in
+            [("POST", "50", ""), ("GET", "50", ""), ("POST", "2", "hello"), ("PUT", "x", "hello")]
+        {
+            let request = Request::builder().method(method).uri(server.url("/"));
+            let request = request.header(CONTENT_LENGTH, said).body(Body::from(body)).unwrap();
+            client.clone().oneshot(request).await.unwrap();
+            client.clone().oneshot(get(server.url("/next"))).await.unwrap();
+            let [.., seen, next] = &server.seen()[..] else { panic!("two are seen") };
+            assert_eq!((seen.method.as_str(), &*seen.body), (method, body.as_bytes()));
+            assert_eq!(seen.headers[CONTENT_LENGTH], body.len().to_string());
+            assert_eq!(next.uri.path(), "/next");
+        }
+    }
+}
+
 // RFC 9110, section 9.3.2.
 #[tokio::test]
 async fn an_answer_to_head_is_empty_however_long_it_would_be() {
