@@ -12,7 +12,7 @@ use http::{Method, Request, Response};
 use http_body::Body as HttpBody;
 use palisade_body::Drain;
 use palisade_core::{BoxError, ErrorKind, Fault, Redirected};
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use crate::{Body, call, erased::Answer};
@@ -104,7 +104,9 @@ impl<B> Left<B> {
     where
         B: HttpBody,
     {
-        if let Some(body) = self.take() {
+        let body = self.take().filter(|body| !body.is_end_stream());
+        // Without tokio, as in front of a service of the user's, there is no timer.
+        if let Some(body) = body.filter(|_| Handle::try_current().is_ok()) {
             let _ = timeout(GRACE, Drain::new(body, DRAIN)).await;
         }
     }

@@ -5,10 +5,12 @@ use std::{
     convert::identity,
     future::ready,
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -319,6 +321,20 @@ async fn a_redirect_is_kept_with_its_body() {
     }
     let attempts = registry.snapshot().attempts;
     assert!(attempts.groups.iter().all(|group| group.unread == 0));
+}
+
+// Of what has no limits.
+#[test]
+fn redirects_are_followed_without_a_runtime() {
+    let unlimited = |client: ClientBuilder| client.total_timeout(None).attempt_timeout(None);
+    let shop = Shop::new(unlimited, NEAR, |_| Ok(Response::new(Body::empty())));
+    let mut call = pin!(shop.client.post("/orders").send());
+    let mut cx = Context::from_waker(Waker::noop());
+    let response = (0..10).find_map(|_| match call.as_mut().poll(&mut cx) {
+        Poll::Ready(response) => Some(response.unwrap()),
+        Poll::Pending => None,
+    });
+    assert_eq!(response.unwrap().uri().path(), NEAR);
 }
 
 // It is of no use, and nobody waits for long.
