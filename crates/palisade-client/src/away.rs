@@ -47,6 +47,15 @@ impl Away {
         extensions.insert(palisade_auth::AuthBypass);
         // and is no answer to who asks with them.
         #[cfg(feature = "cache")]
-        extensions.insert(palisade_cache::CachePartition::named("away"));
+        extensions.insert(palisade_cache::CachePartition::without_credentials());
+    }
+
+    /// Tells a service of the user's nothing: nobody knows what it makes of it, and whose
+    /// identity it is. A client of this crate gives no credentials either.
+    pub(crate) fn forget(extensions: &mut Extensions) {
+        extensions.clear();
+        extensions.insert(Self);
+        #[cfg(feature = "auth")]
+        extensions.insert(palisade_auth::AuthBypass);
     }
 }

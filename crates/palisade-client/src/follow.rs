@@ -9,9 +9,9 @@ use std::{
 
 use http::{Request, Response, StatusCode, header::LOCATION};
 use http_body::Body as HttpBody;
-use palisade_core::{BoxError, Deadline, HeadCopy};
+use palisade_core::{BoxError, HeadCopy};
 use pin_project_lite::pin_project;
-use tower_http::follow_redirect::FollowRedirect;
+use tower_http::follow_redirect::{FollowRedirect, RequestUri};
 use tower_service::Service;
 
 use self::{
@@ -21,7 +21,7 @@ use self::{
 use crate::{
     Body,
     erased::{Answer, BoxFuture},
-    timeout,
+    url::without_userinfo,
 };
 
 /// Follows redirects by the rules of tower-http, which is asked only when there
@@ -154,19 +154,20 @@ impl<S> Kept<S> {
         // A stream went out with the first request, and is no body that clones.
         let body = body.unwrap_or_else(Body::spent);
         let policy = OwnOrigin::new(most, &body);
-        let mut request = head.rebuild().map(|()| body);
-        // What is further in has to know how much is left of the time that has begun before.
-        if let (None, Some(end)) = (Deadline::of(request.extensions()), timeout::due()) {
-            request.extensions_mut().insert(Deadline(end.into_std()));
-        }
+        let request = head.rebuild().map(|()| body);
         let left = Left::default();
         let response = left.keep(response);
         let hops = Hops::new(S::clone(&next), request.method(), response, left.clone());
         let mut follow = FollowRedirect::with_policy(hops, policy);
         let followed = follow.call(request);
         Box::pin(async move {
-            let response = followed.await?;
-            Ok(left.put_back(response))
+            let mut response = left.put_back(followed.await?);
+            if let Some(RequestUri(uri)) = response.extensions_mut().get_mut()
+                && let Some(told) = without_userinfo(uri)
+            {
+                *uri = told;
+            }
+            Ok(response)
         })
     }
 }

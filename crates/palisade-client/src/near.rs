@@ -14,8 +14,8 @@ use crate::{
     switch::{FromBoxed, Same, SwitchFuture},
 };
 
-/// Layers of the user's around each attempt. What a redirect leads to another origin goes by
-/// them: nobody knows what they put on a request, and where.
+/// Layers of the user's around each attempt. What a redirect leads to another origin does not
+/// pass through them: nobody knows what they put on a request, and where.
 #[derive(Clone)]
 pub(crate) struct Near<S> {
     exchange: S,

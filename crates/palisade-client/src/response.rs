@@ -16,7 +16,6 @@ use crate::{
     decode,
     error::{Answer, Fact},
     expiry::Expiry,
-    url::without_userinfo,
 };
 
 /// An answer, whose body was not read yet.
@@ -50,7 +49,7 @@ impl<B> Response<B> {
     ) -> Self {
         let (head, body) = response.into_parts();
         if let Some(RequestUri(led)) = head.extensions.get() {
-            call.uri = without_userinfo(led).unwrap_or_else(|| led.clone());
+            call.uri = led.clone();
         }
         Self { head, body, call, rules, expiry }
     }

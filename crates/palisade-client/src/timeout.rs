@@ -153,7 +153,7 @@ impl<S> TimeLimit<S, Pin<Box<Sleep>>> {
         Self { inner, what: Limited::Call, limit, tells, timer: PhantomData }
     }
 
-    /// The same for what is asked for in a call, whose time goes first, or in the background.
+    /// That of what a cache asks for, in a call or in the background.
     pub(crate) fn fetch(inner: S, limit: Option<Duration>) -> Self {
         Self { inner, what: Limited::Fetch, limit, tells: false, timer: PhantomData }
     }
@@ -172,15 +172,18 @@ impl<S, T> TimeLimit<S, T> {
             return wish.attempt.or(self.limit);
         }
         let deadline = Deadline::of(request.extensions());
+        if self.what == Limited::Fetch {
+            // Whoever waits for it has a limit already.
+            return if deadline.is_some() { None } else { wish.total.or(self.limit) };
+        }
         if deadline.is_none() && wish.total.is_none() && !self.tells {
             return self.limit;
         }
         let now = Now::by(Instant::now);
         let until = deadline.map(|at| Instant::from_std(at.0).saturating_duration_since(now));
-        let own = wish.total.or(self.limit);
-        let limit = match (own, until) {
-            (Some(own), Some(until)) if self.what == Limited::Call => own.min(until),
-            (own, until) => until.or(own)?,
+        let limit = match (wish.total.or(self.limit), until) {
+            (Some(limit), Some(until)) => limit.min(until),
+            (one, other) => one.or(other)?,
         };
         if let Some(at) = now.checked_add(limit) {
             request.extensions_mut().insert(Deadline(at.into_std()));
@@ -341,10 +344,17 @@ thread_local! {
 
 #[inline(always)]
 fn within_due<R>(end: Option<Instant>, poll: impl FnOnce() -> R) -> R {
-    let around = DUE.replace(end);
-    let polled = poll();
-    DUE.set(around);
-    polled
+    let _around = Around(DUE.replace(end));
+    poll()
+}
+
+/// When what is around it is due: that holds again, also after a panic.
+struct Around(Option<Instant>);
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        DUE.set(self.0);
+    }
 }
 
 /// When the call is due that is polled: not known of one that is polled for the first time, which

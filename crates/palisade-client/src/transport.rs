@@ -154,9 +154,9 @@ fn keep_alive(http: &mut HttpConnector<Resolver>, after: Option<Duration>) {
 /// a server would take the next request for the rest.
 fn tell_length(request: &mut Request<Body>) {
     let Some(length) = request.body().size_hint().exact() else { return };
-    let said = request.headers().get(CONTENT_LENGTH);
-    let tells = match said {
-        Some(said) => fields::length(said) != Some(length),
+    let mut said = request.headers().get_all(CONTENT_LENGTH).iter();
+    let tells = match said.next() {
+        Some(first) => said.next().is_some() || fields::length(first) != Some(length),
         None => {
             let could = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
             could && length == 0 && !request.headers().contains_key(TRANSFER_ENCODING)

@@ -45,9 +45,8 @@ impl Service<Request<Body>> for Wire {
         match self {
             Self::Own(transport) => WireFuture::Own { future: transport.send(request) },
             Self::Other(service) => {
-                // Nobody knows what it makes of them, and whose identity they hold.
                 if Away::is(request.extensions()) {
-                    request.extensions_mut().clear();
+                    Away::forget(request.extensions_mut());
                 }
                 WireFuture::Other { future: service.call(request) }
             }

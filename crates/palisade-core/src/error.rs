@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
-use crate::ErrorKind;
+use crate::{ErrorKind, kind::Finding};
 
 /// The error of services that fail in more than one way, as in tower.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -154,6 +154,22 @@ impl Fault {
     /// A failure of the given kind. The request may have been processed.
     pub fn new(kind: ErrorKind, cause: impl Into<BoxError>) -> Self {
         Self { kind, unsent: false, permanent: false, cause: cause.into() }
+    }
+
+    /// The same failure, of a request that was processed: by what has led to it, say.
+    ///
+    /// ```
+    /// use palisade_core::{ErrorKind, Fault, is_unsent};
+    ///
+    /// let fault = Fault::new(ErrorKind::Connect, "no way").unsent();
+    /// let processed = Fault::processed(fault);
+    /// assert_eq!(ErrorKind::of(&processed), ErrorKind::Connect);
+    /// assert!(!is_unsent(&processed));
+    /// ```
+    pub fn processed(cause: impl Into<BoxError>) -> Self {
+        let cause = cause.into();
+        let Finding { kind, permanent, .. } = Finding::of(&*cause);
+        Self { kind, unsent: false, permanent, cause }
     }
 
     /// Says that the request surely was not processed.

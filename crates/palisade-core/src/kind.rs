@@ -230,6 +230,8 @@ mod tests {
         assert!(is_unsent(&Fault::new(ErrorKind::Closed, reset).unsent()));
         let fault = Fault::new(ErrorKind::Tls, Fault::new(ErrorKind::Tls, "expired").permanent());
         assert!(!Finding::of(&fault).permanent);
+        let processed = Fault::processed(Fault::new(ErrorKind::Tls, "expired").permanent());
+        assert!(Finding::of(&processed).permanent);
         let inside = io::Error::other(Fault::new(ErrorKind::Tls, "expired").permanent());
         assert!(Finding::of(&inside).permanent);
     }

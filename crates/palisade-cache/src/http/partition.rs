@@ -33,6 +33,7 @@ enum Kind {
     Common,
     Credentials([u8; 16]),
     Named(Arc<str>),
+    Bare,
 }
 
 pub(crate) static COMMON: CachePartition = CachePartition(Kind::Common);
@@ -48,6 +49,12 @@ impl CachePartition {
         Self(Kind::Named(name.into()))
     }
 
+    /// That of requests that get no credentials where others have some put on them further
+    /// in: those that a redirect leads to another origin, and back from there.
+    pub fn without_credentials() -> Self {
+        Self(Kind::Bare)
+    }
+
     /// Whether it was made of credentials, and not said by the user: what is
     /// `public` is for others too, then.
     pub(crate) fn is_of_credentials(&self) -> bool {
@@ -57,7 +64,7 @@ impl CachePartition {
     /// How many bytes its name has.
     pub(crate) fn len(&self) -> usize {
         match &self.0 {
-            Kind::Common | Kind::Credentials(_) => 0,
+            Kind::Common | Kind::Credentials(_) | Kind::Bare => 0,
             Kind::Named(name) => name.len(),
         }
     }
@@ -73,6 +80,7 @@ impl CachePartition {
                 out.put_u8(2);
                 put_bytes(out, name.as_bytes());
             }
+            Kind::Bare => out.put_u8(3),
         }
     }
 
@@ -84,6 +92,7 @@ impl CachePartition {
                 let name = bytes.bytes()?;
                 Kind::Named(str::from_utf8(&name).map_err(|_| DecodeError::Corrupt)?.into())
             }
+            3 => Kind::Bare,
             _ => return Err(DecodeError::Corrupt),
         }))
     }

@@ -16,8 +16,8 @@ impl ClientBuilder {
     /// Adds a layer around each attempt, where credentials and time limits are outside
     /// of it. The first one that is added is outermost.
     ///
-    /// What [a redirect](Self::redirects) leads to another origin goes by it: nobody knows
-    /// what a layer puts on a request, and where.
+    /// What [a redirect](Self::redirects) leads to another origin does not pass through it:
+    /// nobody knows what a layer puts on a request, and where.
     pub fn attempt_layer(mut self, layer: impl HttpLayer) -> Self {
         self.layers.near.push(Arc::new(layer));
         self

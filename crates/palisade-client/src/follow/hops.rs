@@ -2,7 +2,7 @@ use std::{
     error::Error,
     fmt,
     future::{poll_fn, ready},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -11,11 +11,11 @@ use std::{
 use http::{Method, Request, Response};
 use http_body::Body as HttpBody;
 use palisade_body::Drain;
-use palisade_core::{BoxError, ErrorKind, Fault, Redirected};
+use palisade_core::{BoxError, Deadline, Fault, Redirected, is_unsent};
 use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
-use crate::{Body, call, erased::Answer};
+use crate::{Body, call, erased::Answer, timeout::due};
 
 /// The service that tower-http asks: it has answered the first request already. Bodies are left
 /// beside its answers, as those of redirects have to be read to their ends.
@@ -57,7 +57,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let Some(response) = self.first.take() {
             return Box::pin(ready(Ok(response)));
         }
@@ -66,6 +66,10 @@ where
         let (mut inner, left) = (self.inner.clone(), self.left.clone());
         Box::pin(async move {
             left.read().await;
+            // What is further in has to know how much is left of the time that has begun before.
+            if let (None, Some(end)) = (Deadline::of(request.extensions()), due()) {
+                request.extensions_mut().insert(Deadline(end.into_std()));
+            }
             let answer = async {
                 poll_fn(|cx| inner.poll_ready(cx)).await?;
                 inner.call(request).await
@@ -104,10 +108,12 @@ impl<B> Left<B> {
     where
         B: HttpBody,
     {
-        let body = self.take().filter(|body| !body.is_end_stream());
-        // Without tokio, as in front of a service of the user's, there is no timer.
-        if let Some(body) = body.filter(|_| Handle::try_current().is_ok()) {
-            let _ = timeout(GRACE, Drain::new(body, DRAIN)).await;
+        let Some(body) = self.take() else { return };
+        let mut drain = pin!(Drain::new(body, DRAIN));
+        // What is there needs no timer, and without tokio there is none.
+        let read = poll_fn(|cx| Poll::Ready(drain.as_mut().poll(cx).is_ready())).await;
+        if !read && Handle::try_current().is_ok() {
+            let _ = timeout(GRACE, drain).await;
         }
     }
 }
@@ -137,15 +143,15 @@ struct Hop {
 
 impl Hop {
     fn fail(&self, cause: BoxError) -> BoxError {
+        let repeats = self.done && is_unsent(&*cause);
         // It says by itself what was asked for.
-        if cause.is::<crate::Error>() {
+        if cause.is::<crate::Error>() && !repeats {
             return cause;
         }
-        let kind = ErrorKind::of(&*cause);
         let led = Led { to: self.origin.clone(), cause };
         match self.done {
             // Whatever became of the hop: nobody is to do it again.
-            true => Fault::new(kind, led).into(),
+            true => Fault::processed(led).into(),
             false => led.into(),
         }
     }

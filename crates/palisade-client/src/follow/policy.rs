@@ -1,6 +1,10 @@
 use http::{
-    Request, StatusCode,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
+    HeaderName, Request, StatusCode,
+    header::{
+        CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LOCATION, EXPECT, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+        TRAILER,
+    },
 };
 use http_body::Body as _;
 use palisade_core::{BoxError, is_safe};
@@ -31,6 +35,23 @@ impl OwnOrigin {
         Self { left: most, led: false, done: false, away: false, body: !body.is_end_stream() }
     }
 }
+
+/// What is of no more use when a write is done: what it insisted on, and what was said of its
+/// content, beside what tower-http knows (RFC 9110, section 15.4).
+const OF_WRITES: [HeaderName; 12] = [
+    IF_MATCH,
+    IF_UNMODIFIED_SINCE,
+    EXPECT,
+    TRAILER,
+    CONTENT_DISPOSITION,
+    CONTENT_LANGUAGE,
+    CONTENT_LOCATION,
+    LAST_MODIFIED,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 impl Policy<Body, BoxError> for OwnOrigin {
     fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, BoxError> {
@@ -65,10 +86,10 @@ impl Policy<Body, BoxError> for OwnOrigin {
         }
         let safe = is_safe(request.method());
         let fields = request.headers_mut();
-        // What a write insisted on; of one that is done elsewhere it stays.
         if self.done {
-            fields.remove(IF_MATCH);
-            fields.remove(IF_UNMODIFIED_SINCE);
+            for name in OF_WRITES {
+                fields.remove(name);
+            }
         }
         // What is known is what was asked for first, which is answered already: 304 would be about
         // something else.

@@ -5,9 +5,10 @@ use std::{
     convert::identity,
     future::ready,
     io,
+    panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -15,17 +16,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream::pending;
+use futures_util::{FutureExt, stream::pending};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use palisade_auth::{ApiKey, Bearer, Token, Tokens, token_fn};
-use palisade_cache::{CacheMode, HttpCacheLayer, MemoryStore};
+use palisade_cache::{CacheMode, CachePartition, HttpCacheLayer, MemoryStore};
 use palisade_circuit_breaker::{CircuitBreakerLayer, Trip};
 use palisade_client::{Body, Client, ClientBuilder, KeepBody, Kind};
 use palisade_core::{
-    Attempt, BoxError, Boxed, ByAuthority, Deadline, HttpClassify, Identity, Origins, causes,
-    is_unsent,
+    Attempt, BoxError, Boxed, ByAuthority, Deadline, ErrorKind, Fault, HttpClassify, Identity,
+    Origins, causes, is_unsent,
 };
 use palisade_metrics::Registry;
 use palisade_rate_limit::{
@@ -34,6 +35,7 @@ use palisade_rate_limit::{
 use palisade_retry::{RetryLayer, RetryOverride};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn, util::MapRequestLayer};
+use tower_http::follow_redirect::RequestUri;
 
 type Answer = Result<Response<Body>, BoxError>;
 
@@ -122,6 +124,27 @@ async fn a_key_that_is_in_a_query_is_not_put_there_twice() {
 }
 
 #[tokio::test]
+async fn a_client_below_gives_no_credentials_to_what_is_led_away() {
+    let below = service_fn(|request: Request<Body>| ready(who(&request)));
+    let bearer = || Bearer::new("t0ken").unwrap();
+    let below = Client::builder().auth(bearer(), Origins::any()).build_over(below).unwrap();
+    let api = service_fn(move |request: Request<Body>| {
+        let below = below.clone();
+        async move {
+            match request.uri().path() {
+                "/old" => led("https://other.example/me"),
+                _ => Ok(below.oneshot(request).await?.map(Body::stream)),
+            }
+        }
+    });
+    let client = Client::builder().base_url("https://api.example").build_over(api).unwrap();
+    for (path, answer) in [("/me", "you"), ("/old", "anybody")] {
+        let response = client.get(path).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), answer);
+    }
+}
+
+#[tokio::test]
 async fn user_names_and_passwords_of_a_redirect_go_nowhere() {
     for to in ["https://me:s3cret@api.example/orders/7", "https://me@other.example/orders/7"] {
         let shop = Shop::new(identity, to, |request| {
@@ -130,6 +153,8 @@ async fn user_names_and_passwords_of_a_redirect_go_nowhere() {
         });
         let response = shop.client.post("/orders").send().await.unwrap();
         assert!(!response.uri().to_string().contains('@'), "{}", response.uri());
+        let RequestUri(told) = response.extensions().get().unwrap();
+        assert_eq!(told, response.uri());
     }
 }
 
@@ -301,26 +326,55 @@ async fn what_is_asked_without_credentials_is_kept_apart() {
     }
 }
 
+// Whatever the user calls his own.
+#[tokio::test]
+async fn no_partition_of_the_users_is_that_of_what_is_led_away() {
+    let api = service_fn(|request: Request<Body>| {
+        ready(match request.uri().path() {
+            "/login" => led("https://login.example/"),
+            "/" => led("https://api.example/me"),
+            _ => who(&request),
+        })
+    });
+    let origins = Origins::new(["https://api.example"]);
+    let client = Client::builder().base_url("https://api.example").cache(cache());
+    let client = client.auth(Bearer::new("t0ken").unwrap(), origins).build_over(api).unwrap();
+    for name in ["away", "bare", "without_credentials", ""] {
+        let request = client.get("/me").extension(CachePartition::named(name));
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), "you");
+        let answer = client.get("/login").send().await.unwrap().text().await.unwrap();
+        assert_eq!(answer, "anybody", "{name}");
+    }
+}
+
+// A body of up to 16 KiB is.
 #[tokio::test]
 async fn a_redirect_is_kept_with_its_body() {
+    for (length, kept) in [(8, true), (16 << 10, true), ((16 << 10) + 1, false)] {
+        redirect_is_kept(length, kept).await;
+    }
+}
+
+async fn redirect_is_kept(length: usize, kept: bool) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let api = service_fn(move |request: Request<Body>| {
         count.fetch_add(1, Ordering::Relaxed);
         ready(match request.uri().path() {
-            "/old" => led("/me"),
+            "/old" => led("/me").map(|answer| answer.map(|_| Body::from(vec![b'x'; length]))),
             _ => who(&request),
         })
     });
     let registry = Registry::new();
     let client = Client::builder().base_url("https://api.example").cache(cache());
     let client = client.metrics(&registry).build_over(api).unwrap();
-    for _ in 0..3 {
+    for again in 0..3 {
         let answer = client.get("/old").send().await.unwrap().text().await.unwrap();
-        assert_eq!((answer.as_str(), asked.load(Ordering::Relaxed)), ("anybody", 2));
+        let asked = asked.load(Ordering::Relaxed);
+        assert_eq!((answer.as_str(), asked), ("anybody", if kept { 2 } else { 2 + again }));
     }
     let attempts = registry.snapshot().attempts;
-    assert!(attempts.groups.iter().all(|group| group.unread == 0));
+    assert_eq!(attempts.groups.iter().all(|group| group.unread == 0), kept);
 }
 
 // Of what has no limits.
@@ -360,23 +414,92 @@ async fn a_redirect_whose_body_does_not_end_is_followed() {
 #[tokio::test(start_paused = true)]
 async fn a_hop_is_retried_within_the_time_of_the_call() {
     let second = Duration::from_secs(1);
-    for to in [NEAR, ELSEWHERE] {
+    for (to, cached) in [(NEAR, false), (NEAR, true), (ELSEWHERE, false), (ELSEWHERE, true)] {
         let api = service_fn(move |request: Request<Body>| async move {
-            if request.uri().path() == "/old" {
-                sleep(3 * second / 2).await;
-                return led(to);
+            match request.uri().path() {
+                "/first" => return led("/old"),
+                "/old" => sleep(3 * second / 2).await,
+                _ => return Ok(answer(503).header("retry-after", "1").body(Body::empty())?),
             }
-            Ok(answer(503).header("retry-after", "1").body(Body::empty())?)
+            Ok(answer(302).header("location", to).body(Body::empty())?)
         });
         let client = Client::builder().base_url("https://api.example").total_timeout(2 * second);
+        let client = if cached { client.cache(cache()) } else { client };
         let client = client.build_over(api).unwrap();
-        for request in [client.get("/old"), client.get("/old").timeout(2 * second)] {
+        // The first redirect may be there at once, when it is not known yet when the call is due.
+        for request in [
+            client.get("/old"),
+            client.get("/old").timeout(2 * second),
+            client.get("/first"),
+            client.get("/first"),
+        ] {
             let start = Instant::now();
             // There is no time for another attempt: so it is what the last one has come to.
             assert_eq!(request.send().await.unwrap().status(), 503);
             assert_eq!(start.elapsed(), 3 * second / 2);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hop_that_hangs_is_told_by_the_time_of_the_call() {
+    let second = Duration::from_secs(1);
+    for cached in [false, true] {
+        let api = service_fn(move |request: Request<Body>| async move {
+            if request.uri().path() == "/old" {
+                sleep(3 * second / 2).await;
+                return led(NEAR);
+            }
+            std::future::pending().await
+        });
+        let client = Client::builder().base_url("https://api.example").total_timeout(2 * second);
+        let client = if cached { client.cache(cache()) } else { client };
+        let client = client.build_over(api).unwrap();
+        let start = Instant::now();
+        let error = client.get("/old").send().await.unwrap_err();
+        assert_eq!(start.elapsed(), 2 * second);
+        let told: Vec<_> = causes(&error).map(ToString::to_string).collect();
+        assert_eq!(told[1], "call took longer than 2s in all", "{told:?}");
+    }
+}
+
+// Its panic is caught where the outer call is polled.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_is_no_matter_to_one_around_it() {
+    let second = Duration::from_secs(1);
+    let inner = service_fn(move |_: Request<Body>| async move {
+        sleep(second / 2).await;
+        resume_unwind(Box::new("on purpose"));
+        #[expect(unreachable_code, reason = "it says what it would be")]
+        Ok::<_, BoxError>(Response::new(Body::empty()))
+    });
+    let inner = Client::builder().total_timeout(second).no_retry().build_over(inner).unwrap();
+    let shop = Client::builder().base_url("https://api.example").no_retry();
+    let api = service_fn(move |request: Request<Body>| {
+        let inner = inner.clone();
+        async move {
+            if request.uri().path() == "/old" {
+                let call = inner.oneshot(Request::get("https://b.example/").body(Body::empty())?);
+                assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
+                return led(NEAR);
+            }
+            let due = Deadline::of(request.extensions()).unwrap().0;
+            let left = due.saturating_duration_since(Instant::now().into_std());
+            assert!(59 * second < left && left < 60 * second, "{left:?}");
+            Ok(Response::new(Body::empty()))
+        }
+    });
+    let client = shop.build_over(api).unwrap();
+    assert_eq!(client.get("/old").send().await.unwrap().status(), 200);
+}
+
+#[test]
+fn a_runtime_needs_no_timers_where_nothing_is_limited() {
+    let unlimited = |client: ClientBuilder| client.total_timeout(None).attempt_timeout(None);
+    let shop = Shop::new(unlimited, NEAR, |_| Ok(Response::new(Body::empty())));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let response = runtime.block_on(shop.client.post("/orders").send()).unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 // They go over no wire.
@@ -414,6 +537,31 @@ async fn a_write_is_sent_once_by_retries_around_the_client() {
         let order = Request::post("https://api.example/orders").body(Body::from("order"));
         assert!(!client.oneshot(order.unwrap()).await.unwrap().status().is_success());
         assert_eq!(shop.counts().0, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_sent_once_by_retries_around_whatever_fails() {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let nested = service_fn(move |_: Request<Body>| ready(Err::<Response<Body>, _>(refused())));
+    let nested = Client::builder().no_retry().build_over(nested).unwrap();
+    let url = "https://api.example/orders";
+    let nested = nested.get(url.to_owned()).send().await.unwrap_err();
+    let errors: [BoxError; 3] = [
+        Box::new(nested),
+        Fault::new(ErrorKind::Closed, "no way").unsent().into(),
+        Fault::new(ErrorKind::Tls, "no way").unsent().permanent().into(),
+    ];
+    for error in errors {
+        // An error is given once.
+        let error = Mutex::new(Some(error));
+        let fails = move |_: &Request<Body>| Err(error.lock().unwrap().take().unwrap());
+        let shop = Shop::new(|client| client.no_retry(), NEAR, fails);
+        let retry = RetryLayer::new(HttpClassify::<Boxed>::new()).bodies(KeepBody::default());
+        // The second one is idempotent, and its failure permanent.
+        let order = Request::post(url).body(Body::from("order")).unwrap();
+        retry.layer(shop.client.clone()).oneshot(order).await.unwrap_err();
+        assert_eq!(shop.counts(), (1, 1));
     }
 }
 
