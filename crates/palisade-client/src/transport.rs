@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING},
 };
 use http_body::Body as _;
@@ -154,12 +154,16 @@ fn keep_alive(http: &mut HttpConnector<Resolver>, after: Option<Duration>) {
 /// a server would take the next request for the rest.
 fn tell_length(request: &mut Request<Body>) {
     let Some(length) = request.body().size_hint().exact() else { return };
-    let mut said = request.headers().get_all(CONTENT_LENGTH).iter();
-    let tells = match said.next() {
-        Some(first) => said.next().is_some() || fields::length(first) != Some(length),
-        None => {
+    // There are few: to look at all takes less time than to look one up.
+    let has = |wanted: HeaderName| request.headers().keys().any(|name| *name == wanted);
+    let tells = match has(CONTENT_LENGTH) {
+        true => {
+            let lines: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
+            lines.len() != 1 || fields::length(lines[0]) != Some(length)
+        }
+        false => {
             let could = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-            could && length == 0 && !request.headers().contains_key(TRANSFER_ENCODING)
+            could && length == 0 && !has(TRANSFER_ENCODING)
         }
     };
     if tells {
