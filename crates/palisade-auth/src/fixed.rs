@@ -323,9 +323,11 @@ fn no_room() -> AuthError {
 
 /// In place of a pair of its name.
 fn with_query(uri: &Uri, pair: &str) -> Option<Uri> {
-    let others = pairs(uri).filter(|own| name(own) != name(pair));
-    let query: Vec<_> = others.chain([pair]).collect();
-    let text = format!("{}?{}", uri.path(), query.join("&"));
+    let mut text = format!("{}?", uri.path());
+    for other in pairs(uri).filter(|own| name(own) != name(pair)) {
+        text.extend([other, "&"]);
+    }
+    text.push_str(pair);
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(text.try_into().ok()?);
     Uri::from_parts(parts).ok()

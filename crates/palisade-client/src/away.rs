@@ -41,11 +41,8 @@ impl Away {
         let kept: HeaderMap = harmless.map(|(name, value)| (name.clone(), value.clone())).collect();
         *request.headers_mut() = kept;
         let extensions = request.extensions_mut();
-        extensions.insert(Self);
-        // It gets no credentials, so what is answered says nothing of them,
-        #[cfg(feature = "auth")]
-        extensions.insert(palisade_auth::AuthBypass);
-        // and is no answer to who asks with them.
+        Self::mark(extensions);
+        // What is answered without credentials is no answer to who asks with them.
         #[cfg(feature = "cache")]
         extensions.insert(palisade_cache::CachePartition::without_credentials());
     }
@@ -54,6 +51,11 @@ impl Away {
     /// identity it is. A client of this crate gives no credentials either.
     pub(crate) fn forget(extensions: &mut Extensions) {
         extensions.clear();
+        Self::mark(extensions);
+    }
+
+    /// It gets no credentials, so what is answered says nothing of them.
+    fn mark(extensions: &mut Extensions) {
         extensions.insert(Self);
         #[cfg(feature = "auth")]
         extensions.insert(palisade_auth::AuthBypass);

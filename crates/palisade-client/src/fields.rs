@@ -1,4 +1,4 @@
-//! How a field joins those that a request has already.
+//! What fields a request has, and how another one joins them.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -34,6 +34,13 @@ pub(crate) fn put(
         Entry::Occupied(mut entry) => entry.append(value),
     }
     Ok(())
+}
+
+/// Whether there is such a field. There are few: to look at all takes less time than to look
+/// one up.
+#[inline]
+pub(crate) fn has(headers: &HeaderMap, wanted: &HeaderName) -> bool {
+    headers.keys().any(|name| name == wanted)
 }
 
 #[cold]

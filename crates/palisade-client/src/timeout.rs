@@ -335,9 +335,7 @@ thread_local! {
     /// more than most layers do, and that of a call is of no use while that of an attempt
     /// comes first.
     static ARMED: Cell<Option<Armed>> = const { Cell::new(None) };
-}
 
-thread_local! {
     /// When the call is due that is polled, if it was pending before.
     static DUE: Cell<Option<Instant>> = const { Cell::new(None) };
 }

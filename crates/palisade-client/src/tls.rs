@@ -78,14 +78,11 @@ impl Tls {
 
 /// Says what to do about a certificate that is not trusted, and which handshakes would fail again.
 pub(crate) fn explain(error: BoxError) -> BoxError {
-    let (untrusted, permanent) = match find_cause(&*error) {
-        Some(tls) => (matches!(tls, rustls::Error::InvalidCertificate(_)), is_permanent(tls)),
-        None => (false, false),
+    let untrusted = match find_cause(&*error) {
+        Some(tls) if is_permanent(tls) => matches!(tls, rustls::Error::InvalidCertificate(_)),
+        _ => return error,
     };
     let error = if untrusted { Untrusted { cause: error }.into() } else { error };
-    if !permanent {
-        return error;
-    }
     Fault::new(ErrorKind::Tls, error).unsent().permanent().into()
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING},
 };
 use http_body::Body as _;
@@ -154,17 +154,13 @@ fn keep_alive(http: &mut HttpConnector<Resolver>, after: Option<Duration>) {
 /// a server would take the next request for the rest.
 fn tell_length(request: &mut Request<Body>) {
     let Some(length) = request.body().size_hint().exact() else { return };
-    // There are few: to look at all takes less time than to look one up.
-    let has = |wanted: HeaderName| request.headers().keys().any(|name| *name == wanted);
-    let tells = match has(CONTENT_LENGTH) {
-        true => {
-            let lines: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
-            lines.len() != 1 || fields::length(lines[0]) != Some(length)
-        }
-        false => {
-            let could = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-            could && length == 0 && !has(TRANSFER_ENCODING)
-        }
+    let headers = request.headers();
+    let tells = if fields::has(headers, &CONTENT_LENGTH) {
+        let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+        lines.next().and_then(fields::length) != Some(length) || lines.next().is_some()
+    } else {
+        let could = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        could && length == 0 && !fields::has(headers, &TRANSFER_ENCODING)
     };
     if tells {
         // A map that is full does without.

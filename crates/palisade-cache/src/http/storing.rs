@@ -26,6 +26,10 @@ pub(crate) struct Storing {
     length: Option<u64>,
 }
 
+fn names_secret(name: &[u8]) -> bool {
+    HeaderName::from_bytes(name).is_ok_and(|name| is_secret(&name))
+}
+
 impl<T: Store> Plan<T> {
     /// What is stored of a response, if it may be.
     pub(super) fn admit(&self, parts: &Parts, size: &SizeHint) -> Result<Storing, Unstorable> {
@@ -46,9 +50,10 @@ impl<T: Store> Plan<T> {
         fields::to_stored(&mut headers, received, &options);
         // What is marked for all sets no cookies for one, and differs by no credentials: they may
         // be put on further in, so that no request shows them here.
-        let differs = list::members(&headers, &VARY)
-            .any(|name| HeaderName::from_bytes(name).is_ok_and(|name| is_secret(&name)));
-        let public = admitted.policy.is_public() && !differs && !headers.contains_key(SET_COOKIE);
+        let common = self.ask.key.partition().is_of_credentials()
+            && admitted.policy.is_public()
+            && !headers.contains_key(SET_COOKIE)
+            && !list::members(&headers, &VARY).any(names_secret);
         let bodiless = matches!(parts.status.as_u16(), 204 | 205 | 304);
         let head = StoredHead {
             status: parts.status,
@@ -60,11 +65,7 @@ impl<T: Store> Plan<T> {
             trailers: None,
             received,
         };
-        Ok(Storing {
-            head: Arc::new(head),
-            common: public && self.ask.key.partition().is_of_credentials(),
-            length: length.filter(|_| !bodiless),
-        })
+        Ok(Storing { head: Arc::new(head), common, length: length.filter(|_| !bodiless) })
     }
 
     /// The body is complete: it is stored, if it is as long as it should be.

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     io::{self, Read},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -69,7 +68,9 @@ impl HttpBody for Reader {
         let Self::Reading(pieces) = &mut *self else {
             return Poll::Ready(None);
         };
-        let piece = ready!(pieces.poll_recv(cx)).unwrap_or_else(|| Err(io::Error::other(Panicked)));
+        // Nothing was said of an end.
+        let panicked = || Err(io::Error::other("the reader of the body has panicked"));
+        let piece = ready!(pieces.poll_recv(cx)).unwrap_or_else(panicked);
         match piece {
             Ok(piece) if !piece.is_empty() => Poll::Ready(Some(Ok(Frame::data(piece)))),
             end => {
@@ -107,15 +108,3 @@ fn read_all(mut reader: Box<dyn Read + Send>, sender: &Sender<io::Result<Bytes>>
         }
     }
 }
-
-/// The reader said nothing of an end.
-#[derive(Debug)]
-struct Panicked;
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reader of the body has panicked")
-    }
-}
-
-impl std::error::Error for Panicked {}

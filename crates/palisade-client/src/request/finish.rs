@@ -24,20 +24,19 @@ impl<S> RequestBuilder<S> {
                 return (self.client.service, Err((invalid, call)));
             }
         };
-        let deadline = self.patience.map(|patience| match patience {
-            Patience::For(timeout) => {
-                let now = tokio::time::Instant::now().into_std();
-                now.checked_add(timeout).map(Deadline)
+        let deadline = match self.patience {
+            Some(Patience::For(timeout)) => {
+                timeout::lift_all(&mut self.extensions);
+                tokio::time::Instant::now().into_std().checked_add(timeout)
             }
-            Patience::Until(deadline) => Some(Deadline(deadline)),
-        });
-        match self.patience {
-            Some(Patience::For(_)) => timeout::lift_all(&mut self.extensions),
-            Some(Patience::Until(_)) => timeout::lift_total(&mut self.extensions),
-            None => {}
-        }
-        if let Some(deadline) = deadline.flatten() {
-            self.extensions.insert(deadline);
+            Some(Patience::Until(deadline)) => {
+                timeout::lift_total(&mut self.extensions);
+                Some(deadline)
+            }
+            None => None,
+        };
+        if let Some(deadline) = deadline {
+            self.extensions.insert(Deadline(deadline));
         }
         if let Some(endpoint) = endpoint {
             endpoint.put_into(&mut self.extensions);
